@@ -1,0 +1,1 @@
+//! The cache tier: one call, request in, response out.

@@ -1,0 +1,136 @@
+//! Field lines kept as they go onto an HTTP/1.1 wire: `name: value\r\n`, one after another.
+//!
+//! A stored response keeps its header section so; what varies per exchange (Age, Cache-Status, Via) is appended in the
+//! same form. HTTP/2 reads them back with [`FieldLines::iter`]. Lines are only ever written by this file, from valid
+//! names and values, so that reading back cannot fail.
+
+use std::fmt::{self, Write as _};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Rendered field lines, without the empty line that ends a header section.
+#[derive(Clone, Default)]
+pub struct FieldLines {
+    // INVARIANT: a sequence of `name ": " value CRLF`; no CR or LF in a value.
+    bytes: Vec<u8>,
+}
+
+impl FieldLines {
+    /// Room for `bytes` bytes of lines.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// All fields of `map`, in its order.
+    pub fn from_map(map: &HeaderMap) -> Self {
+        let mut lines = Self::with_capacity(map.len() * 40);
+        for (name, value) in map {
+            lines.push(name, value);
+        }
+        lines
+    }
+
+    /// Appends one line.
+    pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.bytes.extend_from_slice(name.as_str().as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends one line whose value is written by `value`; control characters in it become spaces.
+    pub fn push_display(&mut self, name: &HeaderName, value: impl fmt::Display) {
+        self.bytes.extend_from_slice(name.as_str().as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        let start = self.bytes.len();
+        let written = write!(AsText(&mut self.bytes), "{value}");
+        debug_assert!(written.is_ok(), "a Display value failed");
+        for byte in &mut self.bytes[start..] {
+            if byte.is_ascii_control() {
+                *byte = b' ';
+            }
+        }
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends a line given whole, without CRLF: for constants such as `via: 1.1 tidegate`.
+    pub fn push_static(&mut self, line: &'static str) {
+        debug_assert!(line.contains(": ") && !line.contains(['\r', '\n']));
+        self.bytes.extend_from_slice(line.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// The lines as they go onto the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The lines as pairs of name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\r', rest)?;
+            let (line, after) = rest.split_at(end);
+            rest = after.get(2..)?;
+            let colon = memchr::memchr(b':', line)?;
+            Some((&line[..colon], line.get(colon + 2..)?))
+        })
+    }
+
+    /// Appends the lines to `map`.
+    pub fn append_to(&self, map: &mut HeaderMap) {
+        for (name, value) in self.iter() {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FieldLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.bytes))
+    }
+}
+
+struct AsText<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for AsText<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_read_back_as_they_were_written() {
+        let mut lines = FieldLines::default();
+        lines.push(&http::header::ETAG, &HeaderValue::from_static("\"a:b\""));
+        lines.push_display(&http::header::AGE, 17);
+        lines.push_static("via: 1.1 tidegate");
+        assert_eq!(lines.as_bytes(), b"etag: \"a:b\"\r\nage: 17\r\nvia: 1.1 tidegate\r\n");
+        let mut map = HeaderMap::new();
+        lines.append_to(&mut map);
+        assert_eq!(map["etag"], "\"a:b\"");
+        assert_eq!(map["age"], "17");
+        assert_eq!(map["via"], "1.1 tidegate");
+    }
+
+    #[test]
+    fn a_displayed_value_cannot_smuggle_a_line() {
+        let mut lines = FieldLines::default();
+        lines.push_display(&http::header::WARNING, "a\r\nset-cookie: x");
+        assert_eq!(lines.as_bytes(), b"warning: a  set-cookie: x\r\n");
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP messages and the hygiene that every intermediary owes them (RFC 9110 §7, RFC 9112 §6).
+
+pub mod body; // what a message carries
+pub mod field_lines; // field lines kept rendered
+pub mod response; // a response on its way out
+pub mod hop_by_hop; // fields that end at this hop
+pub mod via; // Via and loop detection (CDN-Loop)
+pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
+pub mod host; // Host and absolute-form
+pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

@@ -1,0 +1,147 @@
+//! A response on its way out: a status, fields that may be shared with the store, and a body.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::body::Body;
+use super::field_lines::FieldLines;
+
+/// A response, before any transport has seen it.
+#[derive(Debug)]
+pub struct Response {
+    /// The status of the final response.
+    pub status: StatusCode,
+    /// The header section.
+    pub fields: Fields,
+    /// The content.
+    pub body: Body,
+}
+
+/// A header section: a base, owned or shared with the store, and lines appended for this one exchange.
+#[derive(Debug)]
+pub struct Fields {
+    base: Base,
+    /// What this exchange appends (Age, Cache-Status, Via…), already rendered.
+    pub added: FieldLines,
+}
+
+#[derive(Debug)]
+enum Base {
+    Owned(HeaderMap),
+    Shared(Arc<SharedFields>),
+}
+
+/// A header section that many responses share: looked into as a map, sent as it was rendered once.
+///
+/// INVARIANT: `lines` are the fields of `map`, and neither changes.
+#[derive(Debug)]
+pub struct SharedFields {
+    map: HeaderMap,
+    lines: FieldLines,
+}
+
+impl SharedFields {
+    /// Renders `map` once.
+    pub fn new(map: HeaderMap) -> Self {
+        let lines = FieldLines::from_map(&map);
+        Self { map, lines }
+    }
+
+    /// The fields.
+    pub fn map(&self) -> &HeaderMap {
+        &self.map
+    }
+
+    /// Bytes that the map and the rendered lines occupy, as the store weighs them.
+    pub fn weight(&self) -> usize {
+        2 * self.lines.as_bytes().len() + self.map.capacity() * size_of::<(HeaderName, HeaderValue, u64)>()
+    }
+}
+
+impl Response {
+    /// A response with no fields yet.
+    pub fn new(status: StatusCode, body: impl Into<Body>) -> Self {
+        Self {
+            status,
+            fields: Fields::default(),
+            body: body.into(),
+        }
+    }
+
+    /// This response with one more field.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.map_mut().append(name, value);
+        self
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        HeaderMap::new().into()
+    }
+}
+
+impl From<HeaderMap> for Fields {
+    fn from(map: HeaderMap) -> Self {
+        Self {
+            base: Base::Owned(map),
+            added: FieldLines::default(),
+        }
+    }
+}
+
+impl From<Arc<SharedFields>> for Fields {
+    fn from(shared: Arc<SharedFields>) -> Self {
+        Self {
+            base: Base::Shared(shared),
+            added: FieldLines::with_capacity(192),
+        }
+    }
+}
+
+impl Fields {
+    /// The base fields, without what was added for this exchange.
+    pub fn map(&self) -> &HeaderMap {
+        match &self.base {
+            Base::Owned(map) => map,
+            Base::Shared(shared) => &shared.map,
+        }
+    }
+
+    /// The base fields, to change them; shared ones are copied first (never on the hit path).
+    pub fn map_mut(&mut self) -> &mut HeaderMap {
+        if let Base::Shared(shared) = &self.base {
+            self.base = Base::Owned(shared.map.clone());
+        }
+        match &mut self.base {
+            Base::Owned(map) => map,
+            Base::Shared(_) => unreachable!("made owned above"),
+        }
+    }
+
+    /// Appends to `out` every line as HTTP/1.1 sends it.
+    pub fn render(&self, out: &mut Vec<u8>) {
+        match &self.base {
+            Base::Shared(shared) => out.extend_from_slice(shared.lines.as_bytes()),
+            Base::Owned(map) => {
+                for (name, value) in map {
+                    out.extend_from_slice(name.as_str().as_bytes());
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(value.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        out.extend_from_slice(self.added.as_bytes());
+    }
+
+    /// Everything as one map, for transports that want one.
+    pub fn into_map(mut self) -> HeaderMap {
+        let added = std::mem::take(&mut self.added);
+        let map = self.map_mut();
+        added.append_to(map);
+        std::mem::take(map)
+    }
+}

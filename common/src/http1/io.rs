@@ -1,0 +1,1 @@
+//! A socket with a read buffer, shared by the reader and the writer of one connection.

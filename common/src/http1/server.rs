@@ -1,0 +1,1 @@
+//! One client connection: request after request, until somebody closes.

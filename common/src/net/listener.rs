@@ -1,0 +1,1 @@
+//! Listening sockets, built with socket2: backlog, SO_REUSEPORT, defer-accept, v6only, unix files.

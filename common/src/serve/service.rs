@@ -1,0 +1,142 @@
+//! What a listener's requests are handed to, and what comes back.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::body::{Body, BodyError};
+use crate::http::response::Response;
+use crate::http1::parse::ParseError;
+use crate::time::MonoTime;
+use crate::worker::Worker;
+
+/// Answers requests. One value serves all workers.
+pub trait Service: Send + Sync + 'static {
+    /// What is kept of an exchange until its response was sent.
+    type Record: Record;
+
+    /// Answers one request. Dropping the future means that the client left.
+    fn call(
+        &self,
+        request: http::Request<Body>,
+        conn: &Arc<ConnInfo>,
+    ) -> impl Future<Output = Reply<Self::Record>> + Send;
+
+    /// Words the refusal of something that is not a request; the connection closes after it.
+    fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<Self::Record>;
+}
+
+/// A response and what is to be recorded about its exchange.
+#[derive(Debug)]
+pub struct Reply<R> {
+    /// What is sent.
+    pub response: Response,
+    /// Told how sending ended.
+    pub record: R,
+}
+
+/// The one record of an exchange, told exactly once how the exchange ended.
+pub trait Record: Send + 'static {
+    /// The response was sent, or could not be.
+    fn finish(self, sent: &Sent);
+}
+
+/// How a response was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// How it ended.
+    pub end: End,
+    /// Bytes of content that were written.
+    pub body_bytes: u64,
+    /// Bytes in all, head and framing included.
+    pub bytes: u64,
+    /// Bytes of the request, head and body, that were read for it.
+    pub request_bytes: u64,
+    /// From the first byte of the request to the last of the response.
+    pub took: Duration,
+    /// Why the connection closes after this exchange, where it does.
+    pub close: Option<CloseReason>,
+}
+
+/// How the sending of a response ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// The client has all of it (as far as the kernel knows).
+    Whole,
+    /// The client left or stopped taking it.
+    ClientGone,
+    /// The body failed; the response was cut so that it cannot look whole.
+    BodyFailed(BodyError),
+}
+
+/// Why a client connection ended; the same word in log and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client closed in between requests.
+    Client,
+    /// Keep-alive idle time was over.
+    IdleTimeout,
+    /// A request head did not come in time.
+    HeaderTimeout,
+    /// A request body did not come in time.
+    BodyTimeout,
+    /// The client did not take its response in time.
+    SendTimeout,
+    /// A request was malformed.
+    Malformed,
+    /// `Connection: close`, or HTTP/1.0 without keep-alive.
+    Requested,
+    /// The cap of requests per connection.
+    RequestsMax,
+    /// The process is draining.
+    Drain,
+    /// The response could not be completed.
+    ResponseFailed,
+    /// A request body was left unread and is too long to skip.
+    UnreadBody,
+    /// The client reset the connection.
+    Reset,
+    /// The connection became a tunnel.
+    Upgraded,
+}
+
+impl CloseReason {
+    /// The word in log lines and metric labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::IdleTimeout => "idle_timeout",
+            Self::HeaderTimeout => "header_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::SendTimeout => "send_timeout",
+            Self::Malformed => "malformed",
+            Self::Requested => "requested",
+            Self::RequestsMax => "requests_max",
+            Self::Drain => "drain",
+            Self::ResponseFailed => "response_failed",
+            Self::UnreadBody => "unread_body",
+            Self::Reset => "reset",
+            Self::Upgraded => "upgraded",
+        }
+    }
+}
+
+/// What is known about a client's connection.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// Unique in this process.
+    pub id: u64,
+    /// The client's address; `None` on a unix socket.
+    pub client: Option<SocketAddr>,
+    /// The address it reached; `None` on a unix socket.
+    pub local: Option<SocketAddr>,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// When it was accepted.
+    pub accepted: MonoTime,
+    /// The worker it lives on.
+    pub worker: Arc<Worker>,
+}

@@ -1,0 +1,50 @@
+//! Plain settings of serving, filled in by `config`.
+
+use std::time::Duration;
+
+/// How connections of a listener are served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServeSettings {
+    /// From the first byte of a request to the end of its head.
+    pub header_timeout: Duration,
+    /// A kept-alive connection without a request.
+    pub idle_timeout: Duration,
+    /// Between two reads of a request body.
+    pub body_timeout: Duration,
+    /// Between two writes of a response that make progress.
+    pub send_timeout: Duration,
+    /// Bytes of a request head: request line and fields.
+    pub head_bytes_max: usize,
+    /// Field lines of a request head.
+    pub fields_max: usize,
+    /// Bytes of a request target.
+    pub uri_bytes_max: usize,
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// Requests on one connection before it is closed.
+    pub requests_per_connection_max: u64,
+    /// What the end of a client's stream means while its answer is being made.
+    pub half_close: HalfClose,
+}
+
+/// What it means when a client has sent a whole request and then ends its side of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It still waits for its answer (RFC 9112 §9.6 permits such a client).
+    Answer,
+    /// It left; what only it wanted is cancelled.
+    Cancel,
+}
+
+/// The process's threads and how they end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerSettings {
+    /// Worker threads.
+    pub workers: usize,
+    /// Pin worker i to the i-th CPU that the process may use.
+    pub pin: bool,
+    /// How long a drain may last before what still runs is cut.
+    pub drain_timeout: Duration,
+    /// Client connections of the whole process; further ones are accepted and closed at once (shed).
+    pub connections_max: usize,
+}

@@ -1,0 +1,187 @@
+//! Every counter and histogram, declared once: name, labels, unit, help, what a rise means, what to do.
+//!
+//! Each worker has its own set ([`Metrics`]), written by that worker alone with plain relaxed stores, and summed when
+//! somebody reads. `docs/metrics.md` is generated from the tables here and compared by a test.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What is known about one metric before any value.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    /// The Prometheus name.
+    pub name: &'static str,
+    /// Fixed labels as they are rendered, such as `reason="emfile"`; empty when there are none.
+    pub labels: &'static str,
+    /// One line for `# HELP`.
+    pub help: &'static str,
+    /// What it means when it rises.
+    pub meaning: &'static str,
+    /// What an operator does about it.
+    pub action: &'static str,
+}
+
+macro_rules! counters {
+    ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
+        /// The counters, one per series.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Counter {
+            $(#[doc = $help] $id,)*
+        }
+        impl Counter {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$id,)*];
+            /// What the table says about this one.
+            pub const fn descriptor(self) -> Descriptor {
+                match self {
+                    $(Self::$id => Descriptor { name: $name, labels: $labels, help: $help, meaning: $meaning, action: $action },)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    ConnectionsAccepted "tidegate_connections_accepted_total" "" "Connections taken from accept queues" "Clients connect" "Nothing";
+    ConnectionsClosed "tidegate_connections_closed_total" "" "Accepted connections that ended" "Clients leave; accepted minus closed are open now" "Nothing";
+    ConnectionsShed "tidegate_connections_shed_total" "" "Connections closed at once because limits.connections_max was reached" "More clients than the limit allows" "Raise limits.connections_max and RLIMIT_NOFILE, or add a node";
+    AcceptErrorPeer "tidegate_accept_errors_total" r#"kind="peer_gone""# "accept() failures by kind" "The client left between handshake and accept" "Nothing";
+    AcceptErrorDescriptors "tidegate_accept_errors_total" r#"kind="descriptors""# "accept() failures by kind" "EMFILE or ENFILE: no file descriptor is left" "Raise RLIMIT_NOFILE or lower limits.connections_max";
+    AcceptErrorMemory "tidegate_accept_errors_total" r#"kind="memory""# "accept() failures by kind" "ENOBUFS or ENOMEM: the kernel has no memory for sockets" "Look at net.ipv4.tcp_mem and at free memory";
+    AcceptErrorOther "tidegate_accept_errors_total" r#"kind="other""# "accept() failures by kind" "An error accept() should not give" "Read the log line that names the errno";
+    CloseClient "tidegate_connections_close_reasons_total" r#"reason="client""# "Why client connections ended" "The client closed" "Nothing";
+    CloseIdle "tidegate_connections_close_reasons_total" r#"reason="idle_timeout""# "Why client connections ended" "Keep-alive idle time was over" "Nothing";
+    CloseHeaderTimeout "tidegate_connections_close_reasons_total" r#"reason="header_timeout""# "Why client connections ended" "A request head did not come in time" "Slow clients or slowloris; lower front.header_timeout if it hurts";
+    CloseBodyTimeout "tidegate_connections_close_reasons_total" r#"reason="body_timeout""# "Why client connections ended" "A client's body stopped coming" "Slow clients";
+    CloseSendTimeout "tidegate_connections_close_reasons_total" r#"reason="send_timeout""# "Why client connections ended" "A client stopped taking its response" "Slow clients";
+    CloseMalformed "tidegate_connections_close_reasons_total" r#"reason="malformed""# "Why client connections ended" "A request was malformed" "Look at the access log for who sends them";
+    CloseRequested "tidegate_connections_close_reasons_total" r#"reason="requested""# "Why client connections ended" "The client asked for it, or HTTP/1.0" "Nothing";
+    CloseRequestsMax "tidegate_connections_close_reasons_total" r#"reason="requests_max""# "Why client connections ended" "The keep-alive request cap was reached" "Nothing; raise front.requests_per_connection_max if reconnects hurt";
+    CloseDrain "tidegate_connections_close_reasons_total" r#"reason="drain""# "Why client connections ended" "The process is draining" "Nothing";
+    CloseResponseFailed "tidegate_connections_close_reasons_total" r#"reason="response_failed""# "Why client connections ended" "A response could not be completed and was cut" "Look at the origin";
+    CloseUnread "tidegate_connections_close_reasons_total" r#"reason="unread_body""# "Why client connections ended" "A request body was not wanted and too long to skip" "Nothing";
+    CloseReset "tidegate_connections_close_reasons_total" r#"reason="reset""# "Why client connections ended" "The client reset the connection" "Nothing";
+    CloseUpgraded "tidegate_connections_close_reasons_total" r#"reason="upgraded""# "Why client connections ended" "The connection became a tunnel and ended" "Nothing";
+    RequestsMalformed "tidegate_requests_malformed_total" "" "Requests refused by the parser or the framing checks" "Broken or hostile clients" "Look at the access log for who sends them";
+    RequestsHeadTooLarge "tidegate_limit_hits_total" r#"limit="request_head""# "Requests refused by a size limit" "A request head had too many bytes or fields" "Raise the limit in [front] if the client is honest";
+    RequestsUriTooLong "tidegate_limit_hits_total" r#"limit="uri""# "Requests refused by a size limit" "A request target was too long" "Raise front.uri_max if the client is honest";
+    RequestsBodyTooLarge "tidegate_limit_hits_total" r#"limit="request_body""# "Requests refused by a size limit" "A request body was larger than allowed" "Raise front.request_body_max if the client is honest";
+    Responses1xx "tidegate_responses_total" r#"class="1xx""# "Final responses sent to clients by status class" "Upgrades (101)" "Nothing";
+    Responses2xx "tidegate_responses_total" r#"class="2xx""# "Final responses sent to clients by status class" "Successes" "Nothing";
+    Responses3xx "tidegate_responses_total" r#"class="3xx""# "Final responses sent to clients by status class" "Redirections and not-modifieds" "Nothing";
+    Responses4xx "tidegate_responses_total" r#"class="4xx""# "Final responses sent to clients by status class" "Client errors" "Look at the access log";
+    Responses5xx "tidegate_responses_total" r#"class="5xx""# "Final responses sent to clients by status class" "Server errors" "Look at tidegate_origin_errors_total";
+    ResponsesCut "tidegate_responses_cut_total" "" "Responses that ended before they were whole" "Clients left, or origins failed in mid-body" "Compare with the origin errors";
+    BytesReceived "tidegate_client_bytes_received_total" "" "Bytes read from clients" "Traffic" "Nothing";
+    BytesSent "tidegate_client_bytes_sent_total" "" "Bytes written to clients" "Traffic" "Nothing";
+    LoopsDetected "tidegate_loops_detected_total" "" "Requests refused because they had passed through this node before" "A routing loop between proxies" "Check the origin addresses";
+    MisdirectedRequests "tidegate_misdirected_total" "" "Requests for a host that no site serves" "Wrong DNS, scanners, or a site missing from the configuration" "Add the site, or set default = true on one";
+    AccessLogLines "tidegate_access_log_lines_total" "" "Lines handed to the access log writer" "Exchanges ended" "Nothing";
+    AccessLogDropped "tidegate_access_log_dropped_total" "" "Access log lines lost because the writer was behind" "The disk is slower than the traffic" "Give the log a faster disk, or log less";
+    CacheHit "tidegate_cache_requests_total" r#"outcome="hit""# "Requests to the cache tier by outcome (RFC 9211)" "Answered from store" "Nothing";
+    CacheBypass "tidegate_cache_requests_total" r#"outcome="bypass""# "Requests to the cache tier by outcome (RFC 9211)" "Configured not to use the cache" "Nothing";
+    CacheMethod "tidegate_cache_requests_total" r#"outcome="method""# "Requests to the cache tier by outcome (RFC 9211)" "The method requires forwarding" "Nothing";
+    CacheUriMiss "tidegate_cache_requests_total" r#"outcome="uri-miss""# "Requests to the cache tier by outcome (RFC 9211)" "Nothing stored for the URI" "Nothing";
+    CacheVaryMiss "tidegate_cache_requests_total" r#"outcome="vary-miss""# "Requests to the cache tier by outcome (RFC 9211)" "No stored variant matches the request" "Look at what the origin varies on";
+    CacheRequest "tidegate_cache_requests_total" r#"outcome="request""# "Requests to the cache tier by outcome (RFC 9211)" "The client's Cache-Control demanded forwarding" "Nothing";
+    CacheStale "tidegate_cache_requests_total" r#"outcome="stale""# "Requests to the cache tier by outcome (RFC 9211)" "The stored response was stale" "Nothing; longer lifetimes at the origin would help";
+    CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
+    CacheEvicted "tidegate_cache_evicted_total" "" "Stored responses pushed out for room" "The working set is larger than cache.memory" "Raise cache.memory";
+    CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
+    TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
+    BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
+    BackendRetries "tidegate_backend_retries_total" "" "Requests sent again because the first attempt failed before anything was answered" "Backends close idle connections, or refuse" "Nothing while it is rare";
+}
+
+macro_rules! histograms {
+    ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
+        /// The histograms, in seconds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Histogram {
+            $(#[doc = $help] $id,)*
+        }
+        impl Histogram {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$id,)*];
+            /// What the table says about this one.
+            pub const fn descriptor(self) -> Descriptor {
+                match self {
+                    $(Self::$id => Descriptor { name: $name, labels: $labels, help: $help, meaning: $meaning, action: $action },)*
+                }
+            }
+        }
+    };
+}
+
+histograms! {
+    RequestSeconds "tidegate_request_seconds" "" "From the first byte of a request to the last of its response" "What clients wait" "Compare with the backend's first byte";
+    BackendConnectSeconds "tidegate_backend_connect_seconds" "" "Time to establish a connection to a backend" "Values near 1, 3 or 7 s are lost SYNs" "See docs/tcp-health.md";
+    BackendFirstByteSeconds "tidegate_backend_first_byte_seconds" "" "From a request sent to a backend to its response head" "How slow backends are" "Look at the backend";
+}
+
+/// Upper bounds of the histogram buckets, in microseconds; the last bucket has none.
+pub const BUCKETS_MICROS: [u64; 14] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000,
+];
+
+/// One worker's values.
+///
+/// INVARIANT: written by one thread only, so an addition is a load and a store and no locked instruction.
+#[derive(Debug)]
+pub struct Metrics {
+    counters: [AtomicU64; Counter::ALL.len()],
+    histograms: [Buckets; Histogram::ALL.len()],
+}
+
+/// One histogram's values: the count per bucket, and the sum in microseconds.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    counts: [AtomicU64; BUCKETS_MICROS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            counters: [const { AtomicU64::new(0) }; _],
+            histograms: std::array::from_fn(|_| Buckets::default()),
+        }
+    }
+}
+
+impl Metrics {
+    /// Adds one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, counter: Counter, n: u64) {
+        bump(&self.counters[counter as usize], n);
+    }
+
+    /// The value now.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Adds one observation.
+    pub fn observe(&self, histogram: Histogram, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_MICROS.partition_point(|bound| *bound < micros);
+        let buckets = &self.histograms[histogram as usize];
+        bump(&buckets.counts[bucket], 1);
+        bump(&buckets.sum_micros, micros);
+    }
+
+    /// Counts per bucket (not cumulative) and the sum in microseconds.
+    pub fn buckets(&self, histogram: Histogram) -> ([u64; BUCKETS_MICROS.len() + 1], u64) {
+        let buckets = &self.histograms[histogram as usize];
+        let counts = std::array::from_fn(|i| buckets.counts[i].load(Ordering::Relaxed));
+        (counts, buckets.sum_micros.load(Ordering::Relaxed))
+    }
+}
+
+fn bump(value: &AtomicU64, n: u64) {
+    value.store(value.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}

@@ -1,0 +1,1 @@
+//! Sizes and durations as text: "512MiB", "30s".

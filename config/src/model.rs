@@ -1,0 +1,175 @@
+//! The validated configuration: plain data that the server is built from and that is then gone.
+
+use common::backend::settings::{BackendSettings, ExchangeLimits};
+use common::http::forwarded::ForwardedSettings;
+use common::net::settings::ListenSettings;
+use common::serve::settings::{ServeSettings, WorkerSettings};
+use common::telemetry::access_log::AccessLogSettings;
+use common::telemetry::log::LogFormat;
+
+/// A whole configuration, valid in itself.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, user, drain, limits of the process.
+    pub process: Process,
+    /// Present: this process meets clients.
+    pub front: Option<Front>,
+    /// The cache tier that requests are answered by.
+    pub cache: Cache,
+    /// All origins; sites refer to them by index.
+    pub origins: Vec<BackendSettings>,
+    /// All sites, in the order of the file.
+    pub sites: Vec<Site>,
+    /// The admin listener.
+    pub admin: Option<Admin>,
+    /// Logs.
+    pub log: Log,
+}
+
+/// `[process]` and `[limits]`.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Threads and how they end.
+    pub workers: WorkerSettings,
+    /// User (and group) to become after binding.
+    pub user: Option<String>,
+    /// Group to become; the user's own when absent.
+    pub group: Option<String>,
+}
+
+/// `[front]`: how clients are met.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// Where.
+    pub listen: Vec<ListenSettings>,
+    /// Limits of time and size.
+    pub serve: ServeSettings,
+    /// What is told to origins about the client.
+    pub forwarded: ForwardedSettings,
+    /// What a request for a host without a site gets.
+    pub unknown_host: UnknownHost,
+}
+
+/// What a request for a host without a site gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownHost {
+    /// 421 (RFC 9110 §15.5.20).
+    Misdirected,
+    /// The site at this index.
+    Site(usize),
+}
+
+/// `[cache]`: where the cache tier is.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Where this process serves its cache tier to other fronts.
+    pub listen: Vec<ListenSettings>,
+    /// Limits of time and size on those listeners.
+    pub serve: ServeSettings,
+    /// The tier itself.
+    pub tier: CacheTier,
+}
+
+/// Where stored responses are.
+#[derive(Clone, Debug)]
+pub enum CacheTier {
+    /// Nowhere: requests pass to the origins.
+    None,
+    /// In this process.
+    Memory {
+        /// Bytes for stored responses, their heads and bookkeeping included.
+        bytes: u64,
+        /// Bytes of the largest response that is stored.
+        stored_response_max: u64,
+    },
+    /// On cache servers.
+    Servers {
+        /// The servers.
+        backend: BackendSettings,
+        /// What happens when none of them answers.
+        when_down: WhenDown,
+    },
+}
+
+/// What a front does when all its cache servers are down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenDown {
+    /// Asks the origin directly.
+    Origin,
+    /// Answers with the error.
+    Error,
+}
+
+/// One `[[site]]`.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// How logs call it: its first host.
+    pub name: String,
+    /// Which hosts it serves.
+    pub hosts: Vec<HostPattern>,
+    /// Its routes, in the order in which they are tried: exact paths, then prefixes from the longest, then regexes in
+    /// the order of the file, then the site's own catch-all where it has an origin.
+    pub routes: Vec<Route>,
+}
+
+/// Which hosts a site serves; lower case, without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// Exactly this host.
+    Exact(String),
+    /// `*.rest`: any host that ends in `.rest`, at any depth; the longest match wins.
+    Wildcard(String),
+}
+
+/// Where requests for a part of a site go.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which paths.
+    pub path: PathPattern,
+    /// Index into [`Config::origins`].
+    pub origin: usize,
+    /// The origin's limits with this route's own times.
+    pub limits: ExchangeLimits,
+    /// Whether the cache tier may store and reuse.
+    pub cache: CacheMode,
+}
+
+/// Which paths a route takes.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// Exactly this path.
+    Exact(String),
+    /// This path and everything below it, by whole segments (`/img` takes `/img` and `/img/a`, not `/imgs`).
+    Prefix(String),
+    /// Any path that this expression finds something in.
+    Regex(regex::Regex),
+    /// Every path.
+    Any,
+}
+
+/// Whether the cache tier may store and reuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// By the rules of RFC 9111.
+    Standard,
+    /// Never (`fwd=bypass`).
+    Bypass,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where health and metrics are.
+    pub listen: ListenSettings,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The level of tidegate's own log (`RUST_LOG` goes before it).
+    pub level: String,
+    /// How its lines look.
+    pub format: LogFormat,
+    /// The access log.
+    pub access: Option<AccessLogSettings>,
+}
