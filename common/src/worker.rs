@@ -1,6 +1,8 @@
 //! What belongs to one worker thread and is handed to everything that runs on it.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -19,6 +21,8 @@ pub struct Worker {
     pub clock: Clock,
     /// Where finished exchanges are written.
     pub access_log: AccessLog,
+    /// State of the generator of ids (splitmix64); seeded by the system.
+    ids: AtomicU64,
 }
 
 impl Worker {
