@@ -28,11 +28,16 @@ pub struct Worker {
 impl Worker {
     /// A worker with fresh counters.
     pub fn new(index: usize, clock: Clock, access_log: AccessLog) -> Arc<Self> {
-        Arc::new(Self {
-            index,
-            metrics: Metrics::default(),
-            clock,
-            access_log,
-        })
+        let seed = RandomState::new().hash_one(index);
+        Arc::new(Self { index, metrics: Metrics::default(), clock, access_log, ids: AtomicU64::new(seed) })
+    }
+
+    /// The next id: never twice on this worker, and unlikely to meet another worker's or process's.
+    pub fn next_id(&self) -> u64 {
+        let state = self.ids.load(Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.ids.store(state, Ordering::Relaxed);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 }

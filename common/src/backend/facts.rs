@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::body::Body;
-use crate::http::origin_error::OriginError;
+use crate::http1::client::ExchangeError;
 
 /// How a request ended, and what is to be recorded about it.
 #[derive(Debug)]
 pub struct Outcome {
     /// The response, its body still to be read, or the last error.
-    pub result: Result<http::Response<Body>, OriginError>,
+    pub result: Result<http::Response<Body>, ExchangeError>,
     /// How it came about.
     pub facts: Facts,
 }

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::http::origin_error::OriginError;
-use crate::http1::client::Failure;
+use crate::http1::client::{ExchangeError, Failure};
 
 /// What to do about an attempt that gave no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn decide(failure: &Failure, reused: bool, method: &Method, retries_l
     // "Idempotent methods are distinguished because the request can be repeated automatically if a communication failure
     // occurs before the client is able to read the server's response." (ibid.)
     let never_applied = !failure.sent;
-    let repeatable = reused && is_dead(failure.error) && method.is_idempotent();
+    let repeatable = reused && is_dead(&failure.error) && method.is_idempotent();
     if failure.answered || failure.body.is_none() || !(never_applied || repeatable) {
         return Decision::Fail;
     }
@@ -38,10 +38,10 @@ pub(super) fn decide(failure: &Failure, reused: bool, method: &Method, retries_l
 }
 
 /// The server had closed the connection before it saw the request, as far as can be told.
-fn is_dead(error: OriginError) -> bool {
+fn is_dead(error: &ExchangeError) -> bool {
     matches!(
         error,
-        OriginError::ConnectionTerminated | OriginError::HttpResponseIncomplete
+        ExchangeError::Origin(OriginError::ConnectionTerminated | OriginError::HttpResponseIncomplete)
     )
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     fn check(failed: Failed, method: &Method, retries_left: u32, expected: Decision) {
         let failure = Failure {
-            error: failed.error,
+            error: failed.error.into(),
             body: failed.body_whole.then_some(Body::Empty),
             answered: failed.answered,
             sent: failed.sent,

@@ -20,7 +20,7 @@ use super::settings::{BackendSettings, Balance, ExchangeLimits};
 use super::stats::{ServerSnapshot, Stats};
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
-use crate::http1::client::{Connection, Failure};
+use crate::http1::client::{Connection, ExchangeError, Failure};
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::time::{MonoTime, mono_now};
 use crate::worker::Worker;
@@ -118,7 +118,7 @@ impl Backend {
         let mut source = Source::Any;
         let mut tried = Vec::new();
         // "The intermediary considers the next hop to be unavailable" (RFC 9209 §2.3.4): there is nobody to ask.
-        let mut result = Err(OriginError::DestinationUnavailable);
+        let mut result = Err(OriginError::DestinationUnavailable.into());
         let mut next = self.pick(key, &tried, worker);
         while let Some(server) = next {
             let failure = match self.attempt(server, &ask, body, source, &mut facts).await {
@@ -200,13 +200,17 @@ impl Backend {
         let result = match self.connection(number, ask, source, facts).await {
             Ok(ready) => exchange(ready, ask, body, facts).await,
             Err(error) => Err(Failure {
-                error,
+                error: error.into(),
                 body: Some(body),
                 answered: false,
                 sent: false,
             }),
         };
-        result.inspect_err(|failure| server.stats.failed(failure.error))
+        result.inspect_err(|failure| {
+            if let ExchangeError::Origin(error) = failure.error {
+                server.stats.failed(error);
+            }
+        })
     }
 
     /// A connection to the server: idle until now, or new.

@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::settings::{BackendSettings, Balance, ExchangeLimits, ServerAddress};
+use parking_lot::Mutex;
+
 use crate::telemetry::access_log::AccessLog;
 use crate::time::Clock;
 use crate::worker::Worker;
@@ -84,6 +86,22 @@ impl Server {
         Self::scripted(move |_, stream| while request(stream).is_some() && answer(stream, content) {})
     }
 
+    /// As [`Self::answering`], but the first content of each connection comes only when the returned sender says so.
+    pub(super) fn answering_late(content: &'static str) -> (Self, mpsc::Sender<()>) {
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let server = Self::scripted(move |_, stream| {
+            if request(stream).is_none() || !answer_part(stream, "", content.len()) || released.lock().recv().is_err() {
+                return;
+            }
+            let mut is_taken = stream.write_all(content.as_bytes()).is_ok();
+            while is_taken && request(stream).is_some() {
+                is_taken = answer(stream, content);
+            }
+        });
+        (server, release)
+    }
+
     pub(super) fn socket(&self) -> ServerAddress {
         ServerAddress::Socket(self.address)
     }
@@ -115,10 +133,10 @@ pub(super) fn request(stream: &mut TcpStream) -> Option<String> {
 
 /// Sends a whole response; `false` when nobody takes it.
 pub(super) fn answer(stream: &mut TcpStream, content: &str) -> bool {
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{content}",
-        content.len()
-    )
-    .is_ok()
+    answer_part(stream, content, content.len())
+}
+
+/// Sends a response that announces `length` bytes, and `content` of it; `false` when nobody takes it.
+pub(super) fn answer_part(stream: &mut TcpStream, content: &str, length: usize) -> bool {
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}").is_ok()
 }

@@ -9,7 +9,7 @@ use http::Method;
 use parking_lot::Mutex;
 
 use super::settings::{BackendSettings, Balance, ServerAddress};
-use super::testing::{self, Server, answer, request};
+use super::testing::{self, Server, answer, answer_part, request};
 use super::{Backend, Outcome, resolve};
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
@@ -57,17 +57,19 @@ fn level(backend: &Backend) -> (usize, usize, usize) {
 
 #[tokio::test]
 async fn a_second_request_takes_the_connection_of_the_first() {
-    let server = Server::answering("hello");
+    let (server, release) = Server::answering_late("hello");
     let (backend, worker) = (backend(vec![server.socket()], |_| ()), testing::worker(0));
     let first = get(&backend, &worker).await;
     assert_eq!((first.facts.reused, first.facts.attempts), (false, 1));
     assert!(first.facts.connect.is_some() && first.facts.first_byte.is_some());
     assert_eq!(first.facts.server.as_deref(), Some(&*server.address.to_string()));
     assert_eq!(level(&backend), (1, 0, 0), "busy until the body was read");
+    release.send(()).unwrap();
     assert_eq!(content(first).await, "hello");
     assert_eq!(level(&backend), (0, 1, 0));
     let second = get(&backend, &worker).await;
     assert!(second.facts.reused && second.facts.connect.is_none());
+    assert_eq!(level(&backend), (0, 1, 0), "a body that came with its head needs no connection any more");
     assert_eq!(content(second).await, "hello");
     assert_eq!(server.accepted(), 1);
     let shown = backend.snapshot().remove(0);
@@ -146,7 +148,7 @@ async fn a_request_waits_for_the_only_connection_and_then_takes_it() {
 
 #[tokio::test]
 async fn a_reached_limit_has_its_word_and_its_counter_and_the_next_server_is_tried() {
-    let (one, two) = (Server::answering("one"), Server::answering("two"));
+    let ((one, _held), (two, release)) = (Server::answering_late("one"), Server::answering_late("two"));
     let backend = backend(vec![one.socket(), two.socket()], |settings| {
         settings.connections_max = 1;
         settings.queue_max = 0;
@@ -154,10 +156,11 @@ async fn a_reached_limit_has_its_word_and_its_counter_and_the_next_server_is_tri
     let worker = testing::worker(0);
     let held = [get(&backend, &worker).await, get(&backend, &worker).await];
     let refused = get(&backend, &worker).await;
-    assert_eq!(refused.result.unwrap_err(), OriginError::ConnectionLimitReached);
+    assert_eq!(refused.result.unwrap_err(), OriginError::ConnectionLimitReached.into());
     assert_eq!(refused.facts.attempts, 2);
     assert_eq!(worker.metrics.get(Counter::BackendQueueTimeouts), 2);
     let [_, second] = held;
+    release.send(()).unwrap();
     assert_eq!(content(second).await, "two");
     // Whoever's turn it is, the one that is free answers.
     for _ in 0..2 {
@@ -200,7 +203,7 @@ async fn a_post_is_not_sent_again_once_a_byte_of_it_was_sent() {
         let (backend, worker) = (backend(vec![server.socket()], |_| ()), testing::worker(0));
         content(get(&backend, &worker).await).await;
         let outcome = send(&backend, &worker, Method::POST, body, 0).await;
-        assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated);
+        assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated.into());
         assert_eq!((outcome.facts.attempts, outcome.facts.reused), (1, true));
         assert_eq!(level(&backend), (0, 0, 0));
     }
@@ -211,7 +214,7 @@ async fn a_new_connection_that_closes_without_an_answer_is_the_servers_failure()
     let server = Server::scripted(|_, stream| drop(request(stream)));
     let (backend, worker) = (backend(vec![server.socket(), refusing()], |_| ()), testing::worker(0));
     let outcome = get(&backend, &worker).await;
-    assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated);
+    assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated.into());
     assert_eq!(outcome.facts.attempts, 1);
 }
 
@@ -291,7 +294,7 @@ async fn the_last_error_is_told_when_nobody_answers() {
                 settings.balance = balance;
             });
             let outcome = get(&backend, &worker).await;
-            assert_eq!(outcome.result.unwrap_err(), expected);
+            assert_eq!(outcome.result.unwrap_err(), expected.into());
             assert_eq!(outcome.facts.attempts, attempts);
         }
     }
@@ -302,7 +305,7 @@ async fn a_server_without_an_address_is_a_dns_error() {
     let settings = testing::settings(vec![refusing()]);
     let backend = Arc::new(Backend::new(settings, Vec::new(), 1));
     let outcome = get(&backend, &testing::worker(0)).await;
-    assert_eq!(outcome.result.unwrap_err(), OriginError::DnsError);
+    assert_eq!(outcome.result.unwrap_err(), OriginError::DnsError.into());
 }
 
 #[tokio::test]
@@ -330,7 +333,8 @@ async fn a_key_stays_on_its_server_and_moves_to_another_only_while_that_refuses(
 async fn a_dropped_request_and_a_dropped_body_close_their_connections_and_free_their_places() {
     let server = Server::scripted(|number, stream| {
         if request(stream).is_some() && number > 0 {
-            answer(stream, "a body that nobody reads");
+            // More than it sends: the body is still coming when it is dropped.
+            answer_part(stream, "a body that nobody reads", 1000);
         }
         request(stream);
     });

@@ -60,7 +60,7 @@ pub struct Failure {
 }
 
 /// Who is to blame for a failed exchange.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
     /// The server, or the way to it.
     #[error(transparent)]

@@ -93,7 +93,7 @@ impl Inbox {
         let buf = &mut self.io.buf;
         match &mut self.body {
             Reading::Done => Ok(None),
-            Reading::Failed(error) => Err(error.clone()),
+            Reading::Failed(error) => Err(*error),
             Reading::Length(_) if buf.is_empty() => Ok(None),
             Reading::Length(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
@@ -139,7 +139,7 @@ impl Inbox {
     }
 
     fn fail(&mut self, error: BodyError) -> BodyError {
-        self.body = Reading::Failed(error.clone());
+        self.body = Reading::Failed(error);
         error
     }
 }

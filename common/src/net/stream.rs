@@ -51,6 +51,11 @@ impl Stream {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Ready when the reactor has heard something: bytes, the end, or an error.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => socket.poll_read_ready(cx))
+    }
+
     /// Ends our side of the stream; the peer may go on sending. A peer that is gone already is no error.
     pub fn shutdown_write(&self) {
         if let Err(error) = socket2::SockRef::from(self).shutdown(std::net::Shutdown::Write) {
