@@ -1,3 +1,20 @@
+<<<<<<< HEAD
+//! Stop taking, finish what runs.
+
+/// Tells everybody that the process is draining.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {}
+
+impl Drain {
+    /// Whether it has begun.
+    pub fn is_draining(&self) -> bool {
+        false
+    }
+
+    /// Ready when it has begun.
+    pub async fn draining(&self) {
+        std::future::pending::<()>().await;
+=======
 //! Stop taking, finish what runs: what a worker tells its connections, and what it hears from them.
 //!
 //! One [`Drain`] per worker, so that waiting on it contends with no other worker. `serve::workers` starts it and decides
@@ -148,5 +165,6 @@ mod tests {
         assert!(!is_ready(ended.as_mut()));
         drain.left();
         assert!(is_ready(ended));
+>>>>>>> serve
     }
 }
