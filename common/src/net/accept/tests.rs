@@ -12,6 +12,12 @@ use crate::telemetry::access_log::AccessLog;
 use crate::time::Clock;
 
 fn acceptor(address: &str) -> (Acceptor, SocketAddr, Arc<Worker>) {
+    let (acceptor, bound) = acceptor_of_bound(address);
+    let worker = Arc::clone(&acceptor.worker);
+    (acceptor, bound.local_addr.unwrap(), worker)
+}
+
+fn acceptor_of_bound(address: &str) -> (Acceptor, Arc<Bound>) {
     let settings = ListenSettings {
         name: address.to_owned(),
         address: ListenAddress::Tcp(address.parse().unwrap()),
@@ -22,8 +28,7 @@ fn acceptor(address: &str) -> (Acceptor, SocketAddr, Arc<Worker>) {
     };
     let bound = Arc::new(bind(&settings, 1).unwrap());
     let worker = Worker::new(0, Clock::default(), AccessLog::default());
-    let acceptor = Acceptor::new(&bound, 0, &worker).unwrap();
-    (acceptor, bound.local_addr.unwrap(), worker)
+    (Acceptor::new(&bound, 0, &worker).unwrap(), bound)
 }
 
 #[test]
@@ -73,7 +78,8 @@ async fn closing_takes_what_is_queued_and_refuses_what_comes_later() {
 
 #[tokio::test]
 async fn an_acceptor_that_is_dropped_closes_its_shard() {
-    let (acceptor, address, _) = acceptor("127.0.0.1:0");
+    let (acceptor, bound) = acceptor_of_bound("127.0.0.1:0");
+    let address = bound.local_addr.unwrap();
     let _descriptors_are_ours = none_starts();
     drop(acceptor);
     assert_eq!(
@@ -86,11 +92,13 @@ async fn an_acceptor_that_is_dropped_closes_its_shard() {
 async fn other_tasks_have_their_turn_while_many_connections_come() {
     let (mut acceptor, address, _) = acceptor("127.0.0.1:0");
     let _clients: Vec<_> = (0..BATCH_MAX + 1).map(|_| Client::connect(address).unwrap()).collect();
-    let other = tokio::spawn(async {});
+    // This one waits for the reactor; the others are known to be there then.
     let _first = acceptor.accept().await;
+    let other = tokio::spawn(async {});
     for _ in 1..BATCH_MAX {
         let _next = acceptor.accept().await;
     }
+    assert!(!other.is_finished(), "there was nothing to wait for");
     let _one_more = acceptor.accept().await;
     assert!(other.is_finished());
 }
