@@ -10,7 +10,6 @@ pub mod record; // the one record of the exchange
 
 use std::sync::Arc;
 
-use cache::key::PrimaryKey;
 use cache::tier::{Call, Tier, TierRequest};
 use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
@@ -84,8 +83,7 @@ impl Exchange {
             tls: conn.tls,
             request_id: record.id.clone(),
         };
-        let key = PrimaryKey::of(conn.tls, &target.host, target.port, &head.uri);
-        let answer = match self.tier.call(TierRequest { head, body, key, route, hop, worker: &conn.worker }) {
+        let answer = match self.tier.call(TierRequest { head, body, route, hop, worker: &conn.worker }) {
             Call::Ready(answer) => answer,
             Call::Pending(coming) => coming.await,
         };

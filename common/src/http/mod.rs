@@ -8,4 +8,5 @@ pub mod hop_by_hop; // fields that end at this hop
 pub mod via; // Via and loop detection (CDN-Loop)
 pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
+pub mod outgoing; // what every request that goes on is given
 pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

@@ -53,6 +53,20 @@ impl RequestId {
         }
     }
 
+    /// The id as text, without allocating; `room` is used when it was made here.
+    pub fn text<'a>(&'a self, room: &'a mut [u8; 16]) -> &'a str {
+        match self {
+            Self::Given(id) => id.to_str().unwrap_or_default(),
+            Self::Made(id) => {
+                for (place, byte) in room.iter_mut().enumerate() {
+                    let nibble = (id >> (60 - 4 * place)) & 0xf;
+                    *byte = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
+                }
+                std::str::from_utf8(room).unwrap_or_default()
+            }
+        }
+    }
+
     fn to_value(&self) -> HeaderValue {
         match self {
             Self::Given(id) => id.clone(),
@@ -63,10 +77,7 @@ impl RequestId {
 
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
-            Self::Made(id) => write!(f, "{id:016x}"),
-        }
+        f.write_str(self.text(&mut [0; 16]))
     }
 }
 
@@ -77,7 +88,7 @@ fn is_id_byte(byte: &u8) -> bool {
 
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
 pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
-    hop_by_hop::remove_from_request(&mut head.headers, Upgrade::Refused);
+    hop_by_hop::remove_from_request(&mut head.headers, Upgrade::Remove);
     let host = head.headers.get(HOST).cloned();
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
     let received = Received { peer: hop.peer, tls: hop.tls, authority };

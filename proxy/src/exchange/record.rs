@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use cache::tier::Facts;
+use common::http::body::BodyError;
 use common::http::outgoing::RequestId;
 use common::http::response::Response;
 use common::serve::service::{CloseReason, ConnInfo, End, Record, Sent};
-use common::telemetry::access_log::AccessRecord;
+use common::telemetry::access_log::{AccessRecord, RequestLine, Took};
 use common::telemetry::metrics::{Counter, Histogram};
 use common::time::{MonoTime, mono_now};
 use common::worker::Worker;
@@ -134,6 +135,68 @@ impl ExchangeRecord {
             metrics.count(counter);
         }
         self.log(sent);
+    }
+}
+
+impl ExchangeRecord {
+    fn log(&self, sent: &Sent) {
+        let worker = &self.conn.worker;
+        if !worker.access_log.is_enabled() {
+            return;
+        }
+        let now = worker.clock.wall();
+        let asked = self.asked.as_deref();
+        let backend = self.facts.backend.as_ref();
+        let mut id = [0; 16];
+        let outcome = self.facts.outcome.as_ref().map(ToString::to_string);
+        let record = AccessRecord {
+            time: now.minus(sent.took),
+            request_id: self.id.text(&mut id),
+            client: self.conn.client.map(|client| client.ip()),
+            listener: &self.conn.listener,
+            conn_id: self.conn.id,
+            request: asked.map(Asked::line),
+            host: asked.and_then(|asked| asked.host.as_ref()).map(HeaderValue::as_bytes),
+            status: StatusCode::from_u16(self.status).unwrap_or_default(),
+            body_bytes: sent.body_bytes,
+            bytes_received: sent.request_bytes,
+            bytes_sent: sent.bytes,
+            referer: asked.and_then(|asked| asked.referer.as_ref()).map(HeaderValue::as_bytes),
+            user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),
+            site: self.site.as_deref(),
+            cache_outcome: outcome.as_deref().map(str::as_bytes),
+            backend: self.facts.backend_name.as_deref(),
+            server: backend.and_then(|backend| backend.server.as_deref()),
+            attempts: backend.map_or(0, |backend| backend.attempts),
+            error: self.error.or_else(|| body_error(&sent.end)),
+            took: Took {
+                accept_wait: None,
+                lookup: self.facts.lookup,
+                queue: backend.map(|backend| backend.queued),
+                connect: backend.and_then(|backend| backend.connect),
+                first_byte: backend.and_then(|backend| backend.first_byte),
+                total: sent.took,
+            },
+            close: sent.close.map(CloseReason::word),
+            end: sent.end.word(),
+        };
+        worker.access_log.record(&record, &worker.metrics);
+    }
+}
+
+impl Asked {
+    fn line(&self) -> RequestLine<'_> {
+        let target = self.target.path_and_query().map_or("*", |target| target.as_str());
+        RequestLine { method: self.method.as_str(), target: target.as_bytes(), version: self.version }
+    }
+}
+
+/// The word for a body that failed after its head was sent.
+const fn body_error(end: &End) -> Option<&'static str> {
+    match end {
+        End::BodyFailed(BodyError::Origin(error)) => Some(error.word()),
+        End::BodyFailed(_) => Some("http_request_error"),
+        End::Whole | End::ClientGone => None,
     }
 }
 

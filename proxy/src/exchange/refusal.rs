@@ -5,6 +5,7 @@ use common::http::host::HostError;
 use common::http::origin_error::OriginError;
 use common::http1::client::ExchangeError;
 use common::http1::parse::ParseError;
+use common::telemetry::metrics::Counter;
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 
@@ -67,6 +68,23 @@ impl Refusal {
             Self::Loop => Some("proxy_loop_detected"),
             Self::Misdirected | Self::NoRoute => Some("destination_not_found"),
             Self::Origin(error) => Some(error.word()),
+        }
+    }
+
+    /// What counts it, besides the class of its status.
+    pub const fn counter(&self) -> Option<Counter> {
+        match self {
+            Self::Parse(error) => Some(match error {
+                ParseError::HeadTooLarge | ParseError::TooManyFields => Counter::RequestsHeadTooLarge,
+                ParseError::TargetTooLong => Counter::RequestsUriTooLong,
+                ParseError::BodyTooLarge => Counter::RequestsBodyTooLarge,
+                _ => Counter::RequestsMalformed,
+            }),
+            Self::Host(_) | Self::Body(BodyError::ClientMalformed(_)) => Some(Counter::RequestsMalformed),
+            Self::Body(BodyError::ClientTooLarge) => Some(Counter::RequestsBodyTooLarge),
+            Self::Loop => Some(Counter::LoopsDetected),
+            Self::Misdirected => Some(Counter::MisdirectedRequests),
+            _ => None,
         }
     }
 
