@@ -46,3 +46,6 @@ impl<S> fmt::Debug for HttpEndpoint<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,11 +32,11 @@ struct Bytes {
 }
 
 impl Endpoint for Arc<Bytes> {
-    fn serve(&self, stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
+    fn serve(&self, mut stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
         self.conns.lock().push(Arc::clone(&conn));
         let this = Self::clone(self);
         tokio::spawn(async move {
-            let reason = this.answer(&stream, &conn, &seat).await;
+            let reason = this.answer(&mut stream, &conn, &seat).await;
             drop(stream);
             seat.leave(reason);
         });
@@ -52,7 +52,7 @@ impl Bytes {
         })
     }
 
-    async fn answer(&self, stream: &Stream, conn: &ConnInfo, seat: &Seat) -> CloseReason {
+    async fn answer(&self, stream: &mut Stream, conn: &ConnInfo, seat: &Seat) -> CloseReason {
         let mut draining = pin!(seat.drain().draining());
         let mut is_fresh = true;
         loop {
@@ -77,7 +77,9 @@ impl Bytes {
                 _ => {}
             }
             let answer = [b'0' + u8::try_from(conn.worker.index).unwrap()];
-            assert_eq!(stream.try_write_vectored(&[io::IoSlice::new(&answer)]).unwrap(), 1);
+            let slices = [io::IoSlice::new(&answer)];
+            let written = std::future::poll_fn(|cx| stream.poll_write_vectored(cx, &slices)).await;
+            assert_eq!(written.unwrap(), 1);
             is_fresh = false;
         }
     }
