@@ -1,0 +1,4 @@
+//! Files with mistakes → exact messages.
+
+#[test]
+fn x() {}
