@@ -76,6 +76,7 @@ pub struct Cache {
 
 /// Where stored responses are.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per configuration")]
 pub enum CacheTier {
     /// Nowhere: requests pass to the origins.
     None,

@@ -82,15 +82,20 @@ impl Visitor for Reader<'_> {
             self.notes.error(path, Wrong::from(message).hint(hint));
             return;
         };
+        let mut read = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
             let path = format!("{path}[{i}]");
             self.notes.place(&path, item.span().start);
             match item.get_ref() {
-                DeValue::Table(inner) => tables.push(read_table(inner, T::preset(), &path, self.notes)),
+                DeValue::Table(inner) => read.push(read_table(inner, T::preset(), &path, self.notes)),
                 other => self
                     .notes
                     .error(path, format!("expected a table; found {}", type_name(other))),
             }
+        }
+        // Paths have indices, so the list counts only when nothing is missing in it.
+        if read.len() == items.len() {
+            *tables = read;
         }
     }
 

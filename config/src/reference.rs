@@ -80,7 +80,7 @@ pub(crate) fn sections() -> Vec<Section> {
 const LISTENER: &str = "Where `listen` is asked for, an address may stand alone, or in a table with more: \
 `{ address = \"0.0.0.0:80\", backlog = \"auto\" }`.";
 
-const KEEPALIVE: &str = "Where `tcp_keepalive` is asked for: `{ idle = \"1m\", interval = \"10s\", count = 3 }`. \n\
+const KEEPALIVE: &str = "Where `tcp_keepalive` is asked for: `{ idle = \"1m\", interval = \"10s\", count = 3 }`.\n\
 `{}` takes these defaults.";
 
 fn rows<T: Keys>() -> Vec<Row> {

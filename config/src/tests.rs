@@ -11,6 +11,8 @@ use std::time::Duration;
 use common::backend::settings::{Balance, ServerAddress};
 use common::net::settings::{Backlog, ListenAddress, TcpKeepalive};
 use common::serve::settings::HalfClose;
+use common::telemetry::access_log::AccessLogTarget;
+use common::telemetry::log::LogFormat;
 
 use crate::model::{CacheMode, CacheTier, Config, PathPattern, UnknownHost, WhenDown};
 use crate::{load, parse, print, quick, reference};
@@ -26,6 +28,20 @@ const EXAMPLES: [&str; 6] = [
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(folder("examples").join(name)).expect(name)
+}
+
+/// full.toml with the keys of `[cache]` that stand in comments instead of those that do not.
+fn full_with_cache_servers() -> String {
+    let full = example("full.toml");
+    let (before, rest) = full.split_once("[cache]\n").expect("[cache]");
+    let (cache, after) = rest.split_once("[origin.idc1]").expect("[origin.idc1]");
+    let servers: Vec<_> = cache.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
+    assert!(servers.len() > 10, "{servers:?}");
+    format!("{before}[cache]\n{}\n[origin.idc1]{after}", servers.join("\n"))
 }
 
 fn good(text: &str) -> Config {
@@ -61,10 +77,8 @@ fn every_example_loads_and_only_the_incident_warns() {
 
 #[test]
 fn what_is_printed_reads_back_as_the_same_configuration() {
-    let mut texts: Vec<_> = EXAMPLES
-        .iter()
-        .map(|name| std::fs::read_to_string(folder("examples").join(name)).expect(name))
-        .collect();
+    let mut texts: Vec<_> = EXAMPLES.iter().map(|name| example(name)).collect();
+    texts.push(full_with_cache_servers());
     texts.push(ROUTES.to_owned());
     texts.push(format!("{LEAST}[process]\nworkers = 3\n[cache]\nmemory = \"8MiB\"\n"));
     texts.push(LEAST.replace(
@@ -106,81 +120,52 @@ fn docs_config_md_is_what_the_description_says() {
 
 #[test]
 fn the_full_example_mentions_every_key_in_its_table() {
-    let text = std::fs::read_to_string(folder("examples/full.toml")).expect("full.toml");
-    let lines = text.lines().map(|line| line.trim_start().trim_start_matches("#: "));
-    for section in crate::reference::sections() {
-        // Tables within lines have no header, so their keys may be anywhere.
+    let text = example("full.toml");
+    let headers = text.lines().map(str::trim_start).scan("", |header, line| {
+        if line.starts_with('[') {
+            *header = line.split_once(" #").map_or(line, |(before, _)| before).trim_end();
+        }
+        Some((*header, line.trim_start_matches("#: ")))
+    });
+    let lines: Vec<_> = headers.collect();
+    for section in reference::sections() {
         let header = section.title.trim_matches('`').replace("NAME", "idc1");
-        let body: String = if header.starts_with('[') {
-            let of_section = lines.clone().skip_while(|line| !line.starts_with(&header)).skip(1);
-            of_section
-                .take_while(|line| !line.starts_with('['))
-                .map(|line| format!("\n{line}"))
-                .collect()
-        } else {
-            text.replace(['{', ','], "\n").replace("\n ", "\n")
-        };
-        // A site's routes follow it in the file, with exactly one pattern each.
-        let body = if header == "[[site.route]]" {
-            lines.clone().map(|line| format!("\n{line}")).collect()
-        } else {
-            body
-        };
+        // Tables within lines have no header, so their keys may be anywhere.
+        let is_inline = !header.starts_with('[');
         for row in &section.rows {
-            assert!(body.contains(&format!("\n{} = ", row.name)), "{header} {}", row.name);
+            let key = format!("{} = ", row.name);
+            let is_there = lines.iter().any(|(of, line)| match is_inline {
+                true => line.contains(&format!("{{ {key}")) || line.contains(&format!(", {key}")),
+                false => *of == header && line.starts_with(&key),
+            });
+            assert!(is_there, "{header} {}", row.name);
         }
     }
 }
 
 #[test]
-fn a_front_is_read_with_its_values() {
-    let config = good(
-        r#"
-        [process]
-        workers = 8
-        pin_workers = true
-        user = "www"
-        group = "web"
-        drain_timeout = "0s"
-        connections_max = 1_000
-        [front]
-        listen = ["127.0.0.1:0", { address = "[::]:443", backlog = 511, defer_accept = "5s", v6only = false,
-            tcp_keepalive = { idle = "1m", count = 9 } }, { address = "unix:/run/t.sock", mode = "0600" }]
-        header_timeout = "1500ms"
-        request_body_max = "unlimited"
-        half_close = "cancel"
-        [front.forwarded]
-        forwarded = true
-        trusted = ["10.0.0.0/8", "::1"]
-        [origin.a]
-        servers = ["10.0.0.1:80", "http://b.example", "unix:/run/a.sock"]
-        balance = "consistent_hash"
-        connections_max = 100
-        retries = 0
-        [[site]]
-        hosts = ["A.example"]
-        origin = "a"
-        [log]
-        level = "debug"
-        [log.access]
-        to = "/var/log/t.log"
-        "#,
-    );
+fn a_process_is_read_with_its_values() {
+    let config = good(VALUES);
     let process = &config.process;
-    assert_eq!(
-        (
-            process.workers.workers,
-            process.workers.pin,
-            process.workers.connections_max
-        ),
-        (8, true, 1000)
-    );
+    let workers = &process.workers;
+    assert_eq!((workers.workers, workers.pin, workers.connections_max), (8, true, 1000));
     assert_eq!(
         (process.user.as_deref(), process.group.as_deref()),
         (Some("www"), Some("web"))
     );
-    assert_eq!(process.workers.drain_timeout, Duration::ZERO);
-    let front = config.front.expect("front");
+    assert_eq!(workers.drain_timeout, Duration::ZERO);
+    assert_eq!(
+        (config.log.level.as_str(), config.log.format),
+        ("debug", LogFormat::Json)
+    );
+    let access = config.log.access.expect("[log.access]");
+    assert_eq!(access.to, AccessLogTarget::File("/var/log/t.log".into()));
+    assert_eq!((access.buffer_bytes, access.flush), (64 << 10, Duration::from_secs(1)));
+}
+
+#[test]
+fn a_front_is_read_with_its_values() {
+    let front = good(VALUES).front.expect("[front]");
     let [first, second, third] = &front.listen[..] else {
         panic!("{:?}", front.listen)
     };
@@ -195,26 +180,30 @@ fn a_front_is_read_with_its_values() {
     );
     assert_eq!((second.name.as_str(), second.v6only), ("[::]:443", false));
     let keepalive = TcpKeepalive {
-        idle: Duration::from_secs(60),
+        idle: Duration::from_secs(90),
         interval: Duration::from_secs(10),
         count: 9,
     };
     assert_eq!(second.tcp_keepalive, Some(keepalive));
-    let socket = PathBuf::from("/run/t.sock");
-    assert_eq!(
-        third.address,
-        ListenAddress::Unix {
-            path: socket,
-            mode: 0o600
-        }
-    );
+    let path = PathBuf::from("/run/t.sock");
+    assert_eq!(third.address, ListenAddress::Unix { path, mode: 0o600 });
     assert_eq!(front.serve.header_timeout, Duration::from_millis(1500));
     assert_eq!(
         (front.serve.body_bytes_max, front.serve.half_close),
         (u64::MAX, HalfClose::Cancel)
     );
+    assert_eq!(
+        (front.serve.head_bytes_max, front.serve.uri_bytes_max),
+        (4096, 4096),
+        "the target is in the head"
+    );
     assert_eq!((front.forwarded.forwarded, front.forwarded.trusted.len()), (true, 2));
     assert_eq!(front.unknown_host, UnknownHost::Misdirected);
+}
+
+#[test]
+fn an_origin_and_its_site_are_read_with_their_values() {
+    let config = good(VALUES);
     let origin = &config.origins[0];
     let host = "b.example".to_owned();
     assert_eq!(origin.servers[1], ServerAddress::Name { host, port: 80 });
@@ -222,13 +211,48 @@ fn a_front_is_read_with_its_values() {
     assert_eq!(
         (origin.keepalive, origin.connections_max),
         (100, 100),
-        "idle ones are part of all"
+        "idle ones are among all"
     );
     assert_eq!(
         (config.sites[0].name.as_str(), &config.cache.tier),
         ("a.example", &CacheTier::None)
     );
-    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn a_mangled_file_is_answered_with_problems_that_have_a_place_in_it() {
+    let full = example("full.toml");
+    let lines: Vec<_> = full.lines().collect();
+    let mut mangled = 0;
+    for (i, line) in lines.iter().enumerate() {
+        let key = line.split_once(" = ").map_or(*line, |(key, _)| key);
+        let values = [
+            "",
+            " = ",
+            " = {}",
+            " = []",
+            " = -1",
+            " = \"\"",
+            " = [[[{ a.b = 1 }]]]",
+            " = \"\\u0000ä\"",
+        ];
+        for replaced in values.map(|value| format!("{key}{value}")) {
+            let mut lines = lines.clone();
+            lines[i] = &replaced;
+            for text in [lines.join("\n"), lines[..=i].join("\n")] {
+                let Err(problems) = parse(&text, "t") else { continue };
+                mangled += 1;
+                assert!(!problems.errors.is_empty(), "{text}");
+                for problem in problems.errors.iter().chain(&problems.warnings) {
+                    assert!(
+                        problem.line.is_none_or(|line| (1..=lines.len() + 1).contains(&line)),
+                        "{problem}\n{text}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(mangled > lines.len(), "{mangled}");
 }
 
 #[test]
@@ -342,6 +366,44 @@ command line: --admin: other machines reach 0.0.0.0:1; that will need a token or
     );
 }
 
+const VALUES: &str = r#"
+[process]
+workers = 8
+pin_workers = true
+user = "www"
+group = "web"
+drain_timeout = "0s"
+connections_max = 1_000
+[front]
+listen = [
+    "127.0.0.1:0",
+    { address = "[::]:443", backlog = 511, defer_accept = "5s", v6only = false, tcp_keepalive = { idle = "90s", count = 9 } },
+    { address = "unix:/run/t.sock", mode = "0600" },
+]
+header_timeout = "1500ms"
+request_head_max = "4KiB"
+request_body_max = "unlimited"
+half_close = "cancel"
+[front.forwarded]
+forwarded = true
+trusted = ["10.0.0.0/8", "::1"]
+[origin.a]
+servers = ["10.0.0.1:80", "http://b.example", "unix:/run/a.sock"]
+balance = "consistent_hash"
+connections_max = 100
+retries = 0
+[[site]]
+hosts = ["A.example"]
+origin = "a"
+[log]
+level = "debug"
+format = "json"
+[log.access]
+to = "/var/log/t.log"
+buffer = "64KiB"
+flush = "1s"
+"#;
+
 const LEAST: &str = "[front]\nlisten = [\"0.0.0.0:80\"]\n[origin.a]\nservers = [\"10.0.0.1:80\"]\n\
                      [[site]]\nhosts = [\"a.example\"]\norigin = \"a\"\n";
 
@@ -386,4 +448,53 @@ origin = "app"
 "#;
 
 const PRINTED: &str = r#"[process]
+workers = 2
+pin_workers = false
+drain_timeout = "30s"
+connections_max = 65536
+
+[front]
+listen = [{ address = "0.0.0.0:80", backlog = "auto" }]
+unknown_host = "misdirected"
+header_timeout = "10s"
+idle_timeout = "75s"
+body_timeout = "30s"
+send_timeout = "30s"
+request_head_max = "32KiB"
+fields_max = 100
+uri_max = "8KiB"
+request_body_max = "10GiB"
+requests_per_connection_max = 100000
+half_close = "answer"
+
+[front.forwarded]
+x_forwarded = true
+forwarded = false
+trusted = []
+
+[origin.a]
+servers = ["10.0.0.1:80"]
+balance = "round_robin"
+keepalive = 512
+connections_max = 1024
+queue_timeout = "3s"
+queue_max = 1024
+idle_timeout = "55s"
+retries = 1
+connect_timeout = "4s"
+response_timeout = "30s"
+body_timeout = "30s"
+send_timeout = "30s"
+response_head_max = "64KiB"
+fields_max = 200
+
+[[site]]
+hosts = ["a.example"]
+default = false
+origin = "a"
+cache = true
+
+[log]
+level = "info"
+format = "text"
 "#;

@@ -20,6 +20,9 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     let origins = backends::origins(draft.origins, notes);
     let sites = sites::resolve(draft.sites, &origins, notes);
     let front = draft.front.map(|front| self::front(front, default_site, notes));
+    if draft.cache.is_some() {
+        note_tier(notes);
+    }
     let cache = cache(draft.cache.unwrap_or_else(CacheDraft::preset), default_site, notes);
     note_unreached_default(default_site, front.as_ref(), &cache, notes);
     let config = Config {
@@ -81,7 +84,6 @@ fn front(draft: FrontDraft, default_site: Option<usize>, notes: &mut Notes) -> F
 }
 
 fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> Cache {
-    note_tier(&draft, notes);
     let mut serve = draft.serve;
     check_uri_max("cache", &mut serve.uri_bytes_max, serve.head_bytes_max, notes);
     let tier = match (draft.memory, draft.servers) {
@@ -104,9 +106,8 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
 }
 
 /// Which of `memory`, `listen` and `servers` go together.
-fn note_tier(draft: &CacheDraft, notes: &mut Notes) {
-    let [table, memory, listen, servers] =
-        ["cache", "cache.memory", "cache.listen", "cache.servers"].map(|path| notes.has(path));
+fn note_tier(notes: &mut Notes) {
+    let [memory, listen, servers] = ["cache.memory", "cache.listen", "cache.servers"].map(|path| notes.has(path));
     match (memory, listen, servers) {
         (true, _, true) => notes.error(
             "cache.servers",
@@ -120,14 +121,11 @@ fn note_tier(draft: &CacheDraft, notes: &mut Notes) {
             let wrong = Wrong::from("is missing; a cache server keeps responses");
             notes.error("cache.memory", wrong.hint("such as memory = \"4GiB\""));
         }
-        (false, false, false) if table => {
+        (false, false, false) => {
             let wrong = Wrong::from("there is neither memory nor servers");
             notes.error("cache", wrong.hint("such as memory = \"4GiB\""));
         }
         _ => {}
-    }
-    if draft.servers.is_some() && !notes.has("front") && !listen {
-        notes.error("cache.servers", "only a [front] asks cache servers, and there is none");
     }
 }
 

@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use common::backend::settings::BackendSettings;
 
 use crate::codec::host_text;
+use crate::defaults;
 use crate::model::{CacheMode, PathPattern, Route, Site};
 use crate::problem::{Notes, Wrong};
+use crate::schema::Keys;
 use crate::sections::{RouteDraft, SiteDraft};
 
 /// The site with `default = true`.
@@ -29,7 +31,7 @@ pub(super) fn resolve(drafts: Vec<SiteDraft>, origins: &[BackendSettings], notes
     let mut resolver = Resolver {
         origins,
         used: BTreeSet::new(),
-        has_unknown: false,
+        has_gaps: drafts.is_empty(),
         notes,
     };
     let sites = drafts
@@ -75,7 +77,8 @@ fn note_hosts(drafts: &[SiteDraft], notes: &mut Notes) {
 struct Resolver<'a> {
     origins: &'a [BackendSettings],
     used: BTreeSet<usize>,
-    has_unknown: bool,
+    /// Some site or route has no origin, or one that does not exist.
+    has_gaps: bool,
     notes: &'a mut Notes,
 }
 
@@ -86,10 +89,11 @@ impl Resolver<'_> {
         if !has_origin && draft.routes.is_empty() && !self.notes.has(&format!("{path}.route")) {
             let wrong = Wrong::from("its requests go nowhere: it has neither an origin nor routes");
             self.notes.error(&*path, wrong.hint("such as origin = \"NAME\""));
+            self.has_gaps = true;
         }
         let own = draft.origin.as_deref().and_then(|name| self.origin(&path, name));
         self.note_same_patterns(&path, &draft.routes);
-        let cache = draft.cache.unwrap_or(true);
+        let cache = draft.cache.unwrap_or(defaults::SITE_CACHE);
         let mut routes = Vec::with_capacity(draft.routes.len() + 1);
         for (i, route) in draft.routes.into_iter().enumerate() {
             let path = format!("{path}.route[{i}]");
@@ -103,13 +107,14 @@ impl Resolver<'_> {
                     format!("{path}.origin"),
                     "is missing, and the site has no origin either",
                 );
+                self.has_gaps = true;
             }
             if let (Some(pattern), Some(origin)) = (pattern, origin) {
                 routes.push(self.route(pattern, origin, route.cache.unwrap_or(cache), &route));
             }
         }
         if let Some(origin) = own {
-            routes.push(self.route(PathPattern::Any, origin, cache, &NO_OVERRIDES));
+            routes.push(self.route(PathPattern::Any, origin, cache, &RouteDraft::preset()));
         }
         routes.sort_by_key(|route| order(&route.path));
         let name = draft.hosts.first().map_or_else(|| "default".to_owned(), host_text);
@@ -130,7 +135,7 @@ impl Resolver<'_> {
             // Without any origin, that is the problem, and it is noted elsewhere.
             None if self.origins.is_empty() => {}
             None => {
-                self.has_unknown = true;
+                self.has_gaps = true;
                 let wrong = Wrong::from(format!("no origin named {name:?}"));
                 let wrong = wrong.did_you_mean(name, self.origins.iter().map(|origin| origin.name.as_str()));
                 self.notes.error(format!("{path}.origin"), wrong);
@@ -202,8 +207,8 @@ impl Resolver<'_> {
     }
 
     fn note_unused(&mut self) {
-        // A misspelled name may have meant any of them.
-        if self.has_unknown {
+        // The gap may be where it is meant to be used.
+        if self.has_gaps {
             return;
         }
         for (index, origin) in self.origins.iter().enumerate() {
@@ -224,14 +229,3 @@ fn order(path: &PathPattern) -> (u8, Reverse<usize>) {
         PathPattern::Any => (3, Reverse(0)),
     }
 }
-
-const NO_OVERRIDES: RouteDraft = RouteDraft {
-    path: None,
-    prefix: None,
-    regex: None,
-    origin: None,
-    cache: None,
-    connect_timeout: None,
-    response_timeout: None,
-    body_timeout: None,
-};

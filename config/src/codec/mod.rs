@@ -15,14 +15,27 @@ use crate::printer;
 use crate::reader;
 use crate::schema::{Codec, Keys, Spot, type_name};
 
-/// A key that may be left out; the text is what docs say about that.
-pub(crate) struct Maybe<C>(pub(crate) C, pub(crate) &'static str);
+/// A key that may be left out.
+pub(crate) struct Maybe<C> {
+    codec: C,
+    /// What docs say about that.
+    absent: String,
+}
 
-/// A key that must be there.
-pub(crate) struct Required<C>(pub(crate) C);
+/// A key whose default is not simply its preset.
+pub(crate) struct Special<C> {
+    codec: C,
+    default: SpecialDefault,
+}
 
-/// A key whose default depends on the machine or on other keys; the text is what docs say about it.
-pub(crate) struct Computed<C>(pub(crate) C, pub(crate) &'static str);
+enum SpecialDefault {
+    /// There is none: the key must be there.
+    Required,
+    /// What the text says.
+    Computed(&'static str),
+    /// The preset, cut to what the text says.
+    AtMost(&'static str),
+}
 
 /// A list of values; an empty one is refused unless it says otherwise.
 pub(crate) struct List<C> {
@@ -32,6 +45,40 @@ pub(crate) struct List<C> {
 
 /// A table within a line: `{ idle = "1m", count = 3 }`.
 pub(crate) struct Inline;
+
+impl<C> Maybe<C> {
+    /// Left out, the key means what the text says.
+    pub(crate) fn new(codec: C, absent: &str) -> Self {
+        let absent = absent.to_owned();
+        Self { codec, absent }
+    }
+
+    /// Left out, the key means this value.
+    pub(crate) fn or<T>(codec: C, default: &T) -> Self
+    where
+        C: Codec<T>,
+    {
+        let absent = codec.default_text(default);
+        Self { codec, absent }
+    }
+}
+
+impl<C> Special<C> {
+    pub(crate) const fn required(codec: C) -> Self {
+        let default = SpecialDefault::Required;
+        Self { codec, default }
+    }
+
+    pub(crate) const fn computed(codec: C, text: &'static str) -> Self {
+        let default = SpecialDefault::Computed(text);
+        Self { codec, default }
+    }
+
+    pub(crate) const fn at_most(codec: C, text: &'static str) -> Self {
+        let default = SpecialDefault::AtMost(text);
+        Self { codec, default }
+    }
+}
 
 impl<C> List<C> {
     /// A list of one or more.
@@ -53,59 +100,45 @@ impl<C> List<C> {
 
 impl<T, C: Codec<T>> Codec<Option<T>> for Maybe<C> {
     fn kind(&self) -> String {
-        self.0.kind()
+        self.codec.kind()
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<Option<T>> {
-        self.0.read(value, spot).map(Some)
+        self.codec.read(value, spot).map(Some)
     }
 
     fn write(&self, value: &Option<T>) -> Option<String> {
-        value.as_ref().and_then(|value| self.0.write(value))
+        value.as_ref().and_then(|value| self.codec.write(value))
     }
 
     fn default_text(&self, _preset: &Option<T>) -> String {
-        self.1.to_owned()
+        self.absent.clone()
     }
 }
 
-impl<T, C: Codec<T>> Codec<T> for Required<C> {
+impl<T, C: Codec<T>> Codec<T> for Special<C> {
     fn kind(&self) -> String {
-        self.0.kind()
+        self.codec.kind()
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<T> {
-        self.0.read(value, spot)
+        self.codec.read(value, spot)
     }
 
     fn write(&self, value: &T) -> Option<String> {
-        self.0.write(value)
+        self.codec.write(value)
     }
 
-    fn default_text(&self, _preset: &T) -> String {
-        "required".to_owned()
+    fn default_text(&self, preset: &T) -> String {
+        match self.default {
+            SpecialDefault::Required => "required".to_owned(),
+            SpecialDefault::Computed(text) => text.to_owned(),
+            SpecialDefault::AtMost(text) => format!("{}, at most {text}", self.codec.default_text(preset)),
+        }
     }
 
     fn is_required(&self) -> bool {
-        true
-    }
-}
-
-impl<T, C: Codec<T>> Codec<T> for Computed<C> {
-    fn kind(&self) -> String {
-        self.0.kind()
-    }
-
-    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<T> {
-        self.0.read(value, spot)
-    }
-
-    fn write(&self, value: &T) -> Option<String> {
-        self.0.write(value)
-    }
-
-    fn default_text(&self, _preset: &T) -> String {
-        self.1.to_owned()
+        matches!(self.default, SpecialDefault::Required)
     }
 }
 

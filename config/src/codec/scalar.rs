@@ -140,6 +140,7 @@ where
         }
         let bytes = match text.parse::<ByteSize>() {
             Ok(size) => size.0,
+            Err(e) if self.may_be_unlimited => return spot.refuse(Wrong::from(e.to_string()).hint("or \"unlimited\"")),
             Err(e) => return spot.refuse(e.to_string()),
         };
         let bytes = within(bytes, self.min, self.max, |n| ByteSize(n).to_string(), spot)?;

@@ -2,31 +2,19 @@
 
 use common::backend::settings::{BackendSettings, Balance};
 
-use crate::codec::{Choice, Computed, Count, Duration, Inline, List, Maybe, Required, SERVER, Size};
+use crate::codec::{Choice, Count, Duration, Inline, List, Maybe, SERVER, Size, Special};
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
 
 impl Keys for BackendSettings {
     fn preset() -> Self {
-        Self {
-            name: String::new(),
-            servers: Vec::new(),
-            balance: defaults::ORIGIN_BALANCE,
-            keepalive: defaults::KEEPALIVE,
-            connections_max: defaults::BACKEND_CONNECTIONS_MAX,
-            queue_timeout: defaults::QUEUE_TIMEOUT,
-            queue_max: defaults::QUEUE_MAX,
-            idle_timeout: defaults::BACKEND_IDLE_TIMEOUT,
-            tcp_keepalive: None,
-            retries: defaults::RETRIES,
-            limits: defaults::EXCHANGE,
-        }
+        defaults::ORIGIN
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "servers",
-            Required(List::some(SERVER)),
+            Special::required(List::some(SERVER)),
             &mut self.servers,
             "Where they are.",
         );
@@ -48,7 +36,7 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     let connections = || Count { min: 1, max: 1_000_000 };
     v.key(
         "keepalive",
-        Computed(Count { min: 0, max: 1_000_000 }, "`512`, at most `connections_max`"),
+        Special::at_most(Count { min: 0, max: 1_000_000 }, "`connections_max`"),
         &mut backend.keepalive,
         "Idle connections kept per server, for all workers together.",
     );
@@ -80,7 +68,7 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     let meaning = "Probe silent connections (see \"tcp_keepalive\").";
     v.key(
         "tcp_keepalive",
-        Maybe(Inline, "off"),
+        Maybe::new(Inline, "off"),
         &mut backend.tcp_keepalive,
         meaning,
     );

@@ -10,7 +10,7 @@ use common::serve::settings::ServeSettings;
 use super::backend::visit_backend;
 use super::listen::Listen;
 use super::serve::{UnknownHostWord, visit_unknown_host};
-use crate::codec::{Choice, Computed, List, Maybe, SERVER, Size};
+use crate::codec::{Choice, List, Maybe, SERVER, Size, Special};
 use crate::defaults;
 use crate::model::{Cache, CacheTier, WhenDown};
 use crate::schema::{Keys, Visitor};
@@ -69,7 +69,7 @@ impl Keys for CacheDraft {
             unknown_host: None,
             serve: defaults::SERVE,
             servers: None,
-            when_down: WhenDown::Origin,
+            when_down: defaults::WHEN_DOWN,
             backend,
         }
     }
@@ -77,22 +77,19 @@ impl Keys for CacheDraft {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "memory",
-            Maybe(Size::between(1 << 20, 64 << 40), "none"),
+            Maybe::new(Size::between(1 << 20, 64 << 40), "none"),
             &mut self.memory,
             "Keep responses in this process, in this much memory, their heads and bookkeeping included.",
         );
         v.only_with("memory", self.memory.is_some(), |v| {
             v.key(
                 "stored_response_max",
-                Computed(
-                    Size::between(1 << 10, 4095 << 20),
-                    "`\"64MiB\"`, at most an eighth of `memory`",
-                ),
+                Special::at_most(Size::between(1 << 10, 4095 << 20), "an eighth of `memory`"),
                 &mut self.stored_response_max,
                 "The largest response that is stored, at most `memory`.",
             );
         });
-        let listen = Maybe(List::some(Listen), "none");
+        let listen = Maybe::new(List::some(Listen), "none");
         v.key(
             "listen",
             listen,
@@ -103,7 +100,7 @@ impl Keys for CacheDraft {
             visit_unknown_host(v, &mut self.unknown_host);
             self.serve.visit(v);
         });
-        let servers = Maybe(List::some(SERVER), "none");
+        let servers = Maybe::new(List::some(SERVER), "none");
         v.key(
             "servers",
             servers,

@@ -6,7 +6,7 @@ use common::net::settings::{Backlog, ListenAddress, ListenSettings, TcpKeepalive
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::codec::{ADDRESS, BacklogCodec, Count, Duration, Flag, Inline, MODE, Maybe, Required};
+use crate::codec::{ADDRESS, BacklogCodec, Count, Duration, Flag, Inline, MODE, Maybe, Special};
 use crate::defaults;
 use crate::problem::{Notes, Wrong};
 use crate::reader::join;
@@ -28,7 +28,10 @@ pub(crate) struct ListenDraft {
 
 impl Codec<ListenSettings> for Listen {
     fn kind(&self) -> String {
-        format!("{}, or a table (see \"A listener\")", ADDRESS.kind)
+        format!(
+            "{}, or a table such as {{ address = \"0.0.0.0:80\", backlog = \"auto\" }}",
+            ADDRESS.kind
+        )
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<ListenSettings> {
@@ -46,13 +49,17 @@ impl Codec<ListenSettings> for Listen {
     fn write(&self, value: &ListenSettings) -> Option<String> {
         Inline.write(&ListenDraft::of(value))
     }
+
+    fn default_text(&self, preset: &ListenSettings) -> String {
+        format!("`\"{}\"`", preset.name)
+    }
 }
 
 impl Keys for ListenDraft {
     fn preset() -> Self {
         Self {
             address: None,
-            backlog: Backlog::Auto,
+            backlog: defaults::BACKLOG,
             defer_accept: None,
             v6only: None,
             tcp_keepalive: None,
@@ -64,7 +71,7 @@ impl Keys for ListenDraft {
         let meaning = "IPv4 or IPv6 address with port (0: the kernel chooses), or a unix socket.";
         v.key(
             "address",
-            Required(Maybe(ADDRESS, "required")),
+            Special::required(Maybe::new(ADDRESS, "required")),
             &mut self.address,
             meaning,
         );
@@ -77,16 +84,21 @@ impl Keys for ListenDraft {
         );
         v.key(
             "defer_accept",
-            Maybe(Duration::whole_seconds(1, 3600), "none"),
+            Maybe::new(Duration::whole_seconds(1, 3600), "none"),
             &mut self.defer_accept,
             "`TCP_DEFER_ACCEPT`: take a connection only when data came, or after this time.",
         );
         let meaning = "`IPV6_V6ONLY`: an IPv6 address takes no IPv4 connections.";
-        v.key("v6only", Maybe(Flag, "`true`"), &mut self.v6only, meaning);
+        v.key("v6only", Maybe::or(Flag, &defaults::V6ONLY), &mut self.v6only, meaning);
         let meaning = "Probe silent connections (see \"tcp_keepalive\").";
-        v.key("tcp_keepalive", Maybe(Inline, "off"), &mut self.tcp_keepalive, meaning);
+        v.key(
+            "tcp_keepalive",
+            Maybe::new(Inline, "off"),
+            &mut self.tcp_keepalive,
+            meaning,
+        );
         let meaning = "Permission bits of a unix socket's file.";
-        v.key("mode", Maybe(MODE, "`\"0660\"`"), &mut self.mode, meaning);
+        v.key("mode", Maybe::or(MODE, &defaults::SOCKET_MODE), &mut self.mode, meaning);
     }
 }
 
@@ -132,7 +144,7 @@ impl ListenDraft {
             address,
             backlog: self.backlog,
             defer_accept: self.defer_accept,
-            v6only: self.v6only.unwrap_or(true),
+            v6only: self.v6only.unwrap_or(defaults::V6ONLY),
             tcp_keepalive: self.tcp_keepalive,
         })
     }

@@ -2,10 +2,10 @@
 
 use common::http::forwarded::ForwardedSettings;
 use common::net::settings::ListenSettings;
-use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
+use common::serve::settings::{HalfClose, ServeSettings};
 
 use super::listen::Listen;
-use crate::codec::{Choice, Computed, Count, Duration, Flag, List, Maybe, NETWORK, Required, Size, USER};
+use crate::codec::{Choice, Count, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
 use crate::defaults;
 use crate::model::{Front, Process, UnknownHost};
 use crate::schema::{Keys, Visitor};
@@ -13,19 +13,14 @@ use crate::schema::{Keys, Visitor};
 impl Keys for Process {
     fn preset() -> Self {
         Self {
-            workers: WorkerSettings {
-                workers: defaults::workers(),
-                pin: false,
-                drain_timeout: defaults::DRAIN_TIMEOUT,
-                connections_max: defaults::CONNECTIONS_MAX,
-            },
+            workers: defaults::workers(),
             user: None,
             group: None,
         }
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
-        let workers = Computed(Count { min: 1, max: 1024 }, "one per CPU");
+        let workers = Special::computed(Count { min: 1, max: 1024 }, "one per CPU");
         v.key("workers", workers, &mut self.workers.workers, "Worker threads.");
         v.key(
             "pin_workers",
@@ -35,13 +30,13 @@ impl Keys for Process {
         );
         v.key(
             "user",
-            Maybe(USER, "unchanged"),
+            Maybe::new(USER, "unchanged"),
             &mut self.user,
             "The user to become once everything is bound.",
         );
         v.key(
             "group",
-            Maybe(USER, "the user's"),
+            Maybe::new(USER, "the user's"),
             &mut self.group,
             "The group to become; only with `user`.",
         );
@@ -113,7 +108,7 @@ impl Keys for FrontDraft {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "listen",
-            Required(List::some(Listen)),
+            Special::required(List::some(Listen)),
             &mut self.listen,
             "Where clients connect.",
         );
@@ -134,7 +129,7 @@ pub(super) fn visit_unknown_host<V: Visitor>(v: &mut V, unknown_host: &mut Optio
     ]);
     v.key(
         "unknown_host",
-        Maybe(
+        Maybe::new(
             WORDS,
             "`\"default\"` when a site has `default = true`, otherwise `\"misdirected\"`",
         ),
@@ -180,7 +175,7 @@ impl Keys for ServeSettings {
             &mut self.fields_max,
             "Field lines of a request; more are answered 431.",
         );
-        let uri = Computed(Size::between(64, 1 << 20), "`\"8KiB\"`, at most `request_head_max`");
+        let uri = Special::at_most(Size::between(64, 1 << 20), "`request_head_max`");
         v.key(
             "uri_max",
             uri,
@@ -196,7 +191,10 @@ impl Keys for ServeSettings {
         );
         v.key(
             "requests_per_connection_max",
-            Count { min: 1, max: u64::MAX },
+            Count {
+                min: 1,
+                max: 1_000_000_000_000,
+            },
             &mut self.requests_per_connection_max,
             "Requests on one connection before it is closed.",
         );
@@ -211,12 +209,7 @@ impl Keys for ServeSettings {
 
 impl Keys for ForwardedSettings {
     fn preset() -> Self {
-        // X-Forwarded-* is what applications read; Forwarded is the standard that few of them know.
-        Self {
-            x_forwarded: true,
-            forwarded: false,
-            trusted: Vec::new(),
-        }
+        defaults::FORWARDED
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {

@@ -5,7 +5,8 @@ use std::time;
 use regex::Regex;
 
 use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
-use crate::codec::{Computed, Duration, Flag, HOST, List, Maybe, PATH, PREFIX, REGEX, Text};
+use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, REGEX, Special, Text};
+use crate::defaults;
 use crate::model::{CacheMode, Config, HostPattern, PathPattern, Route, UnknownHost};
 use crate::schema::{Keys, Visitor};
 
@@ -51,7 +52,7 @@ impl Keys for SiteDraft {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "hosts",
-            Computed(List::any(HOST), "required, unless `default = true`"),
+            Special::computed(List::any(HOST), "required, unless `default = true`"),
             &mut self.hosts,
             "The hosts it serves, without a port; `*.example.com` is every host below `example.com`, and the longest match wins.",
         );
@@ -62,9 +63,14 @@ impl Keys for SiteDraft {
             "Serve requests for hosts without a site, too; one site at most.",
         );
         let meaning = "Where requests go that no route takes; without it they get 404.";
-        v.key("origin", Maybe(ORIGIN, "none"), &mut self.origin, meaning);
+        v.key("origin", Maybe::new(ORIGIN, "none"), &mut self.origin, meaning);
         let meaning = "Whether responses may be stored and reused (RFC 9111).";
-        v.key("cache", Maybe(Flag, "`true`"), &mut self.cache, meaning);
+        v.key(
+            "cache",
+            Maybe::or(Flag, &defaults::SITE_CACHE),
+            &mut self.cache,
+            meaning,
+        );
         v.each(
             "route",
             &mut self.routes,
@@ -89,20 +95,20 @@ impl Keys for RouteDraft {
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
-        v.key("path", Maybe(PATH, "none"), &mut self.path, "Exactly this path.");
+        v.key("path", Maybe::new(PATH, "none"), &mut self.path, "Exactly this path.");
         let meaning = "This path and everything below it, by whole segments: `/img` takes `/img/a`, not `/imgs`.";
-        v.key("prefix", Maybe(PREFIX, "none"), &mut self.prefix, meaning);
+        v.key("prefix", Maybe::new(PREFIX, "none"), &mut self.prefix, meaning);
         let meaning = "Any path that this expression finds something in (syntax of the Rust crate regex); `^` and `$` tie it to the ends.";
-        v.key("regex", Maybe(REGEX, "none"), &mut self.regex, meaning);
+        v.key("regex", Maybe::new(REGEX, "none"), &mut self.regex, meaning);
         v.key(
             "origin",
-            Maybe(ORIGIN, "the site's"),
+            Maybe::new(ORIGIN, "the site's"),
             &mut self.origin,
             "Where its requests go.",
         );
         let meaning = "Whether its responses may be stored and reused.";
-        v.key("cache", Maybe(Flag, "the site's"), &mut self.cache, meaning);
-        let timeout = || Maybe(Duration::TIMEOUT, "the origin's");
+        v.key("cache", Maybe::new(Flag, "the site's"), &mut self.cache, meaning);
+        let timeout = || Maybe::new(Duration::TIMEOUT, "the origin's");
         v.key("connect_timeout", timeout(), &mut self.connect_timeout, CONNECT_TIMEOUT);
         v.key(
             "response_timeout",

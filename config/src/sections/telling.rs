@@ -1,7 +1,7 @@
 //! `[admin]`, `[log]` and `[log.access]`.
 
-use common::net::settings::{Backlog, ListenSettings};
-use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
+use common::net::settings::ListenSettings;
+use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings};
 use common::telemetry::log::LogFormat;
 
 use super::listen::Listen;
@@ -17,9 +17,9 @@ impl Keys for Admin {
             listen: ListenSettings {
                 name: defaults::ADMIN_ADDRESS.to_owned(),
                 address: address.expect("invariant: the default is an address"),
-                backlog: Backlog::Auto,
+                backlog: defaults::BACKLOG,
                 defer_accept: None,
-                v6only: true,
+                v6only: defaults::V6ONLY,
                 tcp_keepalive: None,
             },
         }
@@ -39,7 +39,7 @@ impl Keys for Log {
     fn preset() -> Self {
         Self {
             level: defaults::LOG_LEVEL.to_owned(),
-            format: LogFormat::Text,
+            format: defaults::LOG_FORMAT,
             access: None,
         }
     }
@@ -64,12 +64,7 @@ impl Keys for Log {
 
 impl Keys for AccessLogSettings {
     fn preset() -> Self {
-        Self {
-            to: AccessLogTarget::Stdout,
-            format: AccessLogFormat::Combined,
-            buffer_bytes: defaults::ACCESS_LOG_BUFFER,
-            flush: defaults::ACCESS_LOG_FLUSH,
-        }
+        defaults::ACCESS_LOG
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
