@@ -52,12 +52,12 @@ impl Process {
         fs::read(&self.stderr).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Fails, with its last words, when it is not running any more.
+    /// Fails when it is not running any more.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
-        bail!("{} ended ({status}); it said: {}", self.name, self.last_words());
+        bail!("{} ended ({status})", self.name);
     }
 
     /// The end of what it wrote to stderr, in one line.

@@ -252,3 +252,60 @@ impl Generator {
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers the first request of each connection with `answer`, then closes it.
+    fn against(answer: &'static str, requests: u32) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut room = [0; 1024];
+                if stream.read(&mut room).unwrap() > 0 {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+        let target = Target {
+            address,
+            path: "/5".to_owned(),
+            length: 5,
+            connections: 1,
+            close: false,
+        };
+        Generator::new(target).unwrap().run(Pace::count(requests)).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_answer_is_a_fault_and_no_response() {
+        for (answer, fault) in [
+            (
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello",
+                Fault::Status,
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhell", Fault::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello!", Fault::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", Fault::Truncated),
+            ("HTTP/1.1 200 OK\r\n\r\nhello", Fault::Framing),
+            ("", Fault::Truncated),
+        ] {
+            let outcome = against(answer, 2);
+            assert_eq!((outcome.responses, outcome.faults[fault as usize]), (0, 2), "{answer}");
+            assert_eq!(outcome.fault_count(), 2, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_the_server_closes_is_opened_again() {
+        let outcome = against("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 3);
+        assert_eq!((outcome.responses, outcome.fault_count()), (3, 0));
+    }
+}
