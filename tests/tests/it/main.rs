@@ -1,1 +1,28 @@
-//! tidegate.
+//! End-to-end tests on the real binary, and tests of the code's own shape. One binary; topics are modules.
+//!
+//! `TIDEGATE_BIN` names another binary to test; `TIDEGATE_TEST_STREAM_MIB` scales the large bodies (1024).
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod fixture; // the fixture's own peers against each other
+mod tidy; // the shape of the code: layers, sizes, words, papers
+mod cli; // version, help, completions, demo
+mod bad_config; // problems told at once, exit codes
+mod bad_start; // ports, permissions, names that this machine does not give
+mod listeners; // where it listens
+mod connections; // the life of a client's connection
+mod routing; // which origin
+mod bodies; // framing, streaming, trailers, 100-continue
+mod malformed; // requests that must be refused
+mod odd; // requests that look odd and are right
+mod hygiene; // what messages lose and gain on their way
+mod origin_faults; // origins that misbehave
+mod origin_odd; // origins that are odd within the rules; pool and retries
+mod cache; // the cache tier in both shapes
+mod cache_store; // what is stored, and under which key
+mod cache_servers; // several cache servers, and none
+mod streaming; // large bodies in little memory
+mod idle_connections; // ten thousand of them
+mod access_log; // what is written about an exchange
+mod lifecycle; // drain, signals, the admin listener
+mod outside; // curl, wrk, h2load

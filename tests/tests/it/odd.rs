@@ -1,0 +1,83 @@
+//! Requests that look odd and are right: they must be answered, on a connection that stays usable.
+
+use tests::client::get;
+use tests::message::End;
+use tests::origin::Origin;
+use tests::script::Script;
+use tests::setup::Setup;
+
+const HOST: &str = "Host: www.example.com\r\n";
+
+#[test]
+#[rustfmt::skip]
+fn odd_requests_that_are_right_are_answered() {
+    let origin = Origin::start(|request| Script::ok(request.content.text()));
+    let tidegate = Setup::of(&origin.address()).start();
+    let mut client = tidegate.client();
+    let long = "x".repeat(4000);
+    for (name, request, expected) in [
+        ("empty line first", format!("\r\nGET / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("lower-case names", "GET / HTTP/1.1\r\nhost: www.example.com\r\n\r\n".to_owned(), ""),
+        ("no space after the colon", "GET / HTTP/1.1\r\nHost:www.example.com\r\n\r\n".to_owned(), ""),
+        ("spaces and tabs around a value", "GET / HTTP/1.1\r\nHost: \t www.example.com \t\r\n\r\n".to_owned(), ""),
+        ("upper-case host with a port", "GET / HTTP/1.1\r\nHost: WWW.EXAMPLE.COM:8080\r\n\r\n".to_owned(), ""),
+        ("empty port", "GET / HTTP/1.1\r\nHost: www.example.com:\r\n\r\n".to_owned(), ""),
+        ("empty value", format!("GET / HTTP/1.1\r\n{HOST}X-Empty:\r\n\r\n"), ""),
+        ("tab in a value", format!("GET / HTTP/1.1\r\n{HOST}X-A: a\tb\r\n\r\n"), ""),
+        ("bytes beyond ASCII in a value", format!("GET / HTTP/1.1\r\n{HOST}X-A: gr\u{fc}n\r\n\r\n"), ""),
+        ("every token character in a name", format!("GET / HTTP/1.1\r\n{HOST}!#$%&'*+-.^_`|~09azAZ: a\r\n\r\n"), ""),
+        ("unknown method", format!("BREW / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("method with token characters", format!("M-SEARCH!~ / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("absolute form", format!("GET http://www.example.com/ HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("absolute form in upper case", format!("GET HTTP://WWW.EXAMPLE.COM/ HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("slashes and dots", format!("GET //a/./../b//?? HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("escapes", format!("GET /%41%2F%00%C3%BC?%20=%3D HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("long query", format!("GET /?{long} HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("long cookie", format!("GET / HTTP/1.1\r\n{HOST}Cookie: {long}\r\n\r\n"), ""),
+        ("same field twice", format!("GET / HTTP/1.1\r\n{HOST}Cookie: a\r\nCookie: b\r\n\r\n"), ""),
+        ("empty members in Connection", format!("GET / HTTP/1.1\r\n{HOST}Connection: ,, keep-alive ,\r\n\r\n"), ""),
+        ("upgrade that nobody takes up", format!("GET / HTTP/1.1\r\n{HOST}Connection: upgrade\r\nUpgrade: foo\r\n\r\n"), ""),
+        ("GET with a body", format!("GET / HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc"), "abc"),
+        ("DELETE with a body", format!("DELETE / HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc"), "abc"),
+        ("length with leading zeros", format!("POST / HTTP/1.1\r\n{HOST}Content-Length: 003\r\n\r\nabc"), "abc"),
+        ("POST without a body", format!("POST / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("upper-case coding", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "abc"),
+        ("size with leading zeros", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0003\r\nabc\r\n000\r\n\r\n"), "abc"),
+        ("size in both cases", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\nA\r\nabcdefghij\r\n0\r\n\r\n"), "0123456789abcdefghij"),
+        ("chunk extensions", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3;a;b=c;d=\"e;f\"\r\nabc\r\n0;z\r\n\r\n"), "abc"),
+        ("trailers", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-A: b\r\nX-C:\r\n\r\n"), "abc"),
+    ] {
+        let bytes: Vec<u8> = request.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        let response = client.ask(bytes);
+        assert_eq!(
+            (response.status, response.text().as_str(), &response.end),
+            (200, expected, &End::Whole),
+            "{name}"
+        );
+        assert!(!response.says_close(), "{name}: {response:?}");
+    }
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!(tidegate.metric("tidegate_requests_malformed_total", ""), 0);
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_answered() {
+    let origin = Origin::start(|request| Script::ok(request.content.text()));
+    let tidegate = Setup::of(&origin.address()).start();
+    let mut client = tidegate.client();
+    let body = "Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nX-A: b\r\n\r\n";
+    for byte in format!("POST / HTTP/1.1\r\n{HOST}{body}{}", get("/second")).bytes() {
+        client.send([byte]);
+    }
+    assert_eq!(client.read().text(), "abc");
+    assert_eq!((client.read().status, origin.count("/second")), (200, 1));
+}
+
+#[test]
+fn an_old_client_without_a_host_gets_the_default_site() {
+    let origin = Origin::saying("hello");
+    let tidegate = Setup::of(&origin.address())
+        .set("front.unknown_host", "'default'")
+        .start();
+    assert_eq!(tidegate.ask("GET / HTTP/1.0\r\n\r\n").text(), "hello");
+}

@@ -1,0 +1,307 @@
+//! The shape of the code, as a test: layers, order of steps, sizes, head docs, words, papers.
+//!
+//! Reads the sources and `cargo metadata`; runs nothing of tidegate.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tests::binary::{cargo, workspace};
+
+/// Lines of a source file; of a file of tests.
+const LINES_MAX: usize = 500;
+const TEST_LINES_MAX: usize = 800;
+/// Lines of a head doc.
+const HEAD_DOC_LINES_MAX: usize = 10;
+
+/// The crates, and which of them each may depend on: `common ← config ← cache ← proxy`; bench and tests drive the binary
+/// as strangers.
+const LAYERS: [(&str, &[&str]); 6] = [
+    ("common", &[]),
+    ("config", &["common"]),
+    ("cache", &["common", "config"]),
+    ("proxy", &["common", "config", "cache"]),
+    ("bench", &[]),
+    ("tests", &[]),
+];
+
+/// Dependencies that stay behind a border, and the crates that may have them.
+const BORDERS: [(&str, &[&str]); 10] = [
+    ("hyper", &["common"]),
+    ("h2", &["common"]),
+    ("httparse", &["common"]),
+    ("moka", &["cache"]),
+    ("socket2", &["common", "tests"]),
+    ("nix", &["common"]),
+    ("libc", &["common", "bench", "tests"]),
+    ("serde", &["config"]),
+    ("toml", &["config"]),
+    ("anyhow", &["proxy", "bench", "tests"]),
+];
+
+/// The modules of `proxy/src/exchange/`, each after all that it may use: first the words that steps answer with, then the
+/// steps in the order in which a request meets them.
+const STEPS: [&str; 4] = ["refusal", "intake", "record", "respond"];
+
+#[test]
+fn crates_depend_only_on_lower_layers() {
+    let crates = dependencies();
+    let names: Vec<_> = crates.keys().map(String::as_str).collect();
+    let mut known: Vec<_> = LAYERS.iter().map(|layer| layer.0).collect();
+    known.sort_unstable();
+    assert_eq!(names, known, "a new crate is a decision: give it its layer");
+    for (name, may) in LAYERS {
+        for dependency in &crates[name] {
+            let is_ours = known.contains(&dependency.as_str());
+            assert!(
+                !is_ours || may.contains(&dependency.as_str()),
+                "{name} must not depend on {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn dependencies_stay_behind_their_borders() {
+    let crates = dependencies();
+    for (dependency, may) in BORDERS {
+        for (name, has) in &crates {
+            let has = has.iter().any(|found| found == dependency);
+            assert!(
+                !has || may.contains(&name.as_str()),
+                "{name} must not depend on {dependency}"
+            );
+        }
+    }
+}
+
+/// Direct dependencies of each crate of the workspace, those of its tests too.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let output = cargo()
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .map(|package| {
+            (
+                name(package),
+                package["dependencies"].as_array().unwrap().iter().map(name).collect(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_step_uses_only_what_stands_before_it() {
+    let folder = workspace().join("proxy/src/exchange");
+    for (position, step) in STEPS.iter().enumerate() {
+        for file in [folder.join(format!("{step}.rs")), folder.join(step).join("mod.rs")] {
+            let Ok(text) = std::fs::read_to_string(&file) else {
+                continue;
+            };
+            let later = later_steps_used(&text, position);
+            assert!(
+                later.is_empty(),
+                "{}: {step} must not use {later:?}, which stand after it",
+                file.display()
+            );
+        }
+    }
+    for file in sources().iter().filter(|file| file.starts_with(&folder)) {
+        let name = file
+            .strip_prefix(&folder)
+            .unwrap()
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let name = name.trim_end_matches(".rs");
+        assert!(
+            STEPS.contains(&name) || name == "mod",
+            "{name} is not in the list of steps: give it its place"
+        );
+    }
+}
+
+/// Steps after `position` that a file names.
+fn later_steps_used(text: &str, position: usize) -> Vec<&'static str> {
+    let later = STEPS[position + 1..].iter().copied();
+    later
+        .filter(|later| ["super::", "exchange::"].iter().any(|path| uses(text, path, later)))
+        .collect()
+}
+
+/// Whether the code names `path` followed by `module`, alone or in braces.
+fn uses(text: &str, path: &str, module: &str) -> bool {
+    let code: String = text
+        .lines()
+        .map(|line| without_comment(line).to_owned() + "\n")
+        .collect();
+    code.match_indices(path).any(|(at, _)| {
+        let rest = &code[at + path.len()..];
+        let group = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
+        let mut names = group
+            .unwrap_or(rest)
+            .split(',')
+            .take(if group.is_some() { usize::MAX } else { 1 });
+        names.any(|name| words(name).next() == Some(module))
+    })
+}
+
+#[test]
+fn the_check_of_steps_finds_what_it_looks_for() {
+    for (text, expected) in [
+        ("use super::respond::Page;", &["respond"][..]),
+        (
+            "use super::{\n    refusal::Refusal,\n    record::Record,\n};",
+            &["record"],
+        ),
+        ("fn f() { crate::exchange::respond::page() }", &["respond"]),
+        ("use super::intake::Target; // not super::respond", &[]),
+        ("use super::refusal::Refusal;", &[]),
+        ("use super::responding::Page;", &[]),
+    ] {
+        assert_eq!(later_steps_used(text, 1), expected, "{text}");
+    }
+}
+
+#[test]
+fn every_file_has_a_head_doc_and_a_bounded_length() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(workspace()).unwrap().display();
+        let head_doc = text.lines().take_while(|line| line.starts_with("//!")).count();
+        if head_doc == 0 {
+            wrong.push(format!("{name}: has no head doc"));
+        } else if head_doc > HEAD_DOC_LINES_MAX {
+            wrong.push(format!(
+                "{name}: its head doc has {head_doc} lines, {HEAD_DOC_LINES_MAX} are enough"
+            ));
+        }
+        let max = if file.starts_with(workspace().join("tests")) {
+            TEST_LINES_MAX
+        } else {
+            LINES_MAX
+        };
+        let lines = text.lines().count();
+        if lines > max {
+            wrong.push(format!("{name}: has {lines} lines, more than {max}: split it"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// RFC 9110 and nginx use these words in opposite senses (docs/glossary.md).
+#[test]
+fn no_identifier_says_upstream_or_downstream() {
+    let banned = |word: &str| {
+        ["upstream", "downstream"]
+            .iter()
+            .any(|bad| word.to_lowercase().contains(bad))
+    };
+    expect_no_line("says upstream or downstream", |line| {
+        words(&without_strings(without_comment(line))).any(banned)
+    });
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let marks = ["TODO", "FIXME", "XXX", "unimplemented"];
+    expect_no_line("is left to do", |line| {
+        words(&without_strings(line)).any(|word| marks.contains(&word))
+    });
+}
+
+#[test]
+fn lints_are_silenced_only_with_a_reason() {
+    expect_no_line("silences a lint without a check that it is needed", |line| {
+        let line = without_strings(without_comment(line));
+        line.contains("#[allow(") || line.contains("#![allow(")
+    });
+}
+
+fn expect_no_line(what: &str, is_wrong: impl Fn(&str) -> bool) {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let found = text.lines().enumerate().filter(|(_, line)| is_wrong(line));
+        wrong.extend(found.map(|(index, line)| format!("{}:{}: {}", file.display(), index + 1, line.trim())));
+    }
+    assert!(wrong.is_empty(), "{what}:\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    for (name, _) in LAYERS {
+        let manifest = std::fs::read_to_string(workspace().join(name).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name}/Cargo.toml");
+    }
+}
+
+#[test]
+fn every_paper_that_the_readme_names_exists() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    for target in readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+    {
+        let is_file = !target.is_empty() && !target.contains("://");
+        assert!(
+            !is_file || workspace().join(target).exists(),
+            "README.md names {target}, which is not there"
+        );
+    }
+    let mentioned = readme.split(|c: char| !(c.is_alphanumeric() || "/._-".contains(c)));
+    for paper in mentioned.filter(|word| word.starts_with("docs/") && word.ends_with(".md")) {
+        assert!(
+            workspace().join(paper).exists(),
+            "README.md names {paper}, which is not there"
+        );
+    }
+}
+
+/// All sources of the workspace.
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for (name, _) in LAYERS {
+        collect(&workspace().join(name), &mut files);
+    }
+    assert!(files.len() > 20, "{files:?}");
+    files
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// A line without what stands in its double quotes, roughly: enough for looking for words.
+fn without_strings(line: &str) -> String {
+    line.replace("\\\"", "")
+        .split('"')
+        .step_by(2)
+        .collect::<Vec<_>>()
+        .join("\"\"")
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| !word.is_empty())
+}
