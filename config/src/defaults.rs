@@ -32,7 +32,7 @@ pub(crate) const BACKLOG: Backlog = Backlog::Auto;
 pub(crate) const V6ONLY: bool = true;
 
 /// Limits of a listener.
-pub(crate) const SERVE: ServeSettings = ServeSettings {
+pub const SERVE: ServeSettings = ServeSettings {
     // A head of a few KiB takes less than a second on any link; slowloris clients hold a connection no longer than this.
     header_timeout: secs(10),
     // nginx's 75 s; longer than the 55 s after which our own pools close idle connections.

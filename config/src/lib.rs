@@ -19,6 +19,7 @@ mod printer; // visitor: drafts → TOML
 mod reference; // visitor: the description → docs/config.md
 mod load; // a file, a text, a command line → Config
 
+pub use defaults::SERVE;
 pub use load::{Loaded, load, parse, quick};
 pub use model::*;
 pub use printer::print;

@@ -174,7 +174,7 @@ impl Process {
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, AccessLogWriter::worker_end);
         let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
-        let limit = ConnectionLimit::new(config.process.workers.connections_max);
+        let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
         let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
@@ -212,11 +212,11 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
-    let endpoint = HttpEndpoint { service, settings: Arc::new(config::defaults::serve()) };
+    let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,
-        limit: ConnectionLimit::new(ADMIN_CONNECTIONS_MAX),
+        limit: Arc::new(ConnectionLimit::new(ADMIN_CONNECTIONS_MAX)),
         tick_every: TICK,
         ticks: Vec::new(),
     };

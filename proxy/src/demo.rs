@@ -47,11 +47,11 @@ impl Origin {
         let bound = common::net::listener::bind(&settings, 1).map_err(|error| Failure::coded(error.exit_code(), error))?;
         let address = bound.local_addr.unwrap_or(address);
         let pages = Pages { image: Bytes::from(vec![b'#'; IMAGE_MAX]), asked: AtomicU64::new(0) };
-        let endpoint = HttpEndpoint { service: Arc::new(pages), settings: Arc::new(config::defaults::serve()) };
+        let endpoint = HttpEndpoint { service: Arc::new(pages), settings: Arc::new(config::SERVE) };
         let plan = Plan {
             thread_name: "demo-origin-",
             pin: false,
-            limit: ConnectionLimit::new(10_000),
+            limit: Arc::new(ConnectionLimit::new(10_000)),
             tick_every: Duration::from_secs(1),
             ticks: Vec::new(),
         };

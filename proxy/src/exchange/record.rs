@@ -64,7 +64,9 @@ impl ExchangeRecord {
                 user_agent: head.headers.get(USER_AGENT).cloned(),
             })
         });
-        Self { asked, ..Self::unparsed(conn, id) }
+        let mut record = Self::unparsed(conn, id);
+        record.asked = asked;
+        record
     }
 
     /// The record of something that is not a request.

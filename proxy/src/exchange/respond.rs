@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use common::http::response::Response;
-use common::telemetry::json;
+use common::telemetry::json::Object;
 use common::worker::Worker;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
@@ -12,6 +13,8 @@ use http::StatusCode;
 use super::record::ExchangeRecord;
 use super::refusal::Refusal;
 
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -32,11 +35,11 @@ pub fn refused(refusal: &Refusal, record: &mut ExchangeRecord, json: bool) -> Re
     record.refused(refusal);
     let status = refusal.status();
     let content = match status {
-        StatusCode::NO_CONTENT => String::new(),
+        StatusCode::NO_CONTENT => Vec::new(),
         _ if json => json_body(refusal, record),
-        _ => html_body(refusal, record),
+        _ => html_body(refusal, record).into_bytes(),
     };
-    let mut response = Response::new(status, content);
+    let mut response = Response::new(status, Bytes::from(content));
     let fields = response.fields.map_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status != StatusCode::NO_CONTENT {
@@ -54,21 +57,21 @@ pub fn refused(refusal: &Refusal, record: &mut ExchangeRecord, json: bool) -> Re
     if let Some(word) = refusal.word() {
         added.push_display(&PROXY_STATUS, format_args!("tidegate; error={word}"));
     }
-    if let Some(outcome) = record.cache_status() {
-        added.push_display(&cache::CACHE_STATUS, outcome);
+    if let Some(outcome) = &record.facts.outcome {
+        added.push_display(&CACHE_STATUS, outcome);
     }
     response
 }
 
-fn json_body(refusal: &Refusal, record: &ExchangeRecord) -> String {
-    let mut body = String::with_capacity(160);
-    json::object(&mut body, |object| {
-        object.number("status", u64::from(refusal.status().as_u16()));
-        object.string("error", refusal.word().unwrap_or_default());
-        object.string("detail", &refusal.sentence());
-        object.string("request_id", &record.id.to_string());
-    });
-    body.push('\n');
+fn json_body(refusal: &Refusal, record: &ExchangeRecord) -> Vec<u8> {
+    let mut body = Vec::with_capacity(160);
+    let mut id = [0; 16];
+    Object::new(&mut body)
+        .field("status", u64::from(refusal.status().as_u16()))
+        .field("error", refusal.word().unwrap_or_default())
+        .field("detail", refusal.sentence().as_str())
+        .field("request_id", record.id.text(&mut id));
+    body.push(b'\n');
     body
 }
 
