@@ -11,7 +11,7 @@ use crate::defaults;
 use crate::model::{Cache, CacheTier, Config, Front, Process, UnknownHost};
 use crate::problem::{Notes, Wrong};
 use crate::schema::Keys;
-use crate::sections::{CacheDraft, Draft, FrontDraft, UnknownHostWord};
+use crate::sections::{CacheDraft, Draft, FrontDraft, SiteDraft, UnknownHostWord};
 
 pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     note_roles(&draft, notes);
@@ -51,15 +51,17 @@ fn note_roles(draft: &Draft, notes: &mut Notes) {
     } else if draft.origins.is_empty() && !notes.has("origin") {
         notes.error("", "there is no [origin.NAME], which says where sites come from");
     }
-    if draft.cache.is_none() && !notes.has("cache") {
-        for (i, site) in draft.sites.iter().enumerate() {
-            let own = (format!("site[{i}].cache"), site.cache);
-            let routes = site.routes.iter().enumerate();
-            let routes = routes.map(|(j, route)| (format!("site[{i}].route[{j}].cache"), route.cache));
-            for (path, _) in std::iter::once(own)
-                .chain(routes)
-                .filter(|(_, cache)| *cache == Some(true))
-            {
+    if !notes.has("cache") {
+        note_cache_without_tier(&draft.sites, notes);
+    }
+}
+
+fn note_cache_without_tier(sites: &[SiteDraft], notes: &mut Notes) {
+    for (i, site) in sites.iter().enumerate() {
+        let routes = site.routes.iter().enumerate();
+        let of_routes = routes.map(|(j, route)| (format!("site[{i}].route[{j}].cache"), route.cache));
+        for (path, cache) in std::iter::once((format!("site[{i}].cache"), site.cache)).chain(of_routes) {
+            if cache == Some(true) {
                 notes.warning(path, "nothing is stored, because there is no table [cache]");
             }
         }
