@@ -151,7 +151,7 @@ impl Bench<'_> {
             ensure!(
                 outcome.responses == 1,
                 "the first answer was wrong: {}",
-                faults(&outcome)
+                outcome.fault_words()
             );
         }
         Ok(running)
@@ -194,14 +194,4 @@ impl Bench<'_> {
             AnsweredBy::Cache | AnsweredBy::Origin => Ok(()),
         }
     }
-}
-
-/// The faults that happened, in words; empty when there were none.
-pub(crate) fn faults(outcome: &Outcome) -> String {
-    let counted = crate::load::Fault::ALL.into_iter().zip(outcome.faults);
-    let words: Vec<String> = counted
-        .filter(|(_, count)| *count > 0)
-        .map(|(fault, count)| format!("{} {count}", fault.word()))
-        .collect();
-    words.join(", ")
 }

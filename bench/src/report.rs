@@ -124,6 +124,12 @@ impl Report {
             if let Some(failure) = &cell.failure {
                 text += &format!("- {case}, {name}: **failed**: {failure}\n");
             }
+            for outcome in cell.outcomes().filter(|outcome| outcome.fault_count() > 0) {
+                text += &format!(
+                    "- {case}, {name}: **wrong answers** in a round: {}\n",
+                    outcome.fault_words()
+                );
+            }
         }
         for (row, cell) in self.cells() {
             if let Some((wrk, own)) = summarize(cell.by_wrk.iter().copied()).zip(cell.figure()) {

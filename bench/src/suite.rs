@@ -72,8 +72,12 @@ impl Cell {
 
     /// Wrong answers in all rounds.
     pub(crate) fn fault_count(&self) -> u64 {
-        let outcomes = self.loads.iter().map(|load| &load.outcome).chain(&self.latencies);
-        outcomes.map(Outcome::fault_count).sum()
+        self.outcomes().map(Outcome::fault_count).sum()
+    }
+
+    /// What came of each round, full load first.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.loads.iter().map(|load| &load.outcome).chain(&self.latencies)
     }
 
     /// Whether nothing should be concluded from the figure.
