@@ -31,6 +31,7 @@ impl<'a> Object<'a> {
     }
 
     /// Appends a member. Names are ours: they need no escaping.
+    #[inline]
     pub fn field(&mut self, name: &'static str, value: impl Value) -> &mut Self {
         self.name(name);
         value.write(self.out);
@@ -38,6 +39,7 @@ impl<'a> Object<'a> {
     }
 
     /// Appends a member, or nothing when there is no value.
+    #[inline]
     pub fn some(&mut self, name: &'static str, value: Option<impl Value>) -> &mut Self {
         if let Some(value) = value {
             self.field(name, value);
@@ -57,9 +59,10 @@ impl<'a> Object<'a> {
         Array::new(self.out)
     }
 
+    #[inline]
     fn name(&mut self, name: &'static str) {
         debug_assert!(
-            name.bytes().all(|byte| ESCAPED[usize::from(byte)] == CLEAN),
+            plain_prefix(name.as_bytes()) == name.len(),
             "a name that needs escaping"
         );
         self.out.extend_from_slice(if self.empty { b"\"" } else { b",\"" });
@@ -116,22 +119,21 @@ impl Drop for Array<'_> {
 }
 
 impl Value for str {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        write_escaped(out, self.as_bytes());
-        out.push(b'"');
+        self.as_bytes().write(out);
     }
 }
 
 /// Bytes from the network are text that may be broken: what is not UTF-8 becomes U+FFFD.
 impl Value for [u8] {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
-        for chunk in self.utf8_chunks() {
-            write_escaped(out, chunk.valid().as_bytes());
-            if !chunk.invalid().is_empty() {
-                out.extend_from_slice("\u{fffd}".as_bytes());
-            }
+        let (plain, rest) = self.split_at(plain_prefix(self));
+        out.extend_from_slice(plain);
+        if !rest.is_empty() {
+            write_lossily(out, rest);
         }
         out.push(b'"');
     }
@@ -173,6 +175,7 @@ impl<V: Value + ?Sized> Value for &V {
 macro_rules! integers {
     ($($integer:ty)*) => {$(
         impl Value for $integer {
+            #[inline]
             fn write(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
             }
@@ -181,6 +184,30 @@ macro_rules! integers {
 }
 
 integers!(u16 u32 u64 usize i32 i64);
+
+/// How many bytes at the start of `text` any log format can take as they are: printable ASCII but `"` and `\`.
+pub(super) fn plain_prefix(text: &[u8]) -> usize {
+    // Without a branch per byte, so that a compiler makes vector instructions of it.
+    let is_plain_chunk = |chunk: &&[u8; 16]| chunk.iter().fold(true, |plain, byte| plain & is_plain(*byte));
+    let (chunks, _) = text.as_chunks();
+    let checked = 16 * chunks.iter().take_while(is_plain_chunk).count();
+    let rest = &text[checked..];
+    checked + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte <= b'~' && byte != b'"' && byte != b'\\'
+}
+
+#[cold]
+fn write_lossily(out: &mut Vec<u8>, text: &[u8]) {
+    for chunk in text.utf8_chunks() {
+        write_escaped(out, chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
 
 /// RFC 8259 §7: "the characters that MUST be escaped: quotation mark, reverse solidus, and the control characters (U+0000
 /// through U+001F)." DEL and the C1 controls are escaped too: JSON need not, but terminals obey them.
