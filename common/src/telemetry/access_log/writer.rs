@@ -1,0 +1,242 @@
+//! The access log's file, and the one thread that writes it.
+//!
+//! The thread is the only one that waits for the file. What it cannot write (a full disk, a closed pipe) is counted, told
+//! once, and not tried again: a log that is behind must not fill the memory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::queue::{Queue, Task};
+use super::sink::Sink;
+use super::{AccessLog, AccessLogSettings, AccessLogTarget};
+
+/// The access log's file and thread; for the whole process.
+#[derive(Debug)]
+pub struct AccessLogWriter {
+    settings: AccessLogSettings,
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The access log took longer than allowed to write its last lines, or its thread died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the access log did not take its last lines within {within:?}")]
+pub struct Unwritten {
+    /// How long it was waited for.
+    pub within: Duration,
+}
+
+impl AccessLogWriter {
+    /// Opens the target and starts the thread.
+    ///
+    /// # Errors
+    /// The error of opening the file or of making the thread, with the path in its text.
+    pub fn start(settings: AccessLogSettings) -> io::Result<Self> {
+        let file = open(&settings.to)?;
+        let queue = Arc::new(Queue::default());
+        let thread = {
+            let (queue, target) = (Arc::clone(&queue), settings.to.clone());
+            std::thread::Builder::new()
+                .name("access-log".to_owned())
+                .spawn(move || run(&queue, file, &target))?
+        };
+        Ok(Self {
+            settings,
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// A worker's end.
+    pub fn worker_end(&self) -> AccessLog {
+        AccessLog::new(&self.settings, Arc::clone(&self.queue))
+    }
+
+    /// Opens the file anew, after somebody has moved it away; what was handed over before goes to the old one.
+    pub fn reopen(&self) {
+        self.queue.reopen();
+    }
+
+    /// Lines that the target did not take, since the start.
+    pub fn lines_failed(&self) -> u64 {
+        self.queue.lines_failed()
+    }
+
+    /// Writes what was handed over, and ends the thread. Lines handed over later are dropped, and counted as such.
+    ///
+    /// # Errors
+    /// [`Unwritten`] when that takes longer than `within`; the thread is left behind then.
+    pub fn close(&self, within: Duration) -> Result<(), Unwritten> {
+        self.queue.close();
+        if !self.queue.wait_for_end(within) {
+            return Err(Unwritten { within });
+        }
+        match self.thread.lock().take().map(JoinHandle::join) {
+            Some(Err(_panic)) => Err(Unwritten { within }),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for AccessLogWriter {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// The thread.
+fn run(queue: &Queue, file: File, target: &AccessLogTarget) {
+    let _ended = Ended(queue);
+    let mut sink = Sink::new(file);
+    loop {
+        match queue.next() {
+            Task::Write(batch) => {
+                let written = sink.write(&batch.bytes);
+                queue.take_back(batch, written);
+            }
+            Task::Reopen => match open(target) {
+                Ok(file) => {
+                    sink = Sink::new(file);
+                    tracing::info!("access log reopened");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the access log could not be reopened; it goes on in the old file")
+                }
+            },
+            Task::End => return,
+        }
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ended<'a>(&'a Queue);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn open(target: &AccessLogTarget) -> io::Result<File> {
+    match target {
+        // A descriptor of its own, and not Rust's stdout, which buffers by lines.
+        AccessLogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+        AccessLogTarget::File(path) => open_file(path),
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path);
+    opened.map_err(|error| io::Error::new(error.kind(), format!("access log {}: {error}", path.display())))
+}
+
+/// Addresses of clients are nobody's business but the operator's.
+const FILE_MODE: u32 = 0o640;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::{AccessLogFormat, AccessRecord};
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn start(path: impl Into<PathBuf>) -> io::Result<AccessLogWriter> {
+        AccessLogWriter::start(AccessLogSettings {
+            to: AccessLogTarget::File(path.into()),
+            format: AccessLogFormat::Json,
+            buffer_bytes: 1,
+            flush: Duration::ZERO,
+        })
+    }
+
+    fn log(writer: &AccessLogWriter, ids: &[&str]) {
+        let (log, metrics) = (writer.worker_end(), Metrics::default());
+        for id in ids {
+            log.record(
+                &AccessRecord {
+                    request_id: id,
+                    ..AccessRecord::default()
+                },
+                &metrics,
+            );
+        }
+    }
+
+    fn ids(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let id = |line: &str| {
+            line.split(r#""req.id":""#)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .unwrap()
+                .to_owned()
+        };
+        text.lines().map(id).collect()
+    }
+
+    #[test]
+    fn lines_are_appended_and_all_written_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        for run in [["a", "b"], ["c", "d"]] {
+            let writer = start(&path).unwrap();
+            log(&writer, &run);
+            assert_eq!(writer.close(LONG), Ok(()));
+            assert_eq!(writer.close(LONG), Ok(()), "again");
+            log(&writer, &["late"]);
+        }
+        assert_eq!(ids(&path), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_reopened_log_goes_on_in_a_new_file_and_one_that_cannot_be_in_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+        let writer = start(&path).unwrap();
+        log(&writer, &["old"]);
+        std::fs::rename(&path, &moved).unwrap();
+        log(&writer, &["still-old"]);
+        writer.reopen();
+        log(&writer, &["new"]);
+        assert_eq!(writer.close(LONG), Ok(()));
+        assert_eq!(ids(&moved), ["old", "still-old"]);
+        assert_eq!(ids(&path), ["new"]);
+
+        let writer = start(&path).unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        writer.reopen();
+        log(&writer, &["kept"]);
+        assert_eq!(writer.close(LONG), Ok(()));
+        assert_eq!(ids(&elsewhere), ["new", "kept"]);
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_opened_is_an_error_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing").join("access.log");
+        let error = start(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn lines_that_the_disk_has_no_room_for_are_counted() {
+        let writer = start("/dev/full").unwrap();
+        log(&writer, &["a", "b", "c"]);
+        assert_eq!(writer.close(LONG), Ok(()));
+        assert_eq!(writer.lines_failed(), 3);
+    }
+}
