@@ -1,2 +1,182 @@
-//! tidegate.
-fn main() {}
+//! The benchmark: drives proxies as a stranger would, and says what a request costs them.
+//!
+//! It never links tidegate: it starts the binary, as it starts nginx, HAProxy and Varnish where they are installed.
+//! docs/benchmarks.md tells how to run it, how to read it, and what it does not measure.
+
+mod sys; // the few system calls that std has no word for
+mod clock; // the only file that reads a clock
+mod machine; // which cores are ours, and what the machine is
+mod usage; // what processes cost, from /proc
+mod process; // children, ended whatever happens
+mod canned; // the floor, and the origin
+mod subject; // what is measured
+mod load; // the load generator
+mod case; // the rows of the table
+mod measure; // one measurement
+mod stats; // medians and spreads
+mod suite; // all cases, in rounds
+mod report; // Markdown and JSON
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use case::{CASES, Case};
+use machine::{Cores, Machine};
+use measure::Plan;
+use report::Report;
+use subject::{Installed, Subject};
+
+/// What a request costs tidegate, other proxies, and a program that does nothing but answer.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// tidegate and the floor: all cases, about a minute.
+    Quick(Options),
+    /// tidegate, nginx, HAProxy, Varnish (where installed) and the floor: all cases, about ten minutes.
+    Compare(Options),
+    /// Serves canned responses; the other commands start it.
+    #[command(hide = true)]
+    Floor,
+    /// Serves canned responses to proxies; the other commands start it.
+    #[command(hide = true)]
+    Origin,
+}
+
+#[derive(Args)]
+struct Options {
+    /// Only these cases (hit-1k, hit-1k-log, hit-16k, hit-1m, pass-1k, close-1k, idle).
+    #[arg(long, value_delimiter = ',', value_parser = Case::by_name)]
+    only: Vec<&'static Case>,
+    /// Only these subjects.
+    #[arg(long, value_delimiter = ',')]
+    subjects: Vec<Subject>,
+    /// Rounds of each case.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of load in each round [default: 1 for quick, 2 for compare].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Our binary; without this, the one beside this program, built before if cargo runs us.
+    #[arg(long)]
+    tidegate: Option<PathBuf>,
+    /// Writes the table, and JSON with all rounds, versions and configurations, into a directory.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
+    save: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Where stderr is gone too, only the status is left to tell.
+        Err(error) => writeln!(io::stderr(), "bench: {error:#}").map_or(ExitCode::FAILURE, |()| ExitCode::FAILURE),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    sys::note_signals();
+    match arguments.command {
+        Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 1.0),
+        Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
+        Action::Floor => canned::serve("floor"),
+        Action::Origin => canned::serve("origin"),
+    }
+}
+
+fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f64) -> Result<()> {
+    let seconds = options.seconds.unwrap_or(seconds);
+    ensure!((0.05..=3600.0).contains(&seconds), "--seconds: from 0.05 to 3600");
+    ensure!((1..=1000).contains(&options.rounds), "--rounds: from 1 to 1000");
+    let cores = Cores::choose()?;
+    let plan = Plan {
+        rounds: options.rounds,
+        time: Duration::from_secs_f64(seconds),
+        warm_up: Duration::from_secs_f64(seconds / 4.0),
+        cores,
+    };
+    let (subjects, absent) = find_subjects(options, usual)?;
+    let cases: Vec<&'static Case> = if options.only.is_empty() {
+        CASES.iter().collect()
+    } else {
+        options.only.clone()
+    };
+
+    let machine = Machine::look();
+    sys::raise_descriptor_limit().context("cannot raise RLIMIT_NOFILE")?;
+    sys::pin(cores.load).context("cannot pin to a core")?;
+    sys::exact_timers()?;
+    let rows = suite::run(&cases, &subjects, plan)?;
+
+    let report = Report {
+        command,
+        machine,
+        plan,
+        subjects,
+        absent,
+        rows,
+    };
+    io::stdout().write_all(report.markdown().as_bytes())?;
+    if let Some(dir) = &options.save {
+        report.save(dir)?;
+    }
+    ensure!(!report.has_failures(), "some measurements failed");
+    Ok(())
+}
+
+/// The subjects that are here, and those that are not.
+fn find_subjects(options: &Options, usual: &[Subject]) -> Result<(Vec<Installed>, Vec<Subject>)> {
+    let named = !options.subjects.is_empty();
+    let wanted = if named { &options.subjects } else { usual };
+    let tidegate = tidegate_binary(options, wanted)?;
+    let (mut found, mut absent) = (Vec::new(), Vec::new());
+    for &subject in wanted {
+        match Installed::find(subject, &tidegate)? {
+            Some(installed) => found.push(installed),
+            None if subject == Subject::Tidegate => {
+                bail!(
+                    "no {}: build it with cargo build --release -p proxy",
+                    tidegate.display()
+                )
+            }
+            None if named => bail!("{} is not installed", subject.name()),
+            None => absent.push(subject),
+        }
+    }
+    Ok((found, absent))
+}
+
+/// The binary to measure, built from the sources as they are when cargo runs us: a stale one would be a lie.
+fn tidegate_binary(options: &Options, wanted: &[Subject]) -> Result<PathBuf> {
+    if let Some(path) = &options.tidegate {
+        return Ok(path.clone());
+    }
+    if wanted.contains(&Subject::Tidegate)
+        && let Some(cargo) = std::env::var_os("CARGO")
+    {
+        build_tidegate(&cargo)?;
+    }
+    let this = std::env::current_exe()?;
+    Ok(this.parent().unwrap_or_else(|| Path::new(".")).join("tidegate"))
+}
+
+fn build_tidegate(cargo: &OsStr) -> Result<()> {
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "-p", "proxy", "--bin", "tidegate"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "tidegate does not build");
+    Ok(())
+}

@@ -1,4 +1,6 @@
 //! The validated configuration: plain data that the server is built from and that is then gone.
+//!
+//! Every number is in its bounds, every name resolved; nothing here reads or checks anything.
 
 use common::backend::settings::{BackendSettings, ExchangeLimits};
 use common::http::forwarded::ForwardedSettings;
@@ -8,7 +10,7 @@ use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
 /// A whole configuration, valid in itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Threads, user, drain, limits of the process.
     pub process: Process,
@@ -26,8 +28,8 @@ pub struct Config {
     pub log: Log,
 }
 
-/// `[process]` and `[limits]`.
-#[derive(Clone, Debug)]
+/// `[process]`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Process {
     /// Threads and how they end.
     pub workers: WorkerSettings,
@@ -38,7 +40,7 @@ pub struct Process {
 }
 
 /// `[front]`: how clients are met.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Front {
     /// Where.
     pub listen: Vec<ListenSettings>,
@@ -60,18 +62,21 @@ pub enum UnknownHost {
 }
 
 /// `[cache]`: where the cache tier is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
     /// Where this process serves its cache tier to other fronts.
     pub listen: Vec<ListenSettings>,
     /// Limits of time and size on those listeners.
     pub serve: ServeSettings,
+    /// What a request for a host without a site gets on those listeners.
+    pub unknown_host: UnknownHost,
     /// The tier itself.
     pub tier: CacheTier,
 }
 
 /// Where stored responses are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per configuration")]
 pub enum CacheTier {
     /// Nowhere: requests pass to the origins.
     None,
@@ -101,11 +106,11 @@ pub enum WhenDown {
 }
 
 /// One `[[site]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
-    /// How logs call it: its first host.
+    /// How logs call it: its first host, or `default` where it has none.
     pub name: String,
-    /// Which hosts it serves.
+    /// Which hosts it serves; empty only for a default site.
     pub hosts: Vec<HostPattern>,
     /// Its routes, in the order in which they are tried: exact paths, then prefixes from the longest, then regexes in
     /// the order of the file, then the site's own catch-all where it has an origin.
@@ -122,7 +127,7 @@ pub enum HostPattern {
 }
 
 /// Where requests for a part of a site go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Which paths.
     pub path: PathPattern,
@@ -139,12 +144,25 @@ pub struct Route {
 pub enum PathPattern {
     /// Exactly this path.
     Exact(String),
-    /// This path and everything below it, by whole segments (`/img` takes `/img` and `/img/a`, not `/imgs`).
+    /// This path and everything below it, by whole segments (`/img` takes `/img` and `/img/a`, not `/imgs`); it does
+    /// not end in `/`, unless it is `/` alone, which takes every path.
     Prefix(String),
     /// Any path that this expression finds something in.
     Regex(regex::Regex),
     /// Every path.
     Any,
+}
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) | (Self::Prefix(a), Self::Prefix(b)) => a == b,
+            // Expressions are compiled without options, so their text is all they are.
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            (Self::Any, Self::Any) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Whether the cache tier may store and reuse.
@@ -157,14 +175,14 @@ pub enum CacheMode {
 }
 
 /// `[admin]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Where health and metrics are.
     pub listen: ListenSettings,
 }
 
 /// `[log]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// The level of tidegate's own log (`RUST_LOG` goes before it).
     pub level: String,

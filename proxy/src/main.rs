@@ -1,2 +1,21 @@
-//! tidegate.
-fn main() {}
+//! tidegate: a reverse proxy with a cache tier for the network edge.
+//!
+//! `main` picks the subcommand; `boot` is the start-up list read aloud; `exchange` conducts one client request.
+
+mod cli; // arguments, one file per subcommand
+mod exit; // exit codes, and the one line that goes with each
+mod boot; // the start-up list, read aloud
+mod assemble; // a configuration → the parts of a process
+mod routes; // host and path → site and route
+mod exchange; // one client request
+mod admin; // health and metrics
+mod demo; // a sample origin to try things on
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

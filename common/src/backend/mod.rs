@@ -1,3 +1,25 @@
 //! A backend: a group of servers one connects to, be they origins (leg 3) or cache servers (leg 2).
+//!
+//! [`Backend::send`] conducts one request: pick a server → lease a connection (idle, or a new one) → exchange → on a
+//! failure, decide whether and where to send it again. One pool per backend serves all workers of the process.
+//! It knows HTTP messages and sockets; it does not know about caching, and does not touch header fields.
 
 pub mod settings; // plain settings
+pub mod resolve; // names → addresses, once, at the start
+mod balance; // which server: pure
+mod pool; // connections of one server: idle ones, limits, the queue
+mod connect; // a new connection, and what its failure is called
+mod stats; // what is counted per server
+mod facts; // what comes of it
+mod retry; // whether a failed request may be sent again: pure
+mod send; // the conductor
+
+#[cfg(test)]
+mod testing; // scripted servers
+#[cfg(test)]
+mod tests; // the whole, against scripted servers
+
+pub use facts::{Facts, Outcome};
+pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
+pub use send::Backend;
+pub use stats::{CONNECT_BUCKETS, ServerSnapshot};

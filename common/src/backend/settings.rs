@@ -1,5 +1,6 @@
 //! Plain settings of a backend, filled in by `config`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub struct BackendSettings {
 /// Limits of one exchange with a server; a route may override the times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeLimits {
-    /// Name resolution and TCP handshake.
+    /// The TCP handshake; each address of a server has as long.
     pub connect_timeout: Duration,
     /// From the request's last byte (or the last progress of its body) to the end of the response head.
     pub response_timeout: Duration,
@@ -73,4 +74,15 @@ pub enum Balance {
     RoundRobin,
     /// By a hash of the cache key, so that one key stays on one server (rendezvous hashing).
     ConsistentHash,
+}
+
+impl fmt::Display for ServerAddress {
+    /// As configured; the word for this server in logs, metrics and health, and what consistent hashing hashes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

@@ -39,7 +39,7 @@ pub struct Chunks {
 /// Why a body ended before it was whole.
 ///
 /// Who is to blame is part of the type: it decides status, retry and log level.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The client closed or reset its connection while sending.
     #[error("the client left before its request body was whole")]

@@ -3,8 +3,10 @@
 pub mod body; // what a message carries
 pub mod field_lines; // field lines kept rendered
 pub mod response; // a response on its way out
+pub mod list; // comma-separated lists in field values
 pub mod hop_by_hop; // fields that end at this hop
 pub mod via; // Via and loop detection (CDN-Loop)
 pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
+pub mod outgoing; // what every request that goes on is given
 pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

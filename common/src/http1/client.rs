@@ -1,1 +1,500 @@
-//! One exchange with a server over one connection.
+//! One exchange with a server over one connection: send the request, take the response.
+//!
+//! Both go on at once: a response may begin, and end, before the request's body was sent. A body that is already there
+//! with the head is handed over whole, and the connection goes home at once.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT};
+use http::{Method, Response, StatusCode, Version, request};
+use http_body::{Frame, SizeHint};
+
+use super::chunked::{ChunkedReader, Step};
+use super::deadline::Deadline;
+use super::framing::{self, Framing};
+use super::io::{BODY_READ, HEAD_READ, Io};
+use super::outbox::{Outbox, SendError};
+use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
+use super::render::{self, Coding};
+use crate::backend::settings::ExchangeLimits;
+use crate::http::body::{Body, BodyError};
+use crate::http::origin_error::OriginError;
+use crate::net::stream::Stream;
+
+/// Interim (1xx) responses that a server may send before the final one.
+const INTERIM_MAX: u32 = 32;
+/// How long a body waits for `100 Continue`: "a client […] SHOULD NOT wait for an indefinite period" (RFC 9110 §10.1.1).
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An idle connection to a server, ready for one exchange.
+#[derive(Debug)]
+pub struct Connection {
+    io: Io,
+    deadline: Deadline,
+}
+
+/// Where a connection goes when its exchange has left it reusable.
+///
+/// Dropped instead when it is not: an implementation releases the connection's slot in its `Drop`.
+pub trait Home: Send + Unpin + 'static {
+    /// Takes the connection back.
+    fn take_back(self, connection: Connection);
+}
+
+/// Why an exchange gave no response.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub error: ExchangeError,
+    /// The request's body, when not one byte of it was taken.
+    pub body: Option<Body>,
+    /// A byte of the request had gone out.
+    pub sent: bool,
+    /// A byte of a response had come.
+    pub answered: bool,
+}
+
+/// Who is to blame for a failed exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// The one whose request it is: its body could not be read.
+    #[error(transparent)]
+    Client(BodyError),
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            io: Io::new(stream),
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &Stream {
+        &self.io.stream
+    }
+
+    /// False when the server has closed, or said something unasked; costs no system call when nothing was heard.
+    pub fn is_alive(&self) -> bool {
+        !self.io.ended && self.io.buf.is_empty() && self.io.stream.is_quiet()
+    }
+
+    /// Registered with the reactor of the calling worker.
+    ///
+    /// # Errors
+    /// The reactor's.
+    pub fn rehome(mut self) -> io::Result<Self> {
+        self.deadline.unhome();
+        self.io.stream = self.io.stream.rehome()?;
+        Ok(self)
+    }
+
+    /// Sends a request and waits for the head of the final response; its body streams from there.
+    ///
+    /// # Errors
+    /// [`Failure`] says what happened and what may be tried again. Dropping the future closes the connection.
+    pub async fn exchange<H: Home>(
+        self,
+        head: &request::Parts,
+        body: Body,
+        limits: &ExchangeLimits,
+        home: H,
+    ) -> Result<Response<Body>, Failure> {
+        let coding = match body.len() {
+            Some(0) => Coding::None,
+            Some(length) => Coding::Length(length),
+            None => Coding::Chunked,
+        };
+        let mut text = Vec::with_capacity(512);
+        render::request_head(&mut text, head, coding);
+        let mut outbox = Outbox::new(text, body, coding);
+        if coding != Coding::None && head.headers.contains_key(EXPECT) {
+            outbox.hold();
+        }
+        let mut exchange = Exchange {
+            io: self.io,
+            deadline: self.deadline,
+            outbox,
+            scanned: 0,
+            interim: 0,
+            send_failed: false,
+        };
+        let received_before = exchange.io.received;
+        match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
+            Ok(response) => exchange.into_response(response, &head.method, limits, home),
+            Err(error) => Err(exchange.fail(error, received_before)),
+        }
+    }
+}
+
+/// A request on its way out and a response on its way in.
+struct Exchange {
+    io: Io,
+    deadline: Deadline,
+    outbox: Outbox,
+    scanned: usize,
+    interim: u32,
+    /// The request could not be sent whole; a response may be there all the same.
+    send_failed: bool,
+}
+
+impl Exchange {
+    /// The head of the final response.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &ExchangeLimits,
+    ) -> Poll<Result<ResponseHead, ExchangeError>> {
+        loop {
+            let progress = self.poll_request(cx)?;
+            if progress {
+                self.deadline.clear();
+            }
+            if !self.io.buf.is_empty() {
+                match self.parse(limits)? {
+                    Some(head) if head.status.is_informational() => {
+                        self.interim(&head)?;
+                        continue;
+                    }
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    None => {}
+                }
+            }
+            match self.io.poll_fill(cx, HEAD_READ) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(ended) => return Poll::Ready(Err(self.ended_early(ended.is_ok()).into())),
+                Poll::Pending => {
+                    if self.outbox.is_held() {
+                        self.deadline.start(CONTINUE_TIMEOUT);
+                        if self.deadline.poll(cx).is_ready() {
+                            self.outbox.release();
+                            continue;
+                        }
+                        return Poll::Pending;
+                    }
+                    return self.poll_timeout(cx, limits).map(|error| Err(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Nothing more can be sent or read for now: whose turn it is decides how long that may last.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>, limits: &ExchangeLimits) -> Poll<OriginError> {
+        let (after, error) = if self.outbox.is_done() || self.send_failed {
+            (limits.response_timeout, OriginError::HttpResponseTimeout)
+        } else if self.outbox.blocked {
+            (limits.send_timeout, OriginError::ConnectionWriteTimeout)
+        } else {
+            // The request's body is being waited for; it has a timeout of its own.
+            return Poll::Pending;
+        };
+        self.deadline.start(after);
+        self.deadline.poll(cx).map(|()| error)
+    }
+
+    /// Sends what can be sent; tells whether anything was.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, ExchangeError> {
+        if self.send_failed || self.outbox.is_done() {
+            return Ok(false);
+        }
+        let before = self.outbox.bytes;
+        match self.outbox.poll(&mut self.io.stream, cx) {
+            Poll::Ready(Err(SendError::Body(error))) => return Err(ExchangeError::Client(error)),
+            // "A client that sees an early response may stop"; a server that closed may have answered before (RFC 9112 §9.5).
+            Poll::Ready(Err(SendError::Socket)) => self.send_failed = true,
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(self.outbox.bytes > before)
+    }
+
+    fn parse(&mut self, limits: &ExchangeLimits) -> Result<Option<ResponseHead>, ExchangeError> {
+        let limits = HeadLimits {
+            bytes: limits.head_bytes_max,
+            fields: limits.fields_max,
+            target: 0,
+        };
+        parse::response_head(&mut self.io.buf, &mut self.scanned, limits).map_err(|error| {
+            ExchangeError::Origin(match error {
+                ResponseParseError::Malformed => OriginError::HttpProtocolError,
+                ResponseParseError::TooLarge => OriginError::HttpResponseHeaderSectionSize,
+            })
+        })
+    }
+
+    /// "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110 §15.2). A
+    /// 101 that nobody asked for is an error.
+    fn interim(&mut self, head: &ResponseHead) -> Result<(), OriginError> {
+        self.interim += 1;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim > INTERIM_MAX {
+            return Err(OriginError::HttpProtocolError);
+        }
+        if head.status == StatusCode::CONTINUE {
+            self.outbox.release();
+            self.deadline.clear();
+        }
+        Ok(())
+    }
+
+    fn ended_early(&self, cleanly: bool) -> OriginError {
+        if cleanly && !self.io.buf.is_empty() {
+            OriginError::HttpResponseIncomplete
+        } else {
+            OriginError::ConnectionTerminated
+        }
+    }
+
+    fn fail(self, error: ExchangeError, received_before: u64) -> Failure {
+        Failure {
+            error,
+            sent: self.outbox.bytes > 0,
+            answered: self.io.received > received_before,
+            body: self.outbox.into_untouched_body(),
+        }
+    }
+
+    fn into_response<H: Home>(
+        mut self,
+        mut head: ResponseHead,
+        method: &Method,
+        limits: &ExchangeLimits,
+        home: H,
+    ) -> Result<Response<Body>, Failure> {
+        let framing = match framing::of_response(method, head.status, head.version, &mut head.fields) {
+            Ok(framing) => framing,
+            Err(framing::BadFraming) => {
+                return Err(Failure {
+                    error: OriginError::HttpProtocolError.into(),
+                    body: None,
+                    sent: true,
+                    answered: true,
+                });
+            }
+        };
+        let may_persist = persists(&head);
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.fields;
+        let whole = match framing {
+            Framing::None => Some(Body::Empty),
+            Framing::Length(length) if self.io.buf.len() as u64 >= length => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                Some(Body::Full(self.io.buf.split_to(length).freeze()))
+            }
+            Framing::Length(_) | Framing::Chunked | Framing::UntilClose => None,
+        };
+        *response.body_mut() = match whole {
+            Some(body) if self.outbox.is_done() => {
+                if may_persist {
+                    self.go_home(home);
+                }
+                body
+            }
+            // The request's body is still being sent: whoever reads this body to its end drives that too.
+            Some(Body::Full(bytes)) => {
+                self.io.buf = rejoin(bytes, &self.io.buf);
+                self.stream(framing, may_persist, limits, home)
+            }
+            Some(body) => body,
+            None => self.stream(framing, may_persist, limits, home),
+        };
+        Ok(response)
+    }
+
+    fn stream<H: Home>(self, framing: Framing, may_persist: bool, limits: &ExchangeLimits, home: H) -> Body {
+        let reading = match framing {
+            Framing::None => Reading::Length(0),
+            Framing::Length(length) => Reading::Length(length),
+            Framing::Chunked => Reading::Chunked(ChunkedReader::default()),
+            Framing::UntilClose => Reading::UntilClose,
+        };
+        let (timeout, send_timeout) = (limits.body_timeout, limits.send_timeout);
+        Body::stream(ResponseBody {
+            state: Some((self, home)),
+            reading,
+            may_persist,
+            timeout,
+            send_timeout,
+        })
+    }
+
+    /// Hands the connection back, unless something came after the response: that would answer the next request.
+    fn go_home<H: Home>(mut self, home: H) {
+        if self.io.buf.is_empty() && !self.io.ended && self.outbox.is_done() {
+            self.io.buf = bytes::BytesMut::new();
+            self.deadline.clear();
+            home.take_back(Connection {
+                io: self.io,
+                deadline: self.deadline,
+            });
+        }
+    }
+}
+
+fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
+    let mut whole = bytes::BytesMut::from(front);
+    whole.extend_from_slice(rest);
+    whole
+}
+
+/// "If the close connection option is present, the connection will not persist after the current response" and HTTP/1.0
+/// persists only with keep-alive (RFC 9112 §9.3).
+fn persists(head: &ResponseHead) -> bool {
+    let mut options = head
+        .fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if head.version == Version::HTTP_10 {
+        return options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"));
+    }
+    !options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// How a response body's end is found.
+enum Reading {
+    Length(u64),
+    Chunked(ChunkedReader),
+    UntilClose,
+}
+
+/// A response body that comes from a connection, and drives what is left of the request.
+struct ResponseBody<H: Home> {
+    /// The exchange, until it is over.
+    state: Option<(Exchange, H)>,
+    reading: Reading,
+    may_persist: bool,
+    timeout: Duration,
+    send_timeout: Duration,
+}
+
+impl<H: Home> ResponseBody<H> {
+    /// The body is whole: the connection goes home where it may.
+    fn end(&mut self) {
+        if let Some((exchange, home)) = self.state.take()
+            && self.may_persist
+            && !matches!(self.reading, Reading::UntilClose)
+        {
+            exchange.go_home(home);
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        let Some((exchange, _)) = &mut self.state else {
+            return Poll::Ready(Ok(None));
+        };
+        loop {
+            exchange.poll_request(cx).map_err(|error| match error {
+                ExchangeError::Client(error) => error,
+                ExchangeError::Origin(error) => error.into(),
+            })?;
+            match decode(&mut self.reading, &mut exchange.io)? {
+                Decoded::Frame(frame) => {
+                    exchange.deadline.clear();
+                    return Poll::Ready(Ok(Some(frame)));
+                }
+                Decoded::End => return Poll::Ready(Ok(None)),
+                Decoded::More => {}
+            }
+            match exchange.io.poll_fill(cx, BODY_READ) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(Ok(_)) if matches!(self.reading, Reading::UntilClose) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(OriginError::HttpResponseIncomplete.into())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(OriginError::ConnectionTerminated.into())),
+                Poll::Pending => {
+                    exchange.deadline.start(if exchange.outbox.blocked {
+                        self.send_timeout
+                    } else {
+                        self.timeout
+                    });
+                    return exchange
+                        .deadline
+                        .poll(cx)
+                        .map(|()| Err(OriginError::ConnectionReadTimeout.into()));
+                }
+            }
+        }
+    }
+}
+
+enum Decoded {
+    Frame(Frame<Bytes>),
+    End,
+    More,
+}
+
+fn decode(reading: &mut Reading, io: &mut Io) -> Result<Decoded, BodyError> {
+    match reading {
+        Reading::Length(0) => Ok(Decoded::End),
+        Reading::Length(_) | Reading::UntilClose if io.buf.is_empty() => Ok(Decoded::More),
+        Reading::Length(left) => {
+            let take = usize::try_from(*left).unwrap_or(usize::MAX).min(io.buf.len());
+            *left -= take as u64;
+            Ok(Decoded::Frame(Frame::data(io.buf.split_to(take).freeze())))
+        }
+        Reading::UntilClose => Ok(Decoded::Frame(Frame::data(io.buf.split().freeze()))),
+        Reading::Chunked(reader) => match reader
+            .step(&mut io.buf)
+            .map_err(|_| OriginError::HttpResponseTransferCoding)?
+        {
+            Step::Data(data) => Ok(Decoded::Frame(Frame::data(data))),
+            Step::Trailers(trailers) => Ok(Decoded::Frame(Frame::trailers(trailers))),
+            Step::End => Ok(Decoded::End),
+            Step::More => Ok(Decoded::More),
+        },
+    }
+}
+
+impl<H: Home> http_body::Body for ResponseBody<H> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let next = std::task::ready!(this.poll_next(cx));
+        Poll::Ready(match next {
+            Ok(Some(frame)) => {
+                let is_last = match &this.reading {
+                    Reading::Length(left) => *left == 0,
+                    Reading::Chunked(reader) => reader.is_done(),
+                    Reading::UntilClose => false,
+                };
+                // The last byte is handed over only after the connection went home, so that a client which has it all
+                // finds the connection idle.
+                if is_last {
+                    this.end();
+                }
+                Some(Ok(frame))
+            }
+            Ok(None) => {
+                this.end();
+                None
+            }
+            Err(error) => {
+                this.state = None;
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.reading {
+            Reading::Length(left) => SizeHint::with_exact(*left),
+            Reading::Chunked(_) | Reading::UntilClose => SizeHint::default(),
+        }
+    }
+}

@@ -1,12 +1,15 @@
 //! HTTP/1.0 and 1.1 on the wire, both sides (RFC 9112).
 //!
-//! `parse`, `framing`, `chunked` and `render` are pure: bytes in, decisions out. `io` reads and writes; `server` conducts
-//! one client connection, `client` one exchange with a server.
+//! `parse`, `framing`, `chunked` and `render` are pure: bytes in, decisions out. `io` reads, `outbox` writes; `server`
+//! conducts one client connection, `client` one exchange with a server.
 
 pub mod parse; // bytes → message head, strictly
 pub mod framing; // how long the body is
 pub mod chunked; // the chunked coding, read
 pub mod render; // message head → bytes
+pub mod deadline; // one lazy timer per connection
 pub mod io; // a socket with a read buffer
+pub mod outbox; // a message on its way out
+pub mod request_body; // a client's body, read as it is wanted
 pub mod server; // one client connection
 pub mod client; // one exchange with a server

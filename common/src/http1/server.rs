@@ -1,1 +1,472 @@
 //! One client connection: request after request, until somebody closes.
+//!
+//! `receive → Service::call → send → (next | close)`. While a request is being answered the connection listens for the
+//! client leaving, and then drops what it was doing. Bodies stream both ways at once; neither is buffered whole.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderMap, Method, Request, Version};
+use parking_lot::Mutex;
+
+use super::deadline::Deadline;
+use super::framing::{self, Framing};
+use super::io::{BODY_READ, HEAD_READ, Io};
+use super::outbox::{Outbox, SendError};
+use super::parse::{self, HeadLimits, ParseError, RequestHead};
+use super::render::{self, Coding, ResponseFrame};
+use super::request_body::{Inbox, Reading, RequestBody, Shared};
+use crate::http::body::{Body, BodyError};
+use crate::net::stream::Stream;
+use crate::serve::drain::Drain;
+use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
+use crate::serve::settings::{HalfClose, ServeSettings};
+use crate::telemetry::metrics::Counter;
+use crate::time::{MonoTime, mono_now};
+
+/// Bytes of further (pipelined) requests that are read while one is being answered.
+const PIPELINED_MAX: usize = 4 * HEAD_READ;
+/// Bytes of an unwanted request body that are skipped to keep the connection.
+const SKIP_MAX: usize = 256 * 1024;
+/// How long skipping, or waiting for a client to close after a refusal, may take.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long an idle connection may still bring a request once a drain has begun.
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
+
+/// Serves one connection to its end and says why it ended.
+pub async fn serve_connection<S: Service>(
+    stream: Stream,
+    conn: Arc<ConnInfo>,
+    service: Arc<S>,
+    settings: Arc<ServeSettings>,
+    drain: Drain,
+) -> CloseReason {
+    let mut connection = Connection::new(stream, conn, settings, drain);
+    loop {
+        match poll_fn(|cx| connection.poll_receive(cx)).await {
+            Ok(received) => {
+                if let Some(reason) = connection.exchange(&*service, received).await {
+                    return connection.close(reason).await;
+                }
+            }
+            Err(Closing::Quietly(reason)) => return reason,
+            Err(Closing::Refuse(error)) => {
+                let reply = service.refuse(&error, &connection.conn);
+                let reason = if error == ParseError::Timeout {
+                    CloseReason::HeaderTimeout
+                } else {
+                    CloseReason::Malformed
+                };
+                let sending = Sending {
+                    method: Method::GET,
+                    version: Version::HTTP_11,
+                    close: Some(reason),
+                    started: mono_now(),
+                };
+                connection.send(reply, sending).await;
+                return connection.close(reason).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    shared: Shared,
+    conn: Arc<ConnInfo>,
+    settings: Arc<ServeSettings>,
+    drain: Drain,
+    /// Wakes this task when a drain begins; made when the connection first waits.
+    drain_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    deadline: Deadline,
+    /// When the first byte of the next request came.
+    started: Option<MonoTime>,
+    /// How far the end of the next head was looked for.
+    scanned: usize,
+    requests: u64,
+    /// Bytes received before the running request.
+    received_before: u64,
+}
+
+/// A whole request head, ready to be answered.
+struct Received {
+    request: Request<Body>,
+    sending: Sending,
+}
+
+/// What sending a response needs to know of its request.
+struct Sending {
+    method: Method,
+    version: Version,
+    close: Option<CloseReason>,
+    started: MonoTime,
+}
+
+/// Why no further request is read.
+enum Closing {
+    /// There is nobody to tell.
+    Quietly(CloseReason),
+    /// With a response that says why.
+    Refuse(ParseError),
+}
+
+impl Connection {
+    fn new(stream: Stream, conn: Arc<ConnInfo>, settings: Arc<ServeSettings>, drain: Drain) -> Self {
+        let mut deadline = Deadline::default();
+        deadline.set(conn.accepted + settings.header_timeout);
+        let inbox = Inbox {
+            io: Io::new(stream),
+            body: Reading::Done,
+            request: 0,
+            continue_owed: false,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(inbox)),
+            conn,
+            settings,
+            drain,
+            drain_begins: None,
+            deadline,
+            started: None,
+            scanned: 0,
+            requests: 0,
+            received_before: 0,
+        }
+    }
+
+    /// The next request head.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Closing>> {
+        let limits = self.head_limits();
+        let shared = Arc::clone(&self.shared);
+        let mut inbox = shared.lock();
+        loop {
+            if !inbox.io.buf.is_empty() {
+                let started = *self.started.get_or_insert_with(mono_now);
+                match parse::request_head(&mut inbox.io.buf, &mut self.scanned, limits) {
+                    Ok(Some(head)) => {
+                        self.started = None;
+                        return Poll::Ready(self.begin(head, started, &mut inbox).map_err(Closing::Refuse));
+                    }
+                    Ok(None) => self.deadline.set(started + self.settings.header_timeout),
+                    Err(error) => return Poll::Ready(Err(Closing::Refuse(error))),
+                }
+            }
+            match inbox.io.poll_fill(cx, HEAD_READ) {
+                Poll::Ready(Ok(0)) if inbox.io.buf.is_empty() => {
+                    return Poll::Ready(Err(Closing::Quietly(CloseReason::Client)));
+                }
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Closing::Refuse(ParseError::Malformed("incomplete head"))));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Closing::Quietly(CloseReason::Reset))),
+                Poll::Pending => return self.poll_wait(cx).map(Err),
+            }
+        }
+    }
+
+    /// Nothing more has come: waits, for as long as the settings and a drain allow.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Closing> {
+        if self.started.is_some() {
+            return self.deadline.poll(cx).map(|()| Closing::Refuse(ParseError::Timeout));
+        }
+        let mut at_timeout = if self.requests == 0 {
+            CloseReason::HeaderTimeout
+        } else {
+            CloseReason::IdleTimeout
+        };
+        if self.drain.is_draining() {
+            at_timeout = CloseReason::Drain;
+            if self.drain_begins.take().is_some() {
+                self.deadline.set(mono_now() + DRAIN_GRACE);
+            }
+        } else if self.drain_begins.is_none() {
+            let drain = self.drain.clone();
+            let mut begins: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drain.draining().await });
+            // Polled once: a task's waker stays the same, and the flag above is what is looked at after waking.
+            if begins.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            self.drain_begins = Some(begins);
+        }
+        self.deadline.poll(cx).map(|()| Closing::Quietly(at_timeout))
+    }
+
+    /// Turns a head into a request whose body is read from this connection.
+    fn begin(&mut self, mut head: RequestHead, started: MonoTime, inbox: &mut Inbox) -> Result<Received, ParseError> {
+        let framing = framing::of_request(head.version, &mut head.fields, self.settings.body_bytes_max)?;
+        self.requests += 1;
+        let buffered = (inbox.io.buf.len() + head.bytes) as u64;
+        self.received_before = inbox.io.received.saturating_sub(buffered);
+        inbox.request = self.requests;
+        inbox.body = Reading::new(framing, self.settings.body_bytes_max);
+        inbox.continue_owed = framing != Framing::None && expects_continue(head.version, &head.fields)?;
+        let body = match framing {
+            Framing::None => Body::Empty,
+            _ => Body::stream(RequestBody::new(
+                Arc::clone(&self.shared),
+                self.requests,
+                self.settings.body_timeout,
+            )),
+        };
+        let sending = Sending {
+            method: head.method.clone(),
+            version: head.version,
+            close: self.close_after(&head),
+            started,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = head.target;
+        *request.version_mut() = head.version;
+        *request.headers_mut() = head.fields;
+        Ok(Received { request, sending })
+    }
+
+    /// Why the connection will close after this request, where that is known before it is answered.
+    fn close_after(&self, head: &RequestHead) -> Option<CloseReason> {
+        let (close, keep_alive) = connection_options(&head.fields);
+        if close || (head.version == Version::HTTP_10 && !keep_alive) {
+            Some(CloseReason::Requested)
+        } else if self.requests >= self.settings.requests_per_connection_max {
+            Some(CloseReason::RequestsMax)
+        } else {
+            None
+        }
+    }
+
+    /// Answers one request; `Some` when the connection ends with it.
+    async fn exchange<S: Service>(&mut self, service: &S, received: Received) -> Option<CloseReason> {
+        let Received { request, sending } = received;
+        let reply = {
+            let mut call = pin!(service.call(request, &self.conn));
+            poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending => poll_left(&self.shared, self.settings.half_close, cx).map(|()| None),
+            })
+            .await
+        };
+        // The client left: dropping the call has cancelled what only it wanted.
+        let Some(reply) = reply else {
+            return Some(CloseReason::Reset);
+        };
+        let close = self.send(reply, sending).await;
+        if close.is_none() {
+            self.deadline.set(mono_now() + self.settings.idle_timeout);
+        }
+        close
+    }
+
+    /// Sends a response and tells its record; `Some` when the connection has to close.
+    async fn send<R: Record>(&mut self, reply: Reply<R>, sending: Sending) -> Option<CloseReason> {
+        let Reply { response, record } = reply;
+        let length = response.body.len();
+        let coding = render::response_coding(&sending.method, sending.version, response.status, length);
+        let mut close = sending.close;
+        if coding == Coding::UntilClose {
+            close = close.or(Some(CloseReason::Requested));
+        }
+        if self.drain.is_draining() {
+            close = close.or(Some(CloseReason::Drain));
+        }
+        let refused_body = matches!(self.shared.lock().body, Reading::Failed(_)) || self.shared.lock().continue_owed;
+        if refused_body {
+            close = close.or(Some(CloseReason::UnreadBody));
+        }
+        let mut head = Vec::with_capacity(768);
+        let connection = match (close, sending.version) {
+            (Some(_), _) => Some("close"),
+            (None, Version::HTTP_10) => Some("keep-alive"),
+            (None, _) => None,
+        };
+        let announced = length.filter(|length| sending.method == Method::HEAD && *length > 0);
+        render::response_head(
+            &mut head,
+            response.status,
+            &response.fields,
+            ResponseFrame {
+                coding,
+                announced,
+                connection,
+            },
+        );
+        let mut outbox = Outbox::new(head, response.body, coding);
+        self.deadline.clear();
+        let (end, failed) = poll_fn(|cx| self.poll_send(&mut outbox, cx)).await;
+        if failed.is_some() && coding == Coding::UntilClose {
+            // Nothing but a reset can tell an HTTP/1.0 client that this is not all.
+            self.shared.lock().io.stream.reset_on_close();
+        }
+        let mut close = failed.or(close);
+        if close.is_none() && !self.skip_unread().await {
+            close = Some(CloseReason::UnreadBody);
+        }
+        self.finish(record, &outbox, end, close, sending.started);
+        close
+    }
+
+    fn poll_send(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<(End, Option<CloseReason>)> {
+        let before = outbox.bytes;
+        match outbox.poll(&mut self.shared, cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready((End::Whole, None)),
+            Poll::Ready(Err(SendError::Socket)) => return Poll::Ready((End::ClientGone, Some(CloseReason::Reset))),
+            Poll::Ready(Err(SendError::Body(error))) => {
+                let reason = match error {
+                    BodyError::ClientTimeout => CloseReason::BodyTimeout,
+                    _ => CloseReason::ResponseFailed,
+                };
+                return Poll::Ready((End::BodyFailed(error), Some(reason)));
+            }
+            Poll::Pending => {}
+        }
+        if outbox.bytes > before || !outbox.blocked {
+            self.deadline.clear();
+        }
+        if outbox.blocked {
+            self.deadline.start(self.settings.send_timeout);
+            return self
+                .deadline
+                .poll(cx)
+                .map(|()| (End::ClientGone, Some(CloseReason::SendTimeout)));
+        }
+        poll_left(&self.shared, self.settings.half_close, cx).map(|()| (End::ClientGone, Some(CloseReason::Reset)))
+    }
+
+    fn finish<R: Record>(
+        &mut self,
+        record: R,
+        outbox: &Outbox,
+        end: End,
+        close: Option<CloseReason>,
+        started: MonoTime,
+    ) {
+        let request_bytes = {
+            let inbox = self.shared.lock();
+            let used = inbox.io.received - inbox.io.buf.len() as u64;
+            used.saturating_sub(self.received_before)
+        };
+        let metrics = &self.conn.worker.metrics;
+        metrics.add(Counter::BytesReceived, request_bytes);
+        metrics.add(Counter::BytesSent, outbox.bytes);
+        record.finish(&Sent {
+            end,
+            body_bytes: outbox.body_bytes,
+            bytes: outbox.bytes,
+            request_bytes,
+            took: mono_now().saturating_duration_since(started),
+            close,
+        });
+    }
+
+    /// Skips what is left of the request's body, within bounds; false when the connection must close instead.
+    async fn skip_unread(&mut self) -> bool {
+        if self.shared.lock().body.is_done() {
+            return true;
+        }
+        self.deadline.set(mono_now() + LINGER);
+        let mut skipped = 0;
+        poll_fn(|cx| {
+            let mut inbox = self.shared.lock();
+            if matches!(inbox.body, Reading::Length(left) if left > SKIP_MAX as u64) {
+                return Poll::Ready(false);
+            }
+            while skipped < SKIP_MAX {
+                match inbox.poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => skipped += frame.data_ref().map_or(0, bytes::Bytes::len),
+                    Poll::Ready(None) => return Poll::Ready(true),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Pending => return self.deadline.poll(cx).map(|()| false),
+                }
+            }
+            Poll::Ready(false)
+        })
+        .await
+    }
+
+    /// Closes so that the client can still read what it was told: a close with unread bytes would be a reset.
+    async fn close(mut self, reason: CloseReason) -> CloseReason {
+        let refused = matches!(
+            reason,
+            CloseReason::Malformed | CloseReason::HeaderTimeout | CloseReason::UnreadBody
+        );
+        let unread = !self.shared.lock().body.is_done();
+        if !refused && !unread
+            || matches!(
+                reason,
+                CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
+            )
+        {
+            return reason;
+        }
+        self.deadline.set(mono_now() + LINGER);
+        let mut discarded = 0;
+        poll_fn(|cx| {
+            let mut inbox = self.shared.lock();
+            if discarded == 0 {
+                inbox.io.stream.shutdown_write();
+            }
+            while discarded <= 4 * SKIP_MAX {
+                inbox.io.buf.clear();
+                match inbox.io.poll_fill(cx, BODY_READ) {
+                    Poll::Ready(Ok(n)) if n > 0 => discarded += n,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return self.deadline.poll(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        reason
+    }
+
+    fn head_limits(&self) -> HeadLimits {
+        let settings = &self.settings;
+        HeadLimits {
+            bytes: settings.head_bytes_max,
+            fields: settings.fields_max,
+            target: settings.uri_bytes_max,
+        }
+    }
+}
+
+/// Ready when the client has left; reads ahead a little, for that is the only way to know.
+fn poll_left(shared: &Shared, half_close: HalfClose, cx: &mut Context<'_>) -> Poll<()> {
+    let mut inbox = shared.lock();
+    // While a body is coming, its reader sees the client leave.
+    while inbox.body.is_done() && !inbox.io.ended && inbox.io.buf.len() < PIPELINED_MAX {
+        match inbox.io.poll_fill(cx, HEAD_READ) {
+            Poll::Ready(Ok(0)) if half_close == HalfClose::Cancel => return Poll::Ready(()),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Pending
+}
+
+/// `close` and `keep-alive` in Connection.
+fn connection_options(fields: &HeaderMap) -> (bool, bool) {
+    let (mut close, mut keep_alive) = (false, false);
+    for value in fields.get_all(CONNECTION) {
+        for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            close |= option.eq_ignore_ascii_case(b"close");
+            keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    (close, keep_alive)
+}
+
+/// "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation." and "A server
+/// that receives an Expect field value containing a member other than 100-continue MAY respond with a 417" (RFC 9110
+/// §10.1.1).
+fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, ParseError> {
+    match fields.get(EXPECT) {
+        Some(_) if version == Version::HTTP_10 => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(ParseError::Expectation),
+        None => Ok(false),
+    }
+}

@@ -1,6 +1,9 @@
 //! Sockets: where to listen, how to accept, what a connection reads and writes.
 
 pub mod settings; // plain settings of a listener
+pub mod bind_error; // why a listener could not be made
+mod socket_file; // the file of a unix socket
 pub mod listener; // listening sockets, built with socket2
+pub mod pace; // back off, and do not fill the log
 pub mod accept; // taking connections, paced
 pub mod stream; // one connected socket: TCP or unix (TLS later)

@@ -1,13 +1,16 @@
-//! One connected socket: TCP or unix.
+//! One connected socket: TCP or unix. Whoever holds it polls it; nothing here waits.
 //!
-//! Reading and writing take `&self` or poll, so that the reader of a body and the writer of a response may be two parties.
-//! `try_*` never wait: they use what the reactor already knows and cost no system call when there is nothing.
+//! Reads and writes go through tokio's `AsyncRead`/`AsyncWrite`, which after a short read know that the socket is empty:
+//! asking again costs no system call.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket, registered with the reactor of the worker that made it.
@@ -29,59 +32,42 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// Reads what is there, without waiting; `WouldBlock` when there is nothing.
-    ///
-    /// # Errors
-    /// The socket's.
-    pub fn try_read_buf(&self, buf: &mut impl bytes::BufMut) -> io::Result<usize> {
-        each!(self, socket => socket.try_read_buf(buf))
+    /// Appends what is there to `buf`, as far as its spare room goes; 0 is the end of the stream.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        // `read_buf` keeps nothing between two polls, so a new one may be made for each.
+        each!(self, socket => pin!(socket.read_buf(buf)).poll(cx))
     }
 
-    /// Writes what fits, without waiting; `WouldBlock` when nothing does.
-    ///
-    /// # Errors
-    /// The socket's.
-    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        each!(self, socket => socket.try_write_vectored(slices))
+    /// Writes from `slices` what fits.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
     }
 
-    /// Ready when a read may give something (bytes, the end, or an error).
+    /// Whether an idle connection has nothing to say: no byte, no end, no error.
+    ///
+    /// Costs no system call as long as the reactor has heard nothing.
+    pub fn is_quiet(&self) -> bool {
+        let read = each!(self, socket => socket.try_read(&mut [0]));
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Ready when the reactor has heard something: bytes, the end, or an error.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, socket => socket.poll_read_ready(cx))
     }
 
-    /// Ready when a write may take something.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => socket.poll_write_ready(cx))
-    }
-
-    /// Reads into `buf` when there is something; 0 is the end of the stream.
-    pub fn poll_read_buf(&self, cx: &mut Context<'_>, buf: &mut impl bytes::BufMut) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_read_ready(cx))?;
-            match self.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
-            }
+    /// Ends our side of the stream; the peer may go on sending. A peer that is gone already is no error.
+    pub fn shutdown_write(&self) {
+        if let Err(error) = socket2::SockRef::from(self).shutdown(std::net::Shutdown::Write) {
+            tracing::trace!(%error, "shutdown of a connection that is gone");
         }
     }
 
-    /// Writes from `slices` when something fits.
-    pub fn poll_write_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.try_write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_write_ready(cx))?,
-                other => return Poll::Ready(other),
-            }
+    /// Lets closing send a reset instead of an end, so that what was sent cannot be taken for whole.
+    pub fn reset_on_close(&self) {
+        if let Err(error) = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO)) {
+            tracing::trace!(%error, "SO_LINGER refused");
         }
-    }
-
-    /// Ends our side of the stream; the peer may go on sending.
-    ///
-    /// # Errors
-    /// The socket's; a peer that is gone already is one.
-    pub fn shutdown_write(&self) -> io::Result<()> {
-        socket2::SockRef::from(self).shutdown(std::net::Shutdown::Write)
     }
 
     /// The peer's address; `None` on a unix socket.

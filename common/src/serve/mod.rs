@@ -6,4 +6,7 @@ pub mod settings; // plain settings
 pub mod service; // what a listener's requests are handed to
 pub mod drain; // stop taking, finish what runs
 pub mod limits; // connections in total
+pub mod seat; // one open connection's place
+pub mod endpoint; // how a listener's connections are served
+mod thread; // one worker's life: accept, tick, drain
 pub mod workers; // one thread per core

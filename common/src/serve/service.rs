@@ -70,6 +70,17 @@ pub enum End {
     BodyFailed(BodyError),
 }
 
+impl End {
+    /// The word in the access log.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::ClientGone => "client_gone",
+            Self::BodyFailed(_) => "body_failed",
+        }
+    }
+}
+
 /// Why a client connection ended; the same word in log and metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {

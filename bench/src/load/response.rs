@@ -1,0 +1,142 @@
+//! The head of a response: is it the one that was expected?
+//!
+//! It checks status, framing and length, in one pass and without allocating. It is no general HTTP parser.
+
+use std::io;
+
+use memchr::{memchr, memmem};
+
+/// Bytes of a head beyond which it counts as broken.
+pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// What can be wrong with an exchange; `as usize` is its place in a table of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection was not accepted.
+    Connect,
+    /// Reading or writing failed (a reset, mostly).
+    Io,
+    /// The connection ended before the response was whole.
+    Truncated,
+    /// The status was not 200.
+    Status,
+    /// There was no Content-Length, or not this protocol.
+    Framing,
+    /// The body had not the length it should have.
+    Length,
+    /// Nothing came for seconds.
+    Stalled,
+}
+
+/// How many kinds of faults there are.
+pub(crate) const FAULT_COUNT: usize = 7;
+
+impl Fault {
+    /// All of them, in the order of the table of counts.
+    pub(crate) const ALL: [Self; FAULT_COUNT] = [
+        Self::Connect,
+        Self::Io,
+        Self::Truncated,
+        Self::Status,
+        Self::Framing,
+        Self::Length,
+        Self::Stalled,
+    ];
+
+    /// Its word in results.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Io => "io",
+            Self::Truncated => "truncated",
+            Self::Status => "status",
+            Self::Framing => "framing",
+            Self::Length => "length",
+            Self::Stalled => "stalled",
+        }
+    }
+
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Self::Connect,
+            _ => Self::Io,
+        }
+    }
+}
+
+/// What a head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Bytes of the head itself, the empty line included.
+    pub(super) bytes: usize,
+    /// Its Content-Length.
+    pub(super) length: u64,
+}
+
+/// Reads the head at the start of `input`; `None` when it is not whole yet.
+pub(super) fn parse_head(input: &[u8]) -> Result<Option<Head>, Fault> {
+    let Some(end) = memmem::find(input, b"\r\n\r\n") else {
+        let too_long = input.len() > HEAD_BYTES_MAX;
+        return if too_long { Err(Fault::Framing) } else { Ok(None) };
+    };
+    let head = &input[..end + 2];
+    if !head.starts_with(b"HTTP/1.1 ") {
+        return Err(Fault::Framing);
+    }
+    if !head[9..].starts_with(b"200") {
+        return Err(Fault::Status);
+    }
+    let length = content_length(head).ok_or(Fault::Framing)?;
+    Ok(Some(Head { bytes: end + 4, length }))
+}
+
+fn content_length(head: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"content-length:";
+    let mut rest = head;
+    while let Some(end) = memchr(b'\n', rest) {
+        let line = &rest[..end];
+        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
+            return str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok();
+        }
+        rest = &rest[end + 1..];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_200_with_a_content_length_is_right() {
+        for (input, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Ok(Some((38, 5)))),
+            (
+                "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length:5 \r\n\r\n",
+                Ok(Some((44, 5))),
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Ok(None)),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n",
+                Err(Fault::Status),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Err(Fault::Framing)),
+            ("SSH-2.0\r\n\r\n", Err(Fault::Framing)),
+        ] {
+            let found = parse_head(input.as_bytes()).map(|head| head.map(|head| (head.bytes, head.length)));
+            assert_eq!(found, expected, "{input}");
+        }
+        assert_eq!(parse_head(&vec![b'a'; HEAD_BYTES_MAX + 1]), Err(Fault::Framing));
+    }
+
+    #[test]
+    fn each_fault_stands_at_its_place_in_the_table() {
+        for (index, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, index, "{}", fault.word());
+        }
+    }
+}

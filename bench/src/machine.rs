@@ -1,0 +1,99 @@
+//! The machine: which cores are ours, and what it is, for the head of a result.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Who runs where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cores {
+    /// The subject's core.
+    pub(crate) subject: usize,
+    /// The core of load and origin.
+    pub(crate) load: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use; one and the same where there is only one.
+    pub(crate) fn choose() -> Result<Self> {
+        let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+        let allowed = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .and_then(|list| parse_list(list.trim()))
+            .context("no Cpus_allowed_list in /proc/self/status")?;
+        let subject = *allowed.first().context("no core is allowed")?;
+        let load = allowed.get(1).copied().unwrap_or(subject);
+        Ok(Self { subject, load })
+    }
+
+    /// Load and subject take turns on one core.
+    pub(crate) fn are_shared(self) -> bool {
+        self.subject == self.load
+    }
+}
+
+/// What the machine is.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+}
+
+impl Machine {
+    /// Reads it from `/proc`; before pinning, which would leave one core to see.
+    pub(crate) fn look() -> Self {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let models: Vec<&str> = processors
+            .lines()
+            .filter(|line| line.starts_with("model name") || line.starts_with("CPU part"))
+            .filter_map(|line| Some(line.split_once(':')?.1.trim()))
+            .collect();
+        Self {
+            kernel: kernel.trim().to_owned(),
+            processor: models
+                .first()
+                .map_or_else(|| "unknown".to_owned(), |&model| model.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Where temporary files cost no disk: tmpfs, or else the usual place.
+pub(crate) fn scratch_root() -> std::path::PathBuf {
+    let memory = Path::new("/dev/shm");
+    if tempfile::tempfile_in(memory).is_ok() {
+        return memory.to_owned();
+    }
+    std::env::temp_dir()
+}
+
+/// `0-2,8` → 0, 1, 2, 8.
+fn parse_list(list: &str) -> Option<Vec<usize>> {
+    let mut cores = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        cores.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
+    }
+    Some(cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_cores_is_ranges_and_numbers() {
+        assert_eq!(parse_list("0-2,8"), Some(vec![0, 1, 2, 8]));
+        assert_eq!(parse_list("3"), Some(vec![3]));
+        assert_eq!(parse_list("a"), None);
+    }
+
+    #[test]
+    fn the_chosen_cores_are_allowed_ones() {
+        crate::sys::pin(Cores::choose().unwrap().load).unwrap();
+    }
+}

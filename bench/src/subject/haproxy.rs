@@ -1,0 +1,44 @@
+//! HAProxy with its cache, one thread, connections to the origin always reused.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::{Launch, Ready, Setup};
+
+pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
+    let text = format!(
+        "global
+    nbthread 1
+    maxconn 4000
+cache store
+    total-max-size 1024
+    max-object-size 2097152
+    max-age 3600
+defaults
+    mode http
+    option http-keep-alive
+    http-reuse always
+    option forwardfor
+    timeout connect 5s
+    timeout client 300s
+    timeout server 60s
+    timeout http-keep-alive 300s
+frontend f
+    bind 127.0.0.1:{port} backlog 4096
+    use_backend pass if {{ path_beg /pass/ }}
+    default_backend cached
+backend cached
+    http-request cache-use store
+    http-response cache-store store
+    server o {origin} pool-max-conn 512
+backend pass
+    server o {origin} pool-max-conn 512
+",
+        origin = setup.origin
+    );
+    let file = setup.dir.join("haproxy.cfg");
+    Launch {
+        arguments: vec!["-db".into(), "-f".into(), file.clone().into()],
+        files: vec![(file, text)],
+        ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    }
+}

@@ -1,0 +1,260 @@
+//! What is measured: programs, driven as a stranger would drive them, by a configuration file and a port.
+
+mod tidegate; // ours
+mod nginx; // nginx with proxy_cache
+mod haproxy; // HAProxy with its small-object cache
+mod varnish; // Varnish with malloc storage
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::clock;
+use crate::process::Process;
+
+/// How long a subject has to be ready.
+const READY: Duration = Duration::from_secs(20);
+/// A port found free may be taken by the time it is used: how often another one is tried.
+const STARTS_MAX: usize = 3;
+
+/// A program that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub(crate) enum Subject {
+    /// This project's proxy.
+    Tidegate,
+    /// nginx.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+    /// Varnish.
+    Varnish,
+    /// Canned responses from a bare epoll loop.
+    Floor,
+}
+
+impl Subject {
+    /// All of them, in the order of the tables.
+    pub(crate) const ALL: [Self; 5] = [Self::Tidegate, Self::Nginx, Self::Haproxy, Self::Varnish, Self::Floor];
+
+    /// Its name in tables and messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tidegate => "tidegate",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Varnish => "Varnish",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// Whether it writes an access log by itself, into a file.
+    ///
+    /// HAProxy hands lines to syslog and Varnish to varnishncsa: another process' work, not comparable.
+    pub(crate) fn writes_access_log(self) -> bool {
+        matches!(self, Self::Tidegate | Self::Nginx)
+    }
+
+    /// Whether it has an origin behind it.
+    pub(crate) fn has_origin(self) -> bool {
+        self != Self::Floor
+    }
+
+    fn launch(self, setup: &Setup<'_>, port: u16) -> Launch {
+        match self {
+            Self::Tidegate => tidegate::launch(setup),
+            Self::Nginx => nginx::launch(setup, port),
+            Self::Haproxy => haproxy::launch(setup, port),
+            Self::Varnish => varnish::launch(setup, port),
+            Self::Floor => canned("floor"),
+        }
+    }
+}
+
+/// A subject that is on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    pub(crate) subject: Subject,
+    pub(crate) program: PathBuf,
+    pub(crate) version: String,
+}
+
+impl Installed {
+    /// Looks for it in `PATH` and where daemons lie; ours at `tidegate`.
+    pub(crate) fn find(subject: Subject, tidegate: &Path) -> Result<Option<Self>> {
+        let (program, flag) = match subject {
+            Subject::Tidegate => (tidegate.is_file().then(|| tidegate.to_owned()), "--version"),
+            Subject::Nginx => (in_path("nginx"), "-v"),
+            Subject::Haproxy => (in_path("haproxy"), "-v"),
+            Subject::Varnish => (in_path("varnishd"), "-V"),
+            Subject::Floor => (Some(std::env::current_exe()?), "--version"),
+        };
+        let Some(program) = program else {
+            return Ok(None);
+        };
+        let version = first_line(&program, flag)?;
+        Ok(Some(Self {
+            subject,
+            program,
+            version,
+        }))
+    }
+
+    /// Starts it on `cpu` and waits until it is ready.
+    pub(crate) fn start(&self, cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+        let mut tries = 1;
+        loop {
+            match self.try_start(cpu, setup) {
+                Err(error) if tries == STARTS_MAX || crate::sys::interrupted() => return Err(error),
+                Err(_) => tries += 1,
+                running => return running,
+            }
+        }
+    }
+
+    fn try_start(&self, cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+        let launch = self.subject.launch(setup, free_port()?);
+        for (path, text) in &launch.files {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let mut command = Command::new(&self.program);
+        command.args(&launch.arguments);
+        let process = Process::start(self.subject.name(), command, cpu, setup.dir)?;
+        Running::when_ready(process, launch.ready)
+    }
+
+    /// Its configuration as `compare` keeps it with the results.
+    pub(crate) fn configuration(&self, setup: &Setup<'_>) -> String {
+        let launch = self.subject.launch(setup, 8080);
+        let mut text: String = launch.files.iter().map(|(_, text)| text.as_str()).collect();
+        let arguments: Vec<_> = launch
+            .arguments
+            .iter()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
+        text.push_str(&format!("# started with: {}\n", arguments.join(" ")));
+        text
+    }
+}
+
+/// Starts the canned origin on `cpu`.
+pub(crate) fn start_origin(cpu: usize, dir: &Path) -> Result<Running> {
+    let launch = canned("origin");
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(&launch.arguments);
+    Running::when_ready(Process::start("origin", command, cpu, dir)?, launch.ready)
+}
+
+/// What a subject is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    /// An empty directory of its own, in memory where the machine allows it.
+    pub(crate) dir: &'a Path,
+    pub(crate) origin: SocketAddr,
+    pub(crate) access_log: bool,
+}
+
+/// How a subject is started.
+struct Launch {
+    arguments: Vec<OsString>,
+    files: Vec<(PathBuf, String)>,
+    ready: Ready,
+}
+
+/// How one knows that it is ready.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// It says `listening … address=A` and `ready` on stderr.
+    Announced,
+    /// It accepts connections there.
+    Accepts(SocketAddr),
+}
+
+/// A subject that is ready.
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Running {
+    fn when_ready(mut process: Process, ready: Ready) -> Result<Self> {
+        let address = clock::poll_until("ready", READY, || {
+            process.check_alive()?;
+            Ok(match ready {
+                Ready::Announced => announced_address(&process.stderr()),
+                Ready::Accepts(address) => TcpStream::connect(address).is_ok().then_some(address),
+            })
+        });
+        let address = address.with_context(|| format!("it said: {}", process.last_words()))?;
+        Ok(Self { process, address })
+    }
+}
+
+fn canned(role: &str) -> Launch {
+    Launch {
+        arguments: vec![role.into()],
+        files: Vec::new(),
+        ready: Ready::Announced,
+    }
+}
+
+/// The address in `listening … role=front address=127.0.0.1:4711`, once `ready` was said too.
+fn announced_address(stderr: &str) -> Option<SocketAddr> {
+    let is_ready = |line: &str| line.split_whitespace().any(|word| word == "ready");
+    stderr.lines().find(|line| is_ready(line))?;
+    stderr
+        .lines()
+        .filter(|line| line.contains("listening") && !line.contains("role=admin"))
+        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("address=")))
+        .and_then(|address| address.trim_matches('"').parse().ok())
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let daemons = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(daemons)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+fn first_line(program: &Path, flag: &str) -> Result<String> {
+    let output = Command::new(program)
+        .arg(flag)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {} {flag}", program.display()))?;
+    let text = [output.stdout, output.stderr].concat();
+    match String::from_utf8_lossy(&text).lines().next() {
+        Some(line) => Ok(line.trim().to_owned()),
+        None => bail!("{} {flag} says nothing", program.display()),
+    }
+}
+
+/// A port that nobody listens on now; who takes it may still be too late.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_counts_once_it_is_ready() {
+        let listening = "2026-11-22T12:00:00Z  INFO listening role=admin address=127.0.0.1:1\n\
+                         2026-11-22T12:00:00Z  INFO listening role=front address=127.0.0.1:4711 backlog=4096\n";
+        assert_eq!(announced_address(listening), None);
+        let ready = format!("{listening}2026-11-22T12:00:00Z  INFO ready\n");
+        assert_eq!(
+            announced_address(&ready),
+            Some(SocketAddr::from(([127, 0, 0, 1], 4711)))
+        );
+        assert_eq!(announced_address("already ready\n"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! nginx, as its experts tune it for this: cache on tmpfs, sendfile, `open_file_cache`, keepalive to the origin.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::{Launch, Ready, Setup};
+
+pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
+    let dir = setup.dir.to_string_lossy();
+    let file = setup.dir.join("nginx.conf");
+    let arguments = [
+        "-p",
+        &dir,
+        "-e",
+        "stderr",
+        "-c",
+        &file.to_string_lossy(),
+        "-g",
+        "daemon off;",
+    ];
+    Launch {
+        arguments: arguments.map(Into::into).to_vec(),
+        files: vec![(file, configuration(setup, port))],
+        ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    }
+}
+
+fn configuration(setup: &Setup<'_>, port: u16) -> String {
+    let dir = setup.dir.display();
+    let access_log = if setup.access_log {
+        format!("access_log {dir}/access.log combined buffer=64k flush=1s")
+    } else {
+        "access_log off".to_owned()
+    };
+    format!(
+        r"user root;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log stderr error;
+events {{
+    worker_connections 4096;
+    use epoll;
+    multi_accept on;
+}}
+http {{
+    {access_log};
+    sendfile on;
+    tcp_nopush on;
+    tcp_nodelay on;
+    reset_timedout_connection on;
+    keepalive_timeout 300s;
+    keepalive_requests 1000000000;
+    open_file_cache max=10000 inactive=300s;
+    open_file_cache_valid 300s;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    proxy_cache_path {dir}/cache levels=1:2 keys_zone=store:64m max_size=1g inactive=1h use_temp_path=off;
+    upstream o {{
+        server {origin};
+        keepalive 512;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} reuseport backlog=4096;
+        server_name bench.test;
+        proxy_http_version 1.1;
+        proxy_set_header Connection '';
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        location / {{
+            proxy_pass http://o;
+            proxy_cache store;
+            proxy_cache_lock on;
+        }}
+        location /pass/ {{
+            proxy_pass http://o;
+        }}
+    }}
+}}
+",
+        origin = setup.origin
+    )
+}

@@ -1,0 +1,50 @@
+//! tidegate: a front with the cache in the same process, everything else as it is by default.
+
+use super::{Launch, Ready, Setup};
+
+pub(super) fn launch(setup: &Setup<'_>) -> Launch {
+    let file = setup.dir.join("tidegate.toml");
+    let access_log = if setup.access_log {
+        format!(
+            "[log.access]\nto = \"{}\"\nformat = \"combined\"\n",
+            setup.dir.join("access.log").display()
+        )
+    } else {
+        String::new()
+    };
+    let text = format!(
+        r#"[process]
+workers = 1
+
+[front]
+listen = ["127.0.0.1:0"]
+
+[cache]
+memory = "1GiB"
+
+[origin.o]
+servers = ["{origin}"]
+
+[[site]]
+hosts = ["bench.test"]
+default = true
+origin = "o"
+
+[[site.route]]
+prefix = "/pass/"
+cache = false
+
+[admin]
+listen = "127.0.0.1:0"
+
+[log]
+level = "info"
+{access_log}"#,
+        origin = setup.origin
+    );
+    Launch {
+        arguments: vec!["run".into(), "-c".into(), file.clone().into()],
+        files: vec![(file, text)],
+        ready: Ready::Announced,
+    }
+}

@@ -1,0 +1,282 @@
+//! The connections of one server, for all workers: idle ones to take again, limits, and the queue when they are reached.
+//!
+//! A [`Lease`] is the leave to be busy with one connection; whoever has none waits in line. Idle connections lie in one
+//! shard per worker; a worker takes from its own first, the latest first, then from the others'.
+//! Does not connect and does not pick servers: see `connect` and `send`, its only caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::settings::BackendSettings;
+use crate::http1::client::{Connection, Home};
+use crate::time::{MonoTime, mono_now};
+
+/// The connections of one server.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Idle connections by the worker that used them last, each shard in the order of `since`.
+    shards: Box<[Shard]>,
+    /// How many connections all shards hold. INVARIANT: counted before it is put there, uncounted after it is taken.
+    idle: AtomicUsize,
+    /// Connections that exist or are being made. INVARIANT: idle ones + leases with `open`; never above `connections_max`.
+    open: AtomicUsize,
+    /// Requests in line for a lease.
+    waiting: AtomicUsize,
+    /// One permit per lease that may still be given; first come, first served.
+    leases: Semaphore,
+    keepalive: usize,
+    connections_max: usize,
+    queue_max: usize,
+    queue_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+/// Alone on its cache lines, so that workers do not slow each other down by taking from their own shards.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Vec<Idle>>);
+
+struct Idle {
+    connection: Connection,
+    since: MonoTime,
+}
+
+/// The leave to be busy with one connection to the server.
+///
+/// INVARIANT: ends exactly once, in `Drop`: the connection (where there is one that did not go back to the pool) and the
+/// permit are counted off, and the next in line is woken. So an exchange that fails, or is dropped, leaks nothing.
+#[derive(Debug)]
+#[must_use = "dropping it gives the leave back"]
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    shard: usize,
+    /// A connection is counted for this lease.
+    open: bool,
+}
+
+/// Where the connection of a lease may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// An idle one where there is one.
+    Any,
+    /// A new one in any case: an idle one has just turned out dead.
+    New,
+}
+
+/// No lease was to be had: too many are in line, or it took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LimitReached;
+
+/// How full a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) busy: usize,
+    pub(super) idle: usize,
+    pub(super) waiting: usize,
+}
+
+impl Pool {
+    pub(super) fn new(settings: &BackendSettings, workers: usize) -> Self {
+        let connections_max = settings.connections_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            shards: (0..workers.max(1)).map(|_| Shard::default()).collect(),
+            idle: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            leases: Semaphore::new(connections_max),
+            keepalive: settings.keepalive,
+            connections_max,
+            queue_max: settings.queue_max,
+            queue_timeout: settings.queue_timeout,
+            idle_timeout: settings.idle_timeout,
+        }
+    }
+
+    /// A lease for a request of worker `worker`, at once or after a wait in line; and how long that was.
+    pub(super) async fn lease(self: &Arc<Self>, worker: usize) -> (Result<Lease, LimitReached>, Duration) {
+        if let Ok(permit) = self.leases.try_acquire() {
+            permit.forget();
+            return (Ok(self.leased(worker)), Duration::ZERO);
+        }
+        let Some(_place) = Place::take(self) else {
+            return (Err(LimitReached), Duration::ZERO);
+        };
+        let since = mono_now();
+        let permit = tokio::time::timeout(self.queue_timeout, self.leases.acquire()).await;
+        let lease = match permit {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(self.leased(worker))
+            }
+            Ok(Err(_)) | Err(_) => Err(LimitReached),
+        };
+        (lease, mono_now() - since)
+    }
+
+    /// The lease for a permit that was just taken.
+    fn leased(self: &Arc<Self>, worker: usize) -> Lease {
+        Lease {
+            pool: Arc::clone(self),
+            shard: worker % self.shards.len(),
+            open: false,
+        }
+    }
+
+    /// Closes the idle connections of worker `worker` that are dead, too old, or more than may be kept.
+    pub(super) fn sweep(&self, worker: usize, now: MonoTime) {
+        let ended: Vec<Idle> = {
+            let mut shard = self.shards[worker % self.shards.len()].0.lock();
+            let ends = |idle: &mut Idle| {
+                let ends = !self.is_usable(idle, now) || self.idle.load(Ordering::Relaxed) > self.keepalive;
+                if ends {
+                    self.idle.fetch_sub(1, Ordering::AcqRel);
+                }
+                ends
+            };
+            shard.extract_if(.., ends).collect()
+        };
+        self.open.fetch_sub(ended.len(), Ordering::AcqRel);
+    }
+
+    pub(super) fn level(&self) -> Level {
+        Level {
+            busy: self.connections_max.saturating_sub(self.leases.available_permits()),
+            idle: self.idle.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Keeps a connection for the next request; `false` when it was closed instead.
+    fn keep(&self, shard: usize, connection: Connection, now: MonoTime) -> bool {
+        // Above `keepalive` only for those in line: the permit that is freed next lets one of them take it.
+        let room = |idle| (idle < self.keepalive || self.waiting.load(Ordering::Relaxed) > 0).then_some(idle + 1);
+        let kept = self.idle.try_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok();
+        if kept {
+            let idle = Idle { connection, since: now };
+            self.shards[shard].0.lock().push(idle);
+        }
+        kept
+    }
+
+    /// An idle connection, usable on the calling worker; it stays counted as open.
+    fn take(&self, own: usize, now: MonoTime) -> Option<Connection> {
+        while let Some((shard, idle)) = self.pop(own) {
+            if self.is_usable(&idle, now) {
+                let connection = idle.connection;
+                let here = if shard == own {
+                    Ok(connection)
+                } else {
+                    connection.rehome()
+                };
+                if let Ok(connection) = here {
+                    return Some(connection);
+                }
+            }
+            self.open.fetch_sub(1, Ordering::AcqRel);
+        }
+        None
+    }
+
+    /// Closes one idle connection, to make room for a new one.
+    fn evict(&self, own: usize) -> bool {
+        let evicted = self.pop(own).is_some();
+        if evicted {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+        }
+        evicted
+    }
+
+    /// The latest of our own shard, or else of the next that has one.
+    fn pop(&self, own: usize) -> Option<(usize, Idle)> {
+        if self.idle.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut shards = (own..self.shards.len()).chain(0..own);
+        let found = shards.find_map(|shard| Some((shard, self.shards[shard].0.lock().pop()?)))?;
+        self.idle.fetch_sub(1, Ordering::AcqRel);
+        Some(found)
+    }
+
+    fn is_usable(&self, idle: &Idle, now: MonoTime) -> bool {
+        now.saturating_duration_since(idle.since) <= self.idle_timeout && idle.connection.is_alive()
+    }
+
+    /// Counts one connection that is about to be made, where the limit lets it.
+    fn count_open(&self) -> bool {
+        let room = |open| (open < self.connections_max).then_some(open + 1);
+        self.open.try_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
+    }
+}
+
+impl Lease {
+    /// An idle connection, or `None`: the caller is to make a new one, which is counted from now on.
+    pub(super) async fn connection(&mut self, source: Source, now: MonoTime) -> Option<Connection> {
+        debug_assert!(!self.open, "one connection per lease");
+        loop {
+            let taken = match source {
+                Source::Any => self.pool.take(self.shard, now),
+                Source::New => None,
+            };
+            if taken.is_some() || self.pool.count_open() {
+                self.open = true;
+                return taken;
+            }
+            // All connections that may exist do, and fewer than that are busy, since we hold a lease without one:
+            // so one is idle. Where it was put after we looked, or another worker is about to close it, look again.
+            if source == Source::Any || !self.pool.evict(self.shard) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl Home for Lease {
+    fn take_back(mut self, connection: Connection) {
+        if self.pool.keep(self.shard, connection, mono_now()) {
+            self.open = false;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.open {
+            self.pool.open.fetch_sub(1, Ordering::AcqRel);
+        }
+        // Last: whoever gets this permit must find the connection idle, or counted off.
+        self.pool.leases.add_permits(1);
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle")
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place in line.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(pool: &'a Pool) -> Option<Self> {
+        let room = |waiting| (waiting < pool.queue_max).then_some(waiting + 1);
+        let taken = pool.waiting.try_update(Ordering::AcqRel, Ordering::Relaxed, room);
+        taken.ok().map(|_| Self(&pool.waiting))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the tests of this folder share: settings, workers, and scripted servers on loopback.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use super::settings::{BackendSettings, Balance, ExchangeLimits, ServerAddress};
+use parking_lot::Mutex;
+
+use crate::telemetry::access_log::AccessLog;
+use crate::time::Clock;
+use crate::worker::Worker;
+
+/// Longer than any test lasts: a limit that is not meant to be reached.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+
+pub(super) fn limits() -> ExchangeLimits {
+    ExchangeLimits {
+        connect_timeout: LONG,
+        response_timeout: LONG,
+        body_timeout: LONG,
+        send_timeout: LONG,
+        head_bytes_max: 16 * 1024,
+        fields_max: 100,
+    }
+}
+
+pub(super) fn settings(servers: Vec<ServerAddress>) -> BackendSettings {
+    BackendSettings {
+        name: "test".to_owned(),
+        servers,
+        balance: Balance::RoundRobin,
+        keepalive: 8,
+        connections_max: 16,
+        queue_timeout: LONG,
+        queue_max: 16,
+        idle_timeout: LONG,
+        tcp_keepalive: None,
+        retries: 1,
+        limits: limits(),
+    }
+}
+
+pub(super) fn worker(index: usize) -> Arc<Worker> {
+    Worker::new(index, Clock::System, AccessLog::default())
+}
+
+/// An address that refuses connections: bound, so that nobody else gets it, and never listened on.
+pub(super) fn refusing_address() -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let bound: &'static Socket = Box::leak(Box::new(socket));
+    bound.local_addr().unwrap().as_socket().unwrap()
+}
+
+/// A server whose connections are each handled by a script, on a thread of its own.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// `script` gets the number of the connection (from 0) and the connection, and closes it by returning.
+    pub(super) fn scripted(script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
+        let script = Arc::new(script);
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let script = Arc::clone(&script);
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || script(number, &mut stream));
+            }
+        });
+        Self { address, accepted }
+    }
+
+    /// Answers every request of every connection with `content`.
+    pub(super) fn answering(content: &'static str) -> Self {
+        Self::scripted(move |_, stream| while request(stream).is_some() && answer(stream, content) {})
+    }
+
+    /// As [`Self::answering`], but the first content of each connection comes only when the returned sender says so.
+    pub(super) fn answering_late(content: &'static str) -> (Self, mpsc::Sender<()>) {
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let server = Self::scripted(move |_, stream| {
+            if request(stream).is_none() || !answer_part(stream, "", content.len()) || released.lock().recv().is_err() {
+                return;
+            }
+            let mut is_taken = stream.write_all(content.as_bytes()).is_ok();
+            while is_taken && request(stream).is_some() {
+                is_taken = answer(stream, content);
+            }
+        });
+        (server, release)
+    }
+
+    pub(super) fn socket(&self) -> ServerAddress {
+        ServerAddress::Socket(self.address)
+    }
+
+    /// Connections that were accepted so far.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// Reads one request head, and the content it announces; `None` at the end of the stream.
+pub(super) fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if !matches!(stream.read(&mut byte), Ok(1)) {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut content = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut content).ok()?;
+    Some(head + &String::from_utf8(content).unwrap())
+}
+
+/// Sends a whole response; `false` when nobody takes it.
+pub(super) fn answer(stream: &mut TcpStream, content: &str) -> bool {
+    answer_part(stream, content, content.len())
+}
+
+/// Sends a response that announces `length` bytes, and `content` of it; `false` when nobody takes it.
+pub(super) fn answer_part(stream: &mut TcpStream, content: &str, length: usize) -> bool {
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}").is_ok()
+}

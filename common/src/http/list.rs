@@ -1,0 +1,135 @@
+//! Comma-separated lists in field values (RFC 9110 §5.6.1): read member by member, and appended to.
+//!
+//! Used by `hop_by_hop`, `via` and `forwarded`. What a member means is the caller's.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// The members of one field line, without the whitespace around them.
+///
+/// "A recipient MUST parse and ignore a reasonable number of empty list elements" (RFC 9110 §5.6.1.2).
+///
+/// A comma in a quoted string does not split, but only where the quoted string is a parameter's value and is well-formed
+/// (`=`, `"`…`"`, then `;`, `,` or the end). Otherwise a sender could hide the members that others append after its own
+/// by leaving a quote open.
+pub fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            let (member, after) = text.split_at(member_end(text));
+            rest = after.get(1..);
+            let member = member.trim_ascii();
+            if !member.is_empty() {
+                return Some(member);
+            }
+        }
+    })
+}
+
+/// The members of all lines of `name`, in order.
+pub fn members_of<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .get_all(name)
+        .into_iter()
+        .flat_map(|line| members(line.as_bytes()))
+}
+
+/// Appends a member to the list `name`. Several lines become one, as RFC 9110 §5.3 permits, so that a recipient which
+/// reads only one line misses none.
+pub fn append_member(fields: &mut HeaderMap, name: &HeaderName, member: HeaderValue) {
+    if !fields.contains_key(name) {
+        fields.insert(name, member);
+        return;
+    }
+    let mut joined = Vec::with_capacity(128);
+    for line in fields.get_all(name) {
+        joined.extend_from_slice(line.as_bytes());
+        joined.extend_from_slice(b", ");
+    }
+    joined.extend_from_slice(member.as_bytes());
+    let joined = HeaderValue::from_maybe_shared(Bytes::from(joined));
+    fields.insert(
+        name,
+        joined.expect("invariant: field values joined by commas are a field value"),
+    );
+}
+
+/// RFC 9110 §5.6.2: `token = 1*tchar`.
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_tchar(*byte))
+}
+
+/// RFC 9110 §5.6.2: a byte of a token.
+pub const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+fn member_end(text: &[u8]) -> usize {
+    let mut from = 0;
+    while let Some(found) = memchr::memchr2(b',', b'"', &text[from..]) {
+        let at = from + found;
+        if text[at] == b',' {
+            return at;
+        }
+        from = quoted_string_end(text, at).unwrap_or(at + 1);
+    }
+    text.len()
+}
+
+/// Where the quoted string that begins at `open` ends, if it is a parameter's whole value.
+fn quoted_string_end(text: &[u8], open: usize) -> Option<usize> {
+    if open == 0 || text[open - 1] != b'=' {
+        return None;
+    }
+    let mut at = open + 1;
+    while *text.get(at)? != b'"' {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    let next = text[at + 1..].trim_ascii_start().first();
+    matches!(next, None | Some(b',' | b';')).then_some(at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_splits_at_commas_outside_of_parameter_values() {
+        #[rustfmt::skip]
+        let rows: &[(&str, &[&str])] = &[
+            ("", &[]),
+            (" , ,\t,", &[]),
+            ("a", &["a"]),
+            (" a ,b\t, ,c,", &["a", "b", "c"]),
+            (r#"a; p="1, 2", b"#, &[r#"a; p="1, 2""#, "b"]),
+            (r#"a; p="1\", 2" ; q=1, b"#, &[r#"a; p="1\", 2" ; q=1"#, "b"]),
+            // A quote left open, or closed by somebody else's, hides nothing.
+            (r#"a; p=", b"#, &[r#"a; p=""#, "b"]),
+            (r#"a; p=", b, c; q="v""#, &[r#"a; p=""#, "b", r#"c; q="v""#]),
+            (r#"a "x, b"#, &[r#"a "x"#, "b"]),
+            (r#"a; p="1\"#, &[r#"a; p="1\"#]),
+        ];
+        for (line, expected) in rows {
+            let found: Vec<_> = members(line.as_bytes()).map(String::from_utf8_lossy).collect();
+            assert_eq!(found, *expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_appended_member_joins_all_lines_into_one() {
+        let name = http::header::VIA;
+        let mut fields = HeaderMap::new();
+        for expected in ["a", "a, a"] {
+            append_member(&mut fields, &name, HeaderValue::from_static("a"));
+            assert_eq!(fields[&name], expected);
+        }
+        fields.append(&name, HeaderValue::from_static("b"));
+        append_member(&mut fields, &name, HeaderValue::from_static("c"));
+        assert_eq!(fields.get_all(&name).iter().collect::<Vec<_>>(), ["a, a, b, c"]);
+    }
+}

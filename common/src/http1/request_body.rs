@@ -1,0 +1,202 @@
+//! A client's body, read from its connection as it is wanted: what is not asked for stays in the kernel.
+//!
+//! The connection and the body share the socket; the state of the body lives with the connection, so that what was left
+//! unread is known after the body is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+
+use super::chunked::{ChunkedReader, Step};
+use super::deadline::Deadline;
+use super::framing::Framing;
+use super::io::{BODY_READ, Io};
+use crate::http::body::BodyError;
+
+/// What the connection and the body of its running request share.
+pub(crate) type Shared = Arc<Mutex<Inbox>>;
+
+/// The socket and how far the running request's body was read.
+///
+/// Locked for the length of one poll, by parties that almost always run on the same task.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// The socket.
+    pub io: Io,
+    /// The running request's body.
+    pub body: Reading,
+    /// Which request that is; a body of an earlier one reads nothing.
+    pub request: u64,
+    /// `100 Continue` is owed before the body is read.
+    pub continue_owed: bool,
+}
+
+/// How far a body was read.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// To its end.
+    Done,
+    /// This many bytes are left.
+    Length(u64),
+    /// Somewhere in the chunked coding; this many bytes of content may still come.
+    Chunked(ChunkedReader, u64),
+    /// It failed; the connection cannot be used for another request.
+    Failed(BodyError),
+}
+
+impl Reading {
+    pub(crate) fn new(framing: Framing, body_max: u64) -> Self {
+        match framing {
+            Framing::None | Framing::UntilClose => Self::Done,
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(ChunkedReader::default(), body_max),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+impl Inbox {
+    /// The next frame of the running request's body.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.decode() {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if self.body.is_done() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(self.fail(error)))),
+            }
+            if self.continue_owed {
+                match self.poll_continue(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            match self.io.poll_fill(cx, BODY_READ) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Some(Err(self.fail(BodyError::ClientGone)))),
+            }
+        }
+    }
+
+    /// Takes a frame from what is buffered; `None` when there is none (yet, or any more).
+    fn decode(&mut self) -> Result<Option<Frame<Bytes>>, BodyError> {
+        let buf = &mut self.io.buf;
+        match &mut self.body {
+            Reading::Done => Ok(None),
+            Reading::Failed(error) => Err(*error),
+            Reading::Length(_) if buf.is_empty() => Ok(None),
+            Reading::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
+                *left -= take as u64;
+                if *left == 0 {
+                    self.body = Reading::Done;
+                }
+                Ok(Some(Frame::data(buf.split_to(take).freeze())))
+            }
+            Reading::Chunked(reader, room) => {
+                let step = reader.step(buf).map_err(BodyError::ClientMalformed)?;
+                if let Step::Data(data) = &step {
+                    *room = room.checked_sub(data.len() as u64).ok_or(BodyError::ClientTooLarge)?;
+                }
+                if reader.is_done() {
+                    self.body = Reading::Done;
+                }
+                Ok(match step {
+                    Step::Data(data) => Some(Frame::data(data)),
+                    Step::Trailers(trailers) => Some(Frame::trailers(trailers)),
+                    Step::End | Step::More => None,
+                })
+            }
+        }
+    }
+
+    /// Says `100 Continue`: "A server MAY omit sending a 100 (Continue) response if it has already received some or all of
+    /// the content" (RFC 9110 §10.1.1), so it is only said when something has to be waited for.
+    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        match self
+            .io
+            .stream
+            .poll_write_vectored(cx, &[std::io::IoSlice::new(CONTINUE)])
+        {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(written)) if written == CONTINUE.len() => {
+                self.continue_owed = false;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(BodyError::ClientGone)),
+        }
+    }
+
+    fn fail(&mut self, error: BodyError) -> BodyError {
+        self.body = Reading::Failed(error);
+        error
+    }
+}
+
+/// The body of one request, handed to the service.
+pub(crate) struct RequestBody {
+    shared: Shared,
+    request: u64,
+    timeout: Duration,
+    deadline: Deadline,
+}
+
+impl RequestBody {
+    pub(crate) fn new(shared: Shared, request: u64, timeout: Duration) -> Self {
+        Self {
+            shared,
+            request,
+            timeout,
+            deadline: Deadline::default(),
+        }
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let mut inbox = this.shared.lock();
+        if inbox.request != this.request {
+            return Poll::Ready(Some(Err(BodyError::ClientGone)));
+        }
+        let frame = inbox.poll_frame(cx);
+        if frame.is_ready() {
+            this.deadline.clear();
+            return frame;
+        }
+        this.deadline.start(this.timeout);
+        if this.deadline.poll(cx).is_ready() {
+            let error = inbox.fail(BodyError::ClientTimeout);
+            return Poll::Ready(Some(Err(error)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let inbox = self.shared.lock();
+        inbox.request == self.request && inbox.body.is_done()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let inbox = self.shared.lock();
+        match &inbox.body {
+            Reading::Length(left) if inbox.request == self.request => SizeHint::with_exact(*left),
+            Reading::Done if inbox.request == self.request => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+}

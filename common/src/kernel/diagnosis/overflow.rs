@@ -1,0 +1,180 @@
+//! Signatures of a full accept queue: ListenOverflows (HANDSHAKE §8, rows 4 to 8).
+//!
+//! One finding per listener that lost something. All causes here are readings of the same drops (one family): a stalled
+//! program, one stuck member of a group, a burst, or what the kernel does to the finished handshake.
+
+use std::collections::BTreeMap;
+
+use super::super::counters::Counter;
+use super::super::sample::{Leg, Side};
+use super::cause::{Cause, Certainty};
+use super::context::{Context, setting};
+use super::finding::{Evidence, Finding};
+use super::window::ListenerWindow;
+
+/// Members of one `SO_REUSEPORT` group: same leg, same name.
+type Group<'a> = Vec<&'a ListenerWindow<'a>>;
+
+/// Adds the findings about a full accept queue.
+pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
+    let Some(identity) = context.identity else { return };
+    if !context.reportable(identity.overflows) {
+        return;
+    }
+    let mut groups: BTreeMap<(Leg, &str), Group<'_>> = BTreeMap::new();
+    for listener in &context.window.listeners {
+        groups
+            .entry((listener.last.leg, &listener.last.name))
+            .or_default()
+            .push(listener);
+    }
+    groups.retain(|_, group| group.iter().any(|listener| listener.suffered()));
+    if groups.is_empty() {
+        let mut finding = context.drop_finding(verdict_without_sockets(context), Certainty::High, identity.overflows);
+        finding.subject = None;
+        finding.evidence = counters(context);
+        finding.evidence.push(Evidence::Sockets(
+            "no listener that was looked at shows a full queue".to_owned(),
+        ));
+        findings.push(finding);
+        return;
+    }
+    let weight = |group: &Group<'_>| group.iter().filter_map(|listener| listener.drops).sum::<u64>().max(1);
+    let all: u64 = groups.values().map(weight).sum();
+    for ((leg, name), group) in &groups {
+        // sk_drops says whose, ListenOverflows how many.
+        let count = identity.overflows * weight(group) / all;
+        if count > 0 {
+            findings.push(of_group(context, *leg, name, group, count));
+        }
+    }
+}
+
+fn of_group(context: &Context<'_>, leg: Leg, name: &str, group: &Group<'_>, count: u64) -> Finding {
+    let (cause, certainty) = classify(context, group);
+    let mut finding = context.drop_finding(cause, certainty, count);
+    (finding.leg, finding.side) = (leg, Side::Server);
+    finding.subject = Some(name.to_owned());
+    finding.acute = group.iter().any(|listener| listener.is_full());
+    finding.evidence = counters(context);
+    let suffering: Vec<_> = group.iter().filter(|listener| listener.suffered()).collect();
+    if suffering.len() < group.len() {
+        finding.shards = suffering.iter().map(|listener| listener.last.shard).collect();
+    }
+    finding.evidence.extend(
+        suffering
+            .iter()
+            .take(LISTENERS_SHOWN_MAX)
+            .map(|listener| queue(listener)),
+    );
+    if suffering.len() < group.len() {
+        let others = group.len() - suffering.len();
+        finding.evidence.push(Evidence::Sockets(format!(
+            "the other {others} members of the group lost nothing"
+        )));
+    }
+    if cause == Cause::Burst {
+        finding
+            .evidence
+            .push(setting("net.core.somaxconn", &context.settings().somaxconn));
+    }
+    finding
+}
+
+const LISTENERS_SHOWN_MAX: usize = 8;
+
+fn classify(context: &Context<'_>, group: &Group<'_>) -> (Cause, Certainty) {
+    if let Some(cause) = fate_of_the_handshake(context) {
+        return (cause, Certainty::High);
+    }
+    let full_now = group.iter().any(|listener| listener.is_full());
+    if full_now && some_hang_while_others_accept(group) {
+        return (Cause::StuckShard, Certainty::Certain);
+    }
+    if full_now || group.iter().any(|listener| listener.full_samples >= 2) {
+        return (Cause::AcceptQueue, Certainty::Certain);
+    }
+    let somaxconn = context.settings().somaxconn.get();
+    let small = group
+        .iter()
+        .filter_map(|listener| listener.last.queue.get())
+        .any(|queue| queue.limit < context.thresholds.backlog_small || Some(i64::from(queue.limit)) == somaxconn);
+    if small {
+        (Cause::Burst, Certainty::High)
+    } else {
+        (Cause::AcceptQueue, Certainty::High)
+    }
+}
+
+fn verdict_without_sockets(context: &Context<'_>) -> Cause {
+    fate_of_the_handshake(context).unwrap_or(Cause::AcceptQueue)
+}
+
+/// What becomes of a handshake that meets the full queue, where that is worse than a repeated SYN.
+fn fate_of_the_handshake(context: &Context<'_>) -> Option<Cause> {
+    let overflows = context.delta(Counter::ListenOverflows);
+    let cookies = context.delta(Counter::SyncookiesRecv);
+    // Row 8: O ≈ ΔSyncookiesRecv > 0, taken as within a fifth.
+    if cookies > 0 && overflows.abs_diff(cookies) * 5 <= overflows.max(cookies) {
+        return Some(Cause::CookieAckOverflow);
+    }
+    let resets = context.delta(Counter::EmbryonicRsts) > 0;
+    (resets && context.settings().tcp_abort_on_overflow.get() == Some(1)).then_some(Cause::OverflowReset)
+}
+
+/// Row 6. A member that accepts has an all but empty queue; in a stall of all of them each queue fills.
+fn some_hang_while_others_accept(group: &Group<'_>) -> bool {
+    let (suffering, others): (Vec<_>, Vec<_>) = group.iter().partition(|listener| listener.suffered());
+    let idle = |listener: &&&ListenerWindow<'_>| {
+        listener
+            .last
+            .queue
+            .get()
+            .is_some_and(|queue| queue.depth <= queue.limit / 8)
+    };
+    !suffering.is_empty() && !others.is_empty() && others.iter().all(idle)
+}
+
+fn counters(context: &Context<'_>) -> Vec<Evidence> {
+    let mut evidence = vec![
+        context.counter(Counter::ListenOverflows),
+        context.counter(Counter::ListenDrops),
+        context.counter(Counter::PassiveOpens),
+    ];
+    for counter in [Counter::SyncookiesRecv, Counter::EmbryonicRsts] {
+        if context.delta(counter) > 0 {
+            evidence.push(context.counter(counter));
+        }
+    }
+    if context.settings().tcp_abort_on_overflow.get() == Some(1) {
+        evidence.push(setting(
+            "net.ipv4.tcp_abort_on_overflow",
+            &context.settings().tcp_abort_on_overflow,
+        ));
+    }
+    if context.window.deltas.get(Counter::PawsPassive) == Some(0) && context.settings().tcp_tw_recycle.get() > Some(0) {
+        evidence.push(Evidence::Excluded(
+            "tcp_tw_recycle is set but has rejected nothing (PAWSPassive +0)".to_owned(),
+        ));
+    }
+    evidence
+}
+
+fn queue(listener: &ListenerWindow<'_>) -> Evidence {
+    let ListenerWindow { last, depth_peak, .. } = listener;
+    let drops = listener
+        .drops
+        .map_or_else(String::new, |drops| format!(", its socket threw away {drops}"));
+    Evidence::Sockets(match last.queue.get() {
+        Some(queue) => format!(
+            "{} member {}: accept queue {} of {} now, {depth_peak} at most{drops}",
+            last.name, last.shard, queue.depth, queue.limit
+        ),
+        None => format!(
+            "{} member {}: accept queue {}{drops}",
+            last.name,
+            last.shard,
+            last.queue.as_ref().map(|_| "")
+        ),
+    })
+}

@@ -1,0 +1,8 @@
+//! What the process has from the system: descriptors, user and group, CPUs. Used at the start only.
+
+pub mod rlimit; // file descriptors
+pub mod user; // who it becomes after binding
+pub mod affinity; // which CPUs it may use
+
+#[cfg(test)]
+pub(crate) mod own_process; // tests that change their process

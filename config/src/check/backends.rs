@@ -1,0 +1,64 @@
+//! Origins and cache servers: their names, their servers, and limits that depend on each other.
+
+use common::backend::settings::{BackendSettings, ServerAddress};
+
+use crate::codec::is_name;
+use crate::problem::Notes;
+
+/// The origins, named, in the order of the file.
+pub(super) fn origins(drafts: Vec<(String, BackendSettings)>, notes: &mut Notes) -> Vec<BackendSettings> {
+    let mut origins = Vec::with_capacity(drafts.len());
+    for (name, mut origin) in drafts {
+        let path = format!("origin.{name}");
+        if !is_name(&name) {
+            let message =
+                "an origin's name has 1 to 64 letters, digits, \"-\" and \"_\"; it stands in logs and metrics";
+            notes.error(&*path, message);
+        }
+        check(&path, &mut origin, notes);
+        origins.push(BackendSettings { name, ..origin });
+    }
+    origins
+}
+
+/// The cache servers as a backend.
+pub(super) fn cache_servers(
+    backend: BackendSettings,
+    servers: Vec<ServerAddress>,
+    notes: &mut Notes,
+) -> BackendSettings {
+    let mut backend = BackendSettings {
+        name: CACHE_SERVERS.to_owned(),
+        servers,
+        ..backend
+    };
+    check("cache", &mut backend, notes);
+    backend
+}
+
+/// No origin can be called so: their names have no dot.
+const CACHE_SERVERS: &str = "cache.servers";
+
+fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
+    for (i, server) in backend.servers.iter().enumerate() {
+        if let Some(earlier) = backend.servers[..i].iter().position(|earlier| earlier == server) {
+            notes.error(
+                format!("{path}.servers[{i}]"),
+                format!("is the same server as servers[{earlier}]"),
+            );
+        }
+    }
+    let keepalive = format!("{path}.keepalive");
+    if backend.keepalive <= backend.connections_max {
+        return;
+    }
+    if notes.has(&keepalive) {
+        let (idle, all) = (backend.keepalive, backend.connections_max);
+        notes.error(
+            keepalive,
+            format!("{idle} is more than connections_max, which is {all}"),
+        );
+    } else {
+        backend.keepalive = backend.connections_max;
+    }
+}

@@ -1,0 +1,203 @@
+//! Drafts → [`Config`]: names are resolved, keys are compared with each other, defaults that follow other keys are set.
+//!
+//! Called once per file, after all of it has been read. It always makes a configuration; whether that may be used is for
+//! the caller to see from the notes.
+
+mod listeners; // addresses against each other
+mod backends; // origins and cache servers
+mod sites; // hosts, routes, origins by name
+
+use crate::defaults;
+use crate::model::{Cache, CacheTier, Config, Front, Process, UnknownHost};
+use crate::problem::{Notes, Wrong};
+use crate::schema::Keys;
+use crate::sections::{CacheDraft, Draft, FrontDraft, SiteDraft, UnknownHostWord};
+
+pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
+    note_roles(&draft, notes);
+    note_process(&draft.process, notes);
+    let default_site = sites::default_site(&draft.sites, notes);
+    let origins = backends::origins(draft.origins, notes);
+    let sites = sites::resolve(draft.sites, &origins, notes);
+    let front = draft.front.map(|front| self::front(front, default_site, notes));
+    if draft.cache.is_some() {
+        note_tier(notes);
+    }
+    let cache = cache(draft.cache.unwrap_or_else(CacheDraft::preset), default_site, notes);
+    note_unreached_default(default_site, front.as_ref(), &cache, notes);
+    let config = Config {
+        process: draft.process,
+        front,
+        cache,
+        origins,
+        sites,
+        admin: draft.admin,
+        log: draft.log,
+    };
+    listeners::note_clashes(&config, notes);
+    config
+}
+
+/// What the process would do at all.
+fn note_roles(draft: &Draft, notes: &mut Notes) {
+    let serves = notes.has("front") || notes.has("cache.listen");
+    if !serves {
+        let message = "nothing to serve: there is neither a table [front] nor a key cache.listen";
+        notes.error("", message);
+        return;
+    }
+    if draft.sites.is_empty() && !notes.has("site") {
+        notes.error("", "there is no [[site]], which says where requests go");
+    } else if draft.origins.is_empty() && !notes.has("origin") {
+        notes.error("", "there is no [origin.NAME], which says where sites come from");
+    }
+    if !notes.has("cache") {
+        note_cache_without_tier(&draft.sites, notes);
+    }
+}
+
+fn note_cache_without_tier(sites: &[SiteDraft], notes: &mut Notes) {
+    for (i, site) in sites.iter().enumerate() {
+        let routes = site.routes.iter().enumerate();
+        let of_routes = routes.map(|(j, route)| (format!("site[{i}].route[{j}].cache"), route.cache));
+        for (path, cache) in std::iter::once((format!("site[{i}].cache"), site.cache)).chain(of_routes) {
+            if cache == Some(true) {
+                notes.warning(path, "nothing is stored, because there is no table [cache]");
+            }
+        }
+    }
+}
+
+fn note_process(process: &Process, notes: &mut Notes) {
+    if process.group.is_some() && process.user.is_none() && !notes.has("process.user") {
+        notes.error("process.group", "means nothing without process.user");
+    }
+}
+
+fn front(draft: FrontDraft, default_site: Option<usize>, notes: &mut Notes) -> Front {
+    let mut serve = draft.serve;
+    check_uri_max("front", &mut serve.uri_bytes_max, serve.head_bytes_max, notes);
+    Front {
+        listen: draft.listen,
+        serve,
+        forwarded: draft.forwarded,
+        unknown_host: unknown_host("front", draft.unknown_host, default_site, notes),
+    }
+}
+
+fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> Cache {
+    let mut serve = draft.serve;
+    check_uri_max("cache", &mut serve.uri_bytes_max, serve.head_bytes_max, notes);
+    let tier = match (draft.memory, draft.servers) {
+        (Some(bytes), _) => CacheTier::Memory {
+            bytes,
+            stored_response_max: stored_response_max(draft.stored_response_max, bytes, notes),
+        },
+        (None, Some(servers)) => CacheTier::Servers {
+            backend: backends::cache_servers(draft.backend, servers, notes),
+            when_down: draft.when_down,
+        },
+        (None, None) => CacheTier::None,
+    };
+    Cache {
+        listen: draft.listen.unwrap_or_default(),
+        serve,
+        unknown_host: unknown_host("cache", draft.unknown_host, default_site, notes),
+        tier,
+    }
+}
+
+/// Which of `memory`, `listen` and `servers` go together.
+fn note_tier(notes: &mut Notes) {
+    let [memory, listen, servers] = ["cache.memory", "cache.listen", "cache.servers"].map(|path| notes.has(path));
+    match (memory, listen, servers) {
+        (true, _, true) => notes.error(
+            "cache.servers",
+            "cache.memory is set, too; a process keeps responses itself or asks cache servers, not both",
+        ),
+        (false, true, true) => {
+            let wrong = Wrong::from("cache.servers is set, too; a cache server keeps responses itself");
+            notes.error("cache.listen", wrong.hint("set cache.memory instead of cache.servers"));
+        }
+        (false, true, false) => {
+            let wrong = Wrong::from("is missing; a cache server keeps responses");
+            notes.error("cache.memory", wrong.hint("such as memory = \"4GiB\""));
+        }
+        (false, false, false) => {
+            let wrong = Wrong::from("there is neither memory nor servers");
+            notes.error("cache", wrong.hint("such as memory = \"4GiB\""));
+        }
+        _ => {}
+    }
+}
+
+fn stored_response_max(asked: u64, memory: u64, notes: &mut Notes) -> u64 {
+    const PATH: &str = "cache.stored_response_max";
+    if !notes.has(PATH) {
+        return defaults::stored_response_max(memory);
+    }
+    if asked > memory {
+        notes.error(PATH, "is more than cache.memory");
+    }
+    asked
+}
+
+/// A request target is part of its head, and so is its limit.
+fn check_uri_max(table: &str, uri_max: &mut usize, head_max: usize, notes: &mut Notes) {
+    if *uri_max <= head_max {
+        return;
+    }
+    let path = format!("{table}.uri_max");
+    if notes.has(&path) {
+        notes.warning(
+            path,
+            format!("is more than {table}.request_head_max, which is reached first"),
+        );
+    } else {
+        *uri_max = head_max;
+    }
+}
+
+fn unknown_host(
+    table: &str,
+    asked: Option<UnknownHostWord>,
+    default_site: Option<usize>,
+    notes: &mut Notes,
+) -> UnknownHost {
+    match (asked, default_site) {
+        (None | Some(UnknownHostWord::Default), Some(site)) => UnknownHost::Site(site),
+        (Some(UnknownHostWord::Default), None) => {
+            notes.error(format!("{table}.unknown_host"), "no site has default = true");
+            UnknownHost::Misdirected
+        }
+        (None | Some(UnknownHostWord::Misdirected), _) => UnknownHost::Misdirected,
+    }
+}
+
+fn note_unreached_default(default_site: Option<usize>, front: Option<&Front>, cache: &Cache, notes: &mut Notes) {
+    let Some(site) = default_site else {
+        return;
+    };
+    let of_front = front.map(|front| front.unknown_host);
+    let of_cache = (!cache.listen.is_empty()).then_some(cache.unknown_host);
+    let mut asked = of_front.into_iter().chain(of_cache).peekable();
+    if asked.peek().is_some() && asked.all(|unknown_host| unknown_host == UnknownHost::Misdirected) {
+        notes.error(
+            format!("site[{site}].default"),
+            "means nothing with unknown_host = \"misdirected\"",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_stored_response_follows_the_memory_when_it_is_not_set() {
+        let mut notes = Notes::default();
+        for (memory, expected) in [(4 << 30, 64 << 20), (512 << 20, 64 << 20), (80 << 20, 10 << 20)] {
+            assert_eq!(stored_response_max(1, memory, &mut notes), expected);
+        }
+    }
+}

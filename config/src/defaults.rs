@@ -1,0 +1,153 @@
+//! Every default, once, with its reason.
+
+use std::time::Duration;
+
+use common::backend::settings::{BackendSettings, Balance, ExchangeLimits};
+use common::http::forwarded::ForwardedSettings;
+use common::net::settings::{Backlog, TcpKeepalive};
+use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
+use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
+use common::telemetry::log::LogFormat;
+
+use crate::model::WhenDown;
+
+/// Threads and how they end.
+pub(crate) fn workers() -> WorkerSettings {
+    WorkerSettings {
+        // One per CPU that this process may use (affinity and cgroup quota counted): more would only take turns.
+        workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        // Pinning helps a machine that does nothing else, and hurts any other.
+        pin: false,
+        // Orchestrators send SIGKILL 30 s after SIGTERM (Kubernetes' default grace period).
+        drain_timeout: secs(30),
+        // Below the descriptor limits that distributions allow (2^20 hard), with room for connections to servers.
+        connections_max: 65_536,
+    }
+}
+
+/// As much as the kernel gives: a number would be cut silently, or be too small on a larger machine.
+pub(crate) const BACKLOG: Backlog = Backlog::Auto;
+
+/// So that "0.0.0.0:80" and "[::]:80" stand side by side, and an IPv4 client's address looks like one.
+pub(crate) const V6ONLY: bool = true;
+
+/// Limits of a listener.
+pub const SERVE: ServeSettings = ServeSettings {
+    // A head of a few KiB takes less than a second on any link; slowloris clients hold a connection no longer than this.
+    header_timeout: secs(10),
+    // nginx's 75 s; longer than the 55 s after which our own pools close idle connections.
+    idle_timeout: secs(75),
+    // Mobile clients stall for seconds in tunnels, not for half a minute.
+    body_timeout: secs(30),
+    send_timeout: secs(30),
+    // Browsers send up to 8 KiB of cookies per field and some applications several such fields.
+    head_bytes_max: 32 << 10,
+    // Real clients send 10 to 40; Apache's limit is 100 too.
+    fields_max: 100,
+    // RFC 9110 §4.1 recommends at least 8000 octets.
+    uri_bytes_max: 8 << 10,
+    // Bodies are streamed and cost no memory: the limit only ends what nobody means to send. An upload of some GiB passes.
+    body_bytes_max: 10 << 30,
+    // Lets load balancers in front of us spread long-lived connections again, at a cost that cannot be measured.
+    requests_per_connection_max: 100_000,
+    // RFC 9112 §9.6 permits a client to end its side and wait; command-line tools do.
+    half_close: HalfClose::Answer,
+};
+
+/// The owner and its group connect to a unix socket; a front of another user is put into that group.
+pub(crate) const SOCKET_MODE: u32 = 0o660;
+
+/// Where keepalive is asked for: a dead peer is found within 90 s, where Linux' own times take two hours.
+pub(crate) const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: secs(60),
+    interval: secs(10),
+    count: 3,
+};
+
+/// What is told about clients: X-Forwarded-* is what applications read, Forwarded the standard that few of them know; and
+/// nobody is believed unasked.
+pub(crate) const FORWARDED: ForwardedSettings = ForwardedSettings {
+    x_forwarded: true,
+    forwarded: false,
+    trusted: Vec::new(),
+};
+
+/// An eighth of the memory at most, so that one response never pushes out the working set; and 64 MiB, because larger
+/// ones are rare and cheaper to pass on.
+pub(crate) fn stored_response_max(memory: u64) -> u64 {
+    (64 << 20).min(memory / 8)
+}
+
+/// What `tidegate run` without a file gives to the cache: enough to see hits, harmless on a laptop.
+pub(crate) const QUICK_MEMORY: &str = "256MiB";
+
+/// Whether a site's responses may be stored: that is what the cache is there for, and RFC 9111 says which may.
+pub(crate) const SITE_CACHE: bool = true;
+
+/// A slower answer is better than none; it is counted and logged.
+pub(crate) const WHEN_DOWN: WhenDown = WhenDown::Origin;
+
+/// An origin.
+pub(crate) const ORIGIN: BackendSettings = BackendSettings {
+    name: String::new(),
+    servers: Vec::new(),
+    // Origins are alike, so each gets its turn.
+    balance: Balance::RoundRobin,
+    // nginx's common 512, but for the whole process and not once more per worker.
+    keepalive: 512,
+    // Twice the idle ones: bursts find room, and an ephemeral port range of 28,000 still serves many servers.
+    connections_max: 1_024,
+    // Who waits longer for a connection alone would rather have an error to retry on.
+    queue_timeout: secs(3),
+    // As many as may run: a longer queue could not be worked off within its timeout.
+    queue_max: 1_024,
+    // Just less than the 60 s after which common servers and load balancers close: we close first, not in mid-request.
+    idle_timeout: secs(55),
+    // Idle connections are closed before firewalls forget them, and busy ones have timeouts.
+    tcp_keepalive: None,
+    // One try on another connection; more would multiply the load on a server that fails.
+    retries: 1,
+    limits: ExchangeLimits {
+        // A lost SYN is sent again after 1 s and after 3 s: both get their chance.
+        connect_timeout: secs(4),
+        // Applications that need longer are the exception, and a route can say so.
+        response_timeout: secs(30),
+        body_timeout: secs(30),
+        send_timeout: secs(30),
+        // Twice what a client may send: Set-Cookie and security policies are long.
+        head_bytes_max: 64 << 10,
+        fields_max: 200,
+    },
+};
+
+/// A key is stored on one cache server, not on each.
+pub(crate) const CACHE_SERVERS_BALANCE: Balance = Balance::ConsistentHash;
+
+/// A cache server asks its origin meanwhile, twice in the worst case (queue 3 s, connect 4 s, response 30 s): its own
+/// error should arrive before we give up on it.
+pub(crate) const CACHE_SERVER_RESPONSE_TIMEOUT: Duration = secs(75);
+
+/// On this machine only: health and metrics are nobody else's business.
+pub(crate) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
+
+/// Start, stop and what an operator should see; one line per exchange is the access log's.
+pub(crate) const LOG_LEVEL: &str = "info";
+
+/// Somebody reads it first, before a collector does.
+pub(crate) const LOG_FORMAT: LogFormat = LogFormat::Text;
+
+/// Where there is an access log.
+pub(crate) const ACCESS_LOG: AccessLogSettings = AccessLogSettings {
+    // Containers collect it from there.
+    to: AccessLogTarget::Stdout,
+    // What every log analyser reads.
+    format: AccessLogFormat::Combined,
+    // About 100 lines per write.
+    buffer_bytes: 32 << 10,
+    // Short enough that `tail -f` feels immediate.
+    flush: Duration::from_millis(200),
+};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}

@@ -1,0 +1,120 @@
+//! `[cache]`: the tier in this process, served to others, or on cache servers.
+//!
+//! Some names belong to listeners and to cache servers (`idle_timeout`, `body_timeout`…). No process has both, so each
+//! means what its table is about.
+
+use common::backend::settings::{BackendSettings, ServerAddress};
+use common::net::settings::ListenSettings;
+use common::serve::settings::ServeSettings;
+
+use super::backend::visit_backend;
+use super::listen::Listen;
+use super::serve::{UnknownHostWord, visit_unknown_host};
+use crate::codec::{Choice, List, Maybe, SERVER, Size, Special};
+use crate::defaults;
+use crate::model::{Cache, CacheTier, WhenDown};
+use crate::schema::{Keys, Visitor};
+
+/// `[cache]` as the file has it.
+pub(crate) struct CacheDraft {
+    pub(crate) memory: Option<u64>,
+    pub(crate) stored_response_max: u64,
+    pub(crate) listen: Option<Vec<ListenSettings>>,
+    pub(crate) unknown_host: Option<UnknownHostWord>,
+    pub(crate) serve: ServeSettings,
+    pub(crate) servers: Option<Vec<ServerAddress>>,
+    pub(crate) when_down: WhenDown,
+    pub(crate) backend: BackendSettings,
+}
+
+impl CacheDraft {
+    /// The table that says this; `None` where there is no tier.
+    pub(super) fn of(cache: &Cache) -> Option<Self> {
+        let mut draft = Self {
+            listen: (!cache.listen.is_empty()).then(|| cache.listen.clone()),
+            unknown_host: Some(cache.unknown_host.into()),
+            serve: cache.serve.clone(),
+            ..Self::preset()
+        };
+        match &cache.tier {
+            CacheTier::None => return None,
+            CacheTier::Memory {
+                bytes,
+                stored_response_max,
+            } => {
+                draft.memory = Some(*bytes);
+                draft.stored_response_max = *stored_response_max;
+            }
+            CacheTier::Servers { backend, when_down } => {
+                draft.servers = Some(backend.servers.clone());
+                draft.backend = backend.clone();
+                draft.when_down = *when_down;
+            }
+        }
+        Some(draft)
+    }
+}
+
+impl Keys for CacheDraft {
+    fn preset() -> Self {
+        let mut backend = BackendSettings {
+            balance: defaults::CACHE_SERVERS_BALANCE,
+            ..BackendSettings::preset()
+        };
+        backend.limits.response_timeout = defaults::CACHE_SERVER_RESPONSE_TIMEOUT;
+        Self {
+            memory: None,
+            stored_response_max: defaults::stored_response_max(u64::MAX),
+            listen: None,
+            unknown_host: None,
+            serve: defaults::SERVE,
+            servers: None,
+            when_down: defaults::WHEN_DOWN,
+            backend,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        v.key(
+            "memory",
+            Maybe::new(Size::between(1 << 20, 64 << 40), "none"),
+            &mut self.memory,
+            "Keep responses in this process, in this much memory, their heads and bookkeeping included.",
+        );
+        v.only_with("memory", self.memory.is_some(), |v| {
+            v.key(
+                "stored_response_max",
+                Special::at_most(Size::between(1 << 10, 4095 << 20), "an eighth of `memory`"),
+                &mut self.stored_response_max,
+                "The largest response that is stored, at most `memory`.",
+            );
+        });
+        let listen = Maybe::new(List::some(Listen), "none");
+        v.key(
+            "listen",
+            listen,
+            &mut self.listen,
+            "Serve the cache tier to other fronts here; only with `memory`.",
+        );
+        v.only_with("listen", self.listen.is_some(), |v| {
+            visit_unknown_host(v, &mut self.unknown_host);
+            self.serve.visit(v);
+        });
+        let servers = Maybe::new(List::some(SERVER), "none");
+        v.key(
+            "servers",
+            servers,
+            &mut self.servers,
+            "Ask these cache servers instead of keeping responses here.",
+        );
+        v.only_with("servers", self.servers.is_some(), |v| {
+            v.key(
+                "when_down",
+                Choice(&[("origin", WhenDown::Origin), ("error", WhenDown::Error)]),
+                &mut self.when_down,
+                "What happens when no cache server answers: the origin is asked directly, or the client gets the error.",
+            );
+            visit_backend(v, &mut self.backend);
+        });
+    }
+}

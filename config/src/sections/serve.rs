@@ -1,0 +1,226 @@
+//! `[process]` and `[front]`, and the limits that every listener of clients has.
+
+use common::http::forwarded::ForwardedSettings;
+use common::net::settings::ListenSettings;
+use common::serve::settings::{HalfClose, ServeSettings};
+
+use super::listen::Listen;
+use crate::codec::{Choice, Count, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
+use crate::defaults;
+use crate::model::{Front, Process, UnknownHost};
+use crate::schema::{Keys, Visitor};
+
+impl Keys for Process {
+    fn preset() -> Self {
+        Self {
+            workers: defaults::workers(),
+            user: None,
+            group: None,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let workers = Special::computed(Count { min: 1, max: 1024 }, "one per CPU");
+        v.key("workers", workers, &mut self.workers.workers, "Worker threads.");
+        v.key(
+            "pin_workers",
+            Flag,
+            &mut self.workers.pin,
+            "Pin each worker to one of the CPUs that the process may use.",
+        );
+        v.key(
+            "user",
+            Maybe::new(USER, "unchanged"),
+            &mut self.user,
+            "The user to become once everything is bound.",
+        );
+        v.key(
+            "group",
+            Maybe::new(USER, "the user's"),
+            &mut self.group,
+            "The group to become; only with `user`.",
+        );
+        v.key(
+            "drain_timeout",
+            Duration::WAIT,
+            &mut self.workers.drain_timeout,
+            "How long requests may go on after SIGTERM before they are cut.",
+        );
+        v.key(
+            "connections_max",
+            Count {
+                min: 1,
+                max: 10_000_000,
+            },
+            &mut self.workers.connections_max,
+            "Client connections of the whole process; further ones are accepted and closed at once.",
+        );
+    }
+}
+
+/// `[front]` as the file has it.
+pub(crate) struct FrontDraft {
+    pub(crate) listen: Vec<ListenSettings>,
+    pub(crate) serve: ServeSettings,
+    pub(crate) forwarded: ForwardedSettings,
+    pub(crate) unknown_host: Option<UnknownHostWord>,
+}
+
+/// What a request for a host without a site gets, before the default site is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnknownHostWord {
+    /// 421.
+    Misdirected,
+    /// The site with `default = true`.
+    Default,
+}
+
+impl From<UnknownHost> for UnknownHostWord {
+    fn from(unknown_host: UnknownHost) -> Self {
+        match unknown_host {
+            UnknownHost::Misdirected => Self::Misdirected,
+            UnknownHost::Site(_) => Self::Default,
+        }
+    }
+}
+
+impl From<&Front> for FrontDraft {
+    fn from(front: &Front) -> Self {
+        Self {
+            listen: front.listen.clone(),
+            serve: front.serve.clone(),
+            forwarded: front.forwarded.clone(),
+            unknown_host: Some(front.unknown_host.into()),
+        }
+    }
+}
+
+impl Keys for FrontDraft {
+    fn preset() -> Self {
+        Self {
+            listen: Vec::new(),
+            serve: defaults::SERVE,
+            forwarded: ForwardedSettings::preset(),
+            unknown_host: None,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        v.key(
+            "listen",
+            Special::required(List::some(Listen)),
+            &mut self.listen,
+            "Where clients connect.",
+        );
+        visit_unknown_host(v, &mut self.unknown_host);
+        self.serve.visit(v);
+        v.table(
+            "forwarded",
+            &mut self.forwarded,
+            "What is told about the client, and whom to believe about it.",
+        );
+    }
+}
+
+pub(super) fn visit_unknown_host<V: Visitor>(v: &mut V, unknown_host: &mut Option<UnknownHostWord>) {
+    const WORDS: Choice<UnknownHostWord> = Choice(&[
+        ("misdirected", UnknownHostWord::Misdirected),
+        ("default", UnknownHostWord::Default),
+    ]);
+    v.key(
+        "unknown_host",
+        Maybe::new(
+            WORDS,
+            "`\"default\"` when a site has `default = true`, otherwise `\"misdirected\"`",
+        ),
+        unknown_host,
+        "What a request for a host without a site gets: 421, or the site with `default = true`.",
+    );
+}
+
+impl Keys for ServeSettings {
+    fn preset() -> Self {
+        defaults::SERVE
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let timeout = || Duration::TIMEOUT;
+        let meaning = "From the first byte of a request to the end of its head.";
+        v.key("header_timeout", timeout(), &mut self.header_timeout, meaning);
+        let meaning = "How long a kept-alive connection may be without a request.";
+        v.key("idle_timeout", timeout(), &mut self.idle_timeout, meaning);
+        v.key(
+            "body_timeout",
+            timeout(),
+            &mut self.body_timeout,
+            "Between two reads of a request body.",
+        );
+        v.key(
+            "send_timeout",
+            timeout(),
+            &mut self.send_timeout,
+            "Between two writes of a response that make progress.",
+        );
+        let head = Size::between(1 << 10, 1 << 20);
+        v.key(
+            "request_head_max",
+            head,
+            &mut self.head_bytes_max,
+            "Request line and fields; more is answered 431.",
+        );
+        let fields = Count { min: 1, max: 4096 };
+        v.key(
+            "fields_max",
+            fields,
+            &mut self.fields_max,
+            "Field lines of a request; more are answered 431.",
+        );
+        let uri = Special::at_most(Size::between(64, 1 << 20), "`request_head_max`");
+        v.key(
+            "uri_max",
+            uri,
+            &mut self.uri_bytes_max,
+            "Request target; a longer one is answered 414.",
+        );
+        let body = Size::or_unlimited(0);
+        v.key(
+            "request_body_max",
+            body,
+            &mut self.body_bytes_max,
+            "Request body; a larger one is answered 413.",
+        );
+        v.key(
+            "requests_per_connection_max",
+            Count {
+                min: 1,
+                max: 1_000_000_000_000,
+            },
+            &mut self.requests_per_connection_max,
+            "Requests on one connection before it is closed.",
+        );
+        v.key(
+            "half_close",
+            Choice(&[("answer", HalfClose::Answer), ("cancel", HalfClose::Cancel)]),
+            &mut self.half_close,
+            "What it means when a client has sent its request and ends its side: it waits for the answer, or it left.",
+        );
+    }
+}
+
+impl Keys for ForwardedSettings {
+    fn preset() -> Self {
+        defaults::FORWARDED
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let meaning = "Send `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.";
+        v.key("x_forwarded", Flag, &mut self.x_forwarded, meaning);
+        v.key("forwarded", Flag, &mut self.forwarded, "Send `Forwarded` (RFC 7239).");
+        v.key(
+            "trusted",
+            List::any(NETWORK),
+            &mut self.trusted,
+            "Peers whose own such fields are believed and appended to; those of others are removed.",
+        );
+    }
+}

@@ -1,0 +1,500 @@
+//! Whole files: the examples, what good ones mean, and that everything printed and documented is what is read.
+//! Bad ones are in `bad`.
+
+mod bad; // files with mistakes → exact messages
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::backend::settings::{Balance, ServerAddress};
+use common::net::settings::{Backlog, ListenAddress, TcpKeepalive};
+use common::serve::settings::HalfClose;
+use common::telemetry::access_log::AccessLogTarget;
+use common::telemetry::log::LogFormat;
+
+use crate::model::{CacheMode, CacheTier, Config, PathPattern, UnknownHost, WhenDown};
+use crate::{load, parse, print, quick, reference};
+
+const EXAMPLES: [&str; 6] = [
+    "minimal.toml",
+    "full.toml",
+    "two-tier-front.toml",
+    "two-tier-cache-server.toml",
+    "behind-openresty.toml",
+    "incident-settings.toml",
+];
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(folder("examples").join(name)).expect(name)
+}
+
+/// full.toml with the keys of `[cache]` that stand in comments instead of those that do not.
+fn full_with_cache_servers() -> String {
+    let full = example("full.toml");
+    let (before, rest) = full.split_once("[cache]\n").expect("[cache]");
+    let (cache, after) = rest.split_once("[origin.idc1]").expect("[origin.idc1]");
+    let servers: Vec<_> = cache.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
+    assert!(servers.len() > 10, "{servers:?}");
+    format!("{before}[cache]\n{}\n[origin.idc1]{after}", servers.join("\n"))
+}
+
+fn good(text: &str) -> Config {
+    match parse(text, "t.toml") {
+        Ok(loaded) => loaded.config,
+        Err(problems) => panic!("{text}\n{problems}"),
+    }
+}
+
+#[test]
+fn every_example_loads_and_only_the_incident_warns() {
+    let there: BTreeSet<_> = std::fs::read_dir(folder("examples"))
+        .expect("examples")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    assert_eq!(there, EXAMPLES.map(str::to_owned).into());
+    for name in EXAMPLES {
+        let loaded = load(&folder("examples").join(name)).unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        if name == "incident-settings.toml" {
+            let [warning] = &warnings[..] else {
+                panic!("{warnings:?}")
+            };
+            assert!(warning.ends_with(
+                "incident-settings.toml:9: front.listen[0].backlog: the kernel silently cuts a backlog of 200000 to \
+                 net.core.somaxconn (\"auto\" asks for exactly what the kernel gives)"
+            ));
+        } else {
+            assert_eq!(warnings, [""; 0], "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same_configuration() {
+    let mut texts: Vec<_> = EXAMPLES.iter().map(|name| example(name)).collect();
+    texts.push(full_with_cache_servers());
+    texts.push(ROUTES.to_owned());
+    texts.push(format!("{LEAST}[process]\nworkers = 3\n[cache]\nmemory = \"8MiB\"\n"));
+    texts.push(LEAST.replace(
+        "[front]",
+        "[front]\nrequest_body_max = \"unlimited\"\nrequest_head_max = \"2KiB\"",
+    ));
+    texts.push(LEAST.replace("[front]", "[front]\nunknown_host = \"misdirected\""));
+    texts.push(LEAST.replace("hosts = [\"a.example\"]", "default = true"));
+    for text in texts {
+        let config = good(&text);
+        let printed = print(&config);
+        let again = parse(&printed, "printed").unwrap_or_else(|problems| panic!("{printed}\n{problems}"));
+        assert_eq!(again.config, config, "{printed}");
+        assert_eq!(print(&again.config), printed);
+    }
+}
+
+#[test]
+fn printing_says_every_default() {
+    let mut config = good(LEAST);
+    config.process.workers.workers = 2;
+    assert_eq!(print(&config), PRINTED);
+}
+
+#[test]
+fn docs_config_md_is_what_the_description_says() {
+    let path = folder("../docs/config.md");
+    let generated = reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(folder("../docs")).expect("docs");
+        std::fs::write(&path, &generated).expect("docs/config.md");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == generated,
+        "docs/config.md is old: UPDATE_DOCS=1 cargo test -p config"
+    );
+}
+
+#[test]
+fn the_full_example_mentions_every_key_in_its_table() {
+    let text = example("full.toml");
+    let headers = text.lines().map(str::trim_start).scan("", |header, line| {
+        if line.starts_with('[') {
+            *header = line.split_once(" #").map_or(line, |(before, _)| before).trim_end();
+        }
+        Some((*header, line.trim_start_matches("#: ")))
+    });
+    let lines: Vec<_> = headers.collect();
+    for section in reference::sections() {
+        let header = section.title.trim_matches('`').replace("NAME", "idc1");
+        // Tables within lines have no header, so their keys may be anywhere.
+        let is_inline = !header.starts_with('[');
+        for row in &section.rows {
+            let key = format!("{} = ", row.name);
+            let is_there = lines.iter().any(|(of, line)| match is_inline {
+                true => line.contains(&format!("{{ {key}")) || line.contains(&format!(", {key}")),
+                false => *of == header && line.starts_with(&key),
+            });
+            assert!(is_there, "{header} {}", row.name);
+        }
+    }
+}
+
+#[test]
+fn a_process_is_read_with_its_values() {
+    let config = good(VALUES);
+    let process = &config.process;
+    let workers = &process.workers;
+    assert_eq!((workers.workers, workers.pin, workers.connections_max), (8, true, 1000));
+    assert_eq!(
+        (process.user.as_deref(), process.group.as_deref()),
+        (Some("www"), Some("web"))
+    );
+    assert_eq!(workers.drain_timeout, Duration::ZERO);
+    assert_eq!(
+        (config.log.level.as_str(), config.log.format),
+        ("debug", LogFormat::Json)
+    );
+    let access = config.log.access.expect("[log.access]");
+    assert_eq!(access.to, AccessLogTarget::File("/var/log/t.log".into()));
+    assert_eq!((access.buffer_bytes, access.flush), (64 << 10, Duration::from_secs(1)));
+}
+
+#[test]
+fn a_front_is_read_with_its_values() {
+    let front = good(VALUES).front.expect("[front]");
+    let [first, second, third] = &front.listen[..] else {
+        panic!("{:?}", front.listen)
+    };
+    let any_port: SocketAddr = "127.0.0.1:0".parse().expect("address");
+    assert_eq!(
+        (&first.address, first.backlog, first.v6only),
+        (&ListenAddress::Tcp(any_port), Backlog::Auto, true)
+    );
+    assert_eq!(
+        (second.backlog, second.defer_accept),
+        (Backlog::Fixed(511), Some(Duration::from_secs(5)))
+    );
+    assert_eq!((second.name.as_str(), second.v6only), ("[::]:443", false));
+    let keepalive = TcpKeepalive {
+        idle: Duration::from_secs(90),
+        interval: Duration::from_secs(10),
+        count: 9,
+    };
+    assert_eq!(second.tcp_keepalive, Some(keepalive));
+    let path = PathBuf::from("/run/t.sock");
+    assert_eq!(third.address, ListenAddress::Unix { path, mode: 0o600 });
+    assert_eq!(front.serve.header_timeout, Duration::from_millis(1500));
+    assert_eq!(
+        (front.serve.body_bytes_max, front.serve.half_close),
+        (u64::MAX, HalfClose::Cancel)
+    );
+    assert_eq!(
+        (front.serve.head_bytes_max, front.serve.uri_bytes_max),
+        (4096, 4096),
+        "the target is in the head"
+    );
+    assert_eq!((front.forwarded.forwarded, front.forwarded.trusted.len()), (true, 2));
+    assert_eq!(front.unknown_host, UnknownHost::Misdirected);
+}
+
+#[test]
+fn an_origin_and_its_site_are_read_with_their_values() {
+    let config = good(VALUES);
+    let origin = &config.origins[0];
+    let host = "b.example".to_owned();
+    assert_eq!(origin.servers[1], ServerAddress::Name { host, port: 80 });
+    assert_eq!((origin.balance, origin.retries), (Balance::ConsistentHash, 0));
+    assert_eq!(
+        (origin.keepalive, origin.connections_max),
+        (100, 100),
+        "idle ones are among all"
+    );
+    assert_eq!(
+        (config.sites[0].name.as_str(), &config.cache.tier),
+        ("a.example", &CacheTier::None)
+    );
+}
+
+#[test]
+fn a_mangled_file_is_answered_with_problems_that_have_a_place_in_it() {
+    let full = example("full.toml");
+    let lines: Vec<_> = full.lines().collect();
+    let mut mangled = 0;
+    for (i, line) in lines.iter().enumerate() {
+        let key = line.split_once(" = ").map_or(*line, |(key, _)| key);
+        let values = [
+            "",
+            " = ",
+            " = {}",
+            " = []",
+            " = -1",
+            " = \"\"",
+            " = [[[{ a.b = 1 }]]]",
+            " = \"\\u0000ä\"",
+        ];
+        for replaced in values.map(|value| format!("{key}{value}")) {
+            let mut lines = lines.clone();
+            lines[i] = &replaced;
+            for text in [lines.join("\n"), lines[..=i].join("\n")] {
+                let Err(problems) = parse(&text, "t") else { continue };
+                mangled += 1;
+                assert!(!problems.errors.is_empty(), "{text}");
+                for problem in problems.errors.iter().chain(&problems.warnings) {
+                    assert!(
+                        problem.line.is_none_or(|line| (1..=lines.len() + 1).contains(&line)),
+                        "{problem}\n{text}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(mangled > lines.len(), "{mangled}");
+}
+
+#[test]
+fn shared_names_in_cache_mean_the_listener_or_the_servers() {
+    let server = good(
+        "[cache]\nmemory = \"1GiB\"\nlisten = [\"127.0.0.1:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\n\
+         [origin.a]\nservers = [\"a:1\"]\n[[site]]\ndefault = true\norigin = \"a\"\n",
+    );
+    let serve = &server.cache.serve;
+    assert_eq!(
+        (serve.idle_timeout, serve.body_timeout),
+        (Duration::from_secs(9), Duration::from_secs(8))
+    );
+    assert_eq!(server.cache.unknown_host, UnknownHost::Site(0));
+    assert_eq!(server.sites[0].name, "default");
+
+    let asked = "[cache]\nservers = [\"a:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\nwhen_down = \"error\"\n";
+    let front = good(&format!("{LEAST}{asked}"));
+    let CacheTier::Servers { backend, when_down } = &front.cache.tier else {
+        panic!("{:?}", front.cache)
+    };
+    assert_eq!(
+        (backend.idle_timeout, backend.limits.body_timeout),
+        (Duration::from_secs(9), Duration::from_secs(8))
+    );
+    assert_eq!(
+        (backend.balance, *when_down),
+        (Balance::ConsistentHash, WhenDown::Error)
+    );
+    assert_eq!(backend.name, "cache.servers");
+    assert_eq!(front.cache.serve, crate::defaults::SERVE);
+}
+
+#[test]
+fn routes_stand_in_the_order_in_which_they_are_tried() {
+    let config = good(ROUTES);
+    let site = &config.sites[0];
+    let order: Vec<_> = site
+        .routes
+        .iter()
+        .map(|route| match &route.path {
+            PathPattern::Exact(path) => format!("= {path}"),
+            PathPattern::Prefix(prefix) => prefix.clone(),
+            PathPattern::Regex(regex) => format!("~ {regex}"),
+            PathPattern::Any => "*".to_owned(),
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "= /a", "= /b", "/img/big", "/img", "/api", "/", r"~ \.js$", "~ ^/x", "*"
+        ]
+    );
+
+    let by_prefix = |wanted: &str| {
+        let is_it = |path: &PathPattern| matches!(path, PathPattern::Prefix(prefix) if prefix == wanted);
+        site.routes.iter().find(|route| is_it(&route.path)).expect("route")
+    };
+    let api = by_prefix("/api");
+    assert_eq!(
+        (config.origins[api.origin].name.as_str(), api.cache),
+        ("slow", CacheMode::Standard)
+    );
+    assert_eq!(api.limits.response_timeout, Duration::from_secs(120), "its own");
+    assert_eq!(api.limits.body_timeout, Duration::from_secs(7), "its origin's");
+    let img = by_prefix("/img");
+    assert_eq!(
+        (config.origins[img.origin].name.as_str(), img.cache),
+        ("app", CacheMode::Bypass),
+        "the site's"
+    );
+}
+
+#[test]
+fn origins_stand_in_the_order_of_the_file() {
+    let config = good(ROUTES);
+    let names: Vec<_> = config.origins.iter().map(|origin| origin.name.as_str()).collect();
+    assert_eq!(names, ["slow", "app"]);
+}
+
+#[test]
+fn a_command_line_is_a_configuration_with_one_default_site() {
+    let loaded = quick("127.0.0.1:8080", "http://127.0.0.1:9000", None).expect("valid");
+    assert_eq!(loaded.warnings, []);
+    let config = loaded.config;
+    let front = config.front.as_ref().expect("front");
+    assert_eq!(
+        (front.listen[0].name.as_str(), front.unknown_host),
+        ("127.0.0.1:8080", UnknownHost::Site(0))
+    );
+    assert_eq!(config.sites[0].routes.len(), 1);
+    assert!(matches!(config.cache.tier, CacheTier::Memory { bytes, .. } if bytes == 256 << 20));
+    assert_eq!(config.admin, None);
+    assert_eq!(good(&print(&config)), config);
+
+    let admin = quick("127.0.0.1:8080", "a:1", Some("127.0.0.1:9900"))
+        .expect("valid")
+        .config
+        .admin;
+    assert_eq!(admin.expect("admin").listen.name, "127.0.0.1:9900");
+}
+
+#[test]
+fn a_wrong_command_line_is_answered_in_its_own_words() {
+    let problems = quick("8080", "https://a\"", Some("0.0.0.0:1")).expect_err("wrong");
+    assert_eq!(
+        problems.to_string(),
+        r#"command line: --listen: "8080" is not an address to listen on, such as "0.0.0.0:80" (did you mean "0.0.0.0:8080"?)
+command line: --origin: "https://a\"": TLS to servers is not there yet; use a plain HTTP port
+command line: --admin: other machines reach 0.0.0.0:1; that will need a token or mTLS, which are not there yet (use a loopback address such as "127.0.0.1:9900", or a unix socket)"#
+    );
+}
+
+const VALUES: &str = r#"
+[process]
+workers = 8
+pin_workers = true
+user = "www"
+group = "web"
+drain_timeout = "0s"
+connections_max = 1_000
+[front]
+listen = [
+    "127.0.0.1:0",
+    { address = "[::]:443", backlog = 511, defer_accept = "5s", v6only = false, tcp_keepalive = { idle = "90s", count = 9 } },
+    { address = "unix:/run/t.sock", mode = "0600" },
+]
+header_timeout = "1500ms"
+request_head_max = "4KiB"
+request_body_max = "unlimited"
+half_close = "cancel"
+[front.forwarded]
+forwarded = true
+trusted = ["10.0.0.0/8", "::1"]
+[origin.a]
+servers = ["10.0.0.1:80", "http://b.example", "unix:/run/a.sock"]
+balance = "consistent_hash"
+connections_max = 100
+retries = 0
+[[site]]
+hosts = ["A.example"]
+origin = "a"
+[log]
+level = "debug"
+format = "json"
+[log.access]
+to = "/var/log/t.log"
+buffer = "64KiB"
+flush = "1s"
+"#;
+
+const LEAST: &str = "[front]\nlisten = [\"0.0.0.0:80\"]\n[origin.a]\nservers = [\"10.0.0.1:80\"]\n\
+                     [[site]]\nhosts = [\"a.example\"]\norigin = \"a\"\n";
+
+const ROUTES: &str = r#"
+[front]
+listen = ["0.0.0.0:80"]
+[cache]
+memory = "1GiB"
+[origin.slow]
+servers = ["10.0.0.1:80"]
+body_timeout = "7s"
+[origin.app]
+servers = ["10.0.0.2:80"]
+[[site]]
+hosts = ["a.example"]
+origin = "app"
+cache = false
+[[site.route]]
+regex = '\.js$'
+[[site.route]]
+prefix = "/img"
+[[site.route]]
+path = "/a"
+[[site.route]]
+prefix = "/img/big"
+[[site.route]]
+prefix = "/api"
+origin = "slow"
+cache = true
+response_timeout = "2m"
+[[site.route]]
+prefix = "/"
+[[site.route]]
+regex = "^/x"
+[[site.route]]
+path = "/b"
+[[site]]
+hosts = ["*.b.example"]
+[[site.route]]
+path = "/only"
+origin = "app"
+"#;
+
+const PRINTED: &str = r#"[process]
+workers = 2
+pin_workers = false
+drain_timeout = "30s"
+connections_max = 65536
+
+[front]
+listen = [{ address = "0.0.0.0:80", backlog = "auto" }]
+unknown_host = "misdirected"
+header_timeout = "10s"
+idle_timeout = "75s"
+body_timeout = "30s"
+send_timeout = "30s"
+request_head_max = "32KiB"
+fields_max = 100
+uri_max = "8KiB"
+request_body_max = "10GiB"
+requests_per_connection_max = 100000
+half_close = "answer"
+
+[front.forwarded]
+x_forwarded = true
+forwarded = false
+trusted = []
+
+[origin.a]
+servers = ["10.0.0.1:80"]
+balance = "round_robin"
+keepalive = 512
+connections_max = 1024
+queue_timeout = "3s"
+queue_max = 1024
+idle_timeout = "55s"
+retries = 1
+connect_timeout = "4s"
+response_timeout = "30s"
+body_timeout = "30s"
+send_timeout = "30s"
+response_head_max = "64KiB"
+fields_max = 200
+
+[[site]]
+hosts = ["a.example"]
+default = false
+origin = "a"
+cache = true
+
+[log]
+level = "info"
+format = "text"
+"#;

@@ -1,0 +1,96 @@
+//! A configuration → the parts of a process. Nothing is bound or started here.
+
+use std::sync::Arc;
+
+use cache::tier::{Tier, TierRoute};
+use common::backend::{Backend, ResolveError};
+use common::backend::settings::BackendSettings;
+use common::http::forwarded::{ForwardedSettings, IpNetwork};
+use common::http::via::NodeId;
+use config::{CacheTier, Config, UnknownHost};
+
+use crate::exchange::Exchange;
+use crate::exit::{Code, Failure};
+use crate::routes::Routes;
+
+/// The parts that answer requests.
+pub struct Parts {
+    /// Answers the clients of the front.
+    pub front: Option<Arc<Exchange>>,
+    /// Answers the fronts that ask this process's cache tier.
+    pub cache_server: Arc<Exchange>,
+    /// Every backend: origins, then cache servers.
+    pub backends: Vec<Arc<Backend>>,
+    /// The cache tier.
+    pub tier: Arc<Tier>,
+}
+
+/// Makes the parts of a process from its configuration; resolves the names of servers.
+///
+/// # Errors
+/// Names that have no address, all at once.
+pub fn assemble(config: &Config) -> Result<Parts, Failure> {
+    // One shard of each pool per worker, and one for the control thread.
+    let shards = config.process.workers.workers + 1;
+    let mut unresolved = Vec::new();
+    let mut backend = |settings: &BackendSettings| match resolve(settings, shards) {
+        Ok(backend) => Some(backend),
+        Err(error) => {
+            unresolved.push(error.to_string());
+            None
+        }
+    };
+    let origins: Vec<Option<Arc<Backend>>> = config.origins.iter().map(&mut backend).collect();
+    let servers = match &config.cache.tier {
+        CacheTier::Servers { backend: settings, .. } => backend(settings),
+        CacheTier::None | CacheTier::Memory { .. } => None,
+    };
+    if !unresolved.is_empty() {
+        return Err(Failure::new(Code::Unavailable, unresolved.join("\n")));
+    }
+    let origins: Vec<Arc<Backend>> = origins.into_iter().flatten().collect();
+    let tier = Arc::new(Tier::new(&config.cache.tier, servers.clone()));
+    let default = match config.front.as_ref().map(|front| front.unknown_host) {
+        Some(UnknownHost::Site(index)) => Some(index),
+        Some(UnknownHost::Misdirected) | None => None,
+    };
+    let routes = Arc::new(Routes::new(&config.sites, default, |route| {
+        Arc::new(TierRoute { backend: Arc::clone(&origins[route.origin]), limits: route.limits.clone(), mode: route.cache })
+    }));
+    let exchange = |node: NodeId, forwarded: ForwardedSettings| {
+        Arc::new(Exchange {
+            routes: Arc::clone(&routes),
+            tier: Arc::clone(&tier),
+            node: Arc::new(node),
+            forwarded: Arc::new(forwarded),
+            logs: config.log.access.is_some(),
+        })
+    };
+    let front = config.front.as_ref().map(|front| exchange(node("front"), front.forwarded.clone()));
+    let cache_server = exchange(node("cache"), believing_fronts(config));
+    let backends = origins.into_iter().chain(servers).collect();
+    Ok(Parts { front, cache_server, backends, tier })
+}
+
+fn resolve(settings: &BackendSettings, shards: usize) -> Result<Arc<Backend>, ResolveError> {
+    let addresses = common::backend::resolve(settings)?;
+    Ok(Arc::new(Backend::new(settings.clone(), addresses, shards)))
+}
+
+/// A node id that no other process has: a front and the cache server in the same process are two nodes, since a request
+/// may rightly pass through both.
+fn node(role: &str) -> NodeId {
+    let unique = common::time::Clock::System.wall().since_epoch().as_nanos();
+    let id = format!("{role}-{unique:x}-{:x}", std::process::id());
+    NodeId::new(&id).expect("invariant: letters, digits and dashes, fewer than 64")
+}
+
+/// A cache server's listener is reached by fronts: what they tell about clients is believed and handed on.
+fn believing_fronts(config: &Config) -> ForwardedSettings {
+    let everybody = [IpNetwork { address: [0; 4].into(), prefix: 0 }, IpNetwork { address: [0u16; 8].into(), prefix: 0 }];
+    let (x_forwarded, forwarded) = match &config.front {
+        Some(front) => (front.forwarded.x_forwarded, front.forwarded.forwarded),
+        None => (true, false),
+    };
+    ForwardedSettings { x_forwarded, forwarded, trusted: everybody.into() }
+}

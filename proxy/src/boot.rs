@@ -1,0 +1,228 @@
+//! The start-up list, read aloud: configuration → parts → bind → drop privileges → run → print addresses → drain.
+
+mod signals; // drain, cut, reopen
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use common::backend::settings::BackendSettings;
+use common::net::listener::{self, Bound};
+use common::net::settings::ListenSettings;
+use common::process::rlimit::{self, DescriptorNeed};
+use common::process::user::{self, Identity};
+use common::serve::endpoint::{Endpoint, HttpEndpoint};
+use common::serve::limits::ConnectionLimit;
+use common::serve::settings::ServeSettings;
+use common::serve::workers::{self, Plan, Running, Tick};
+use common::telemetry::access_log::{AccessLog, AccessLogWriter};
+use common::telemetry::log;
+use common::time::Clock;
+use common::worker::Worker;
+use config::{CacheTier, Config, Problem};
+use tracing::{info, warn};
+
+use crate::admin::{Admin, Watched};
+use crate::assemble::{self, Parts};
+use crate::exchange::Exchange;
+use crate::exit::{Code, Failure};
+
+/// How often each worker looks after its access log and its idle connections.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the access log may take for its last lines.
+const LOG_CLOSE: Duration = Duration::from_secs(5);
+/// Connections to the admin listener.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// What has been started.
+pub struct Started {
+    /// Every listener.
+    pub addresses: Vec<Listening>,
+}
+
+/// One listener that is open.
+pub struct Listening {
+    /// `front`, `cache` or `admin`.
+    pub role: &'static str,
+    /// As configured.
+    pub name: String,
+    /// As the kernel has it.
+    pub address: String,
+}
+
+/// Serves what the configuration says until a signal ends it; `ready` is told when everything is open.
+///
+/// # Errors
+/// What kept it from serving; nothing is left half started.
+pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) -> Result<(), Failure> {
+    log::init(&config.log.level, config.log.format).map_err(|error| Failure::new(Code::Config, error))?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let identity = identity(config)?;
+    descriptors(config)?;
+    let parts = assemble::assemble(config)?;
+    let log_writer = access_log(config)?;
+    let open = bind(config)?;
+    if let Some(identity) = identity {
+        identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
+    }
+    let started = Started { addresses: open.iter().map(|open| listening(open)).collect() };
+    let process = Process::start(config, parts, open, log_writer.as_ref())?;
+    for listener in &started.addresses {
+        info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
+    ready(&started);
+    signals::until_told(&process, config.process.workers.drain_timeout, log_writer.as_ref())?;
+    drop(process);
+    if let Some(Err(error)) = log_writer.map(|writer| writer.close(LOG_CLOSE)) {
+        warn!("{error}");
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// A listener that is bound, and what it is for.
+struct Open {
+    role: Role,
+    bound: Bound,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Front,
+    Cache,
+    Admin,
+}
+
+impl Role {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Cache => "cache",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+    let Some(user) = &config.process.user else { return Ok(None) };
+    let identity = user::resolve(user, config.process.group.as_deref());
+    identity.map(Some).map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
+}
+
+/// Raises the limit of file descriptors and says when it may not be enough.
+fn descriptors(config: &Config) -> Result<(), Failure> {
+    let limit = rlimit::raise().map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))?;
+    let servers = |backend: &BackendSettings| (backend.connections_max * backend.servers.len()) as u64;
+    let mut backends: u64 = config.origins.iter().map(servers).sum();
+    if let CacheTier::Servers { backend, .. } = &config.cache.tier {
+        backends += servers(backend);
+    }
+    let listeners = config.front.as_ref().map_or(0, |front| front.listen.len()) + config.cache.listen.len();
+    let need = DescriptorNeed {
+        clients: config.process.workers.connections_max as u64,
+        backends,
+        listening: (listeners * config.process.workers.workers) as u64,
+    };
+    if let Err(error) = limit.check(need) {
+        warn!("{error}");
+    }
+    Ok(())
+}
+
+fn access_log(config: &Config) -> Result<Option<AccessLogWriter>, Failure> {
+    let Some(settings) = &config.log.access else { return Ok(None) };
+    let writer = AccessLogWriter::start(settings.clone());
+    writer.map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+}
+
+/// Binds everything, or nothing.
+fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
+    let workers = config.process.workers.workers;
+    let front = config.front.iter().flat_map(|front| &front.listen).map(|listen| (Role::Front, listen, workers));
+    let cache = config.cache.listen.iter().map(|listen| (Role::Cache, listen, workers));
+    let admin = config.admin.iter().map(|admin| (Role::Admin, &admin.listen, 1));
+    let bind = |(role, settings, shards): (Role, &ListenSettings, usize)| {
+        let bound = listener::bind(settings, shards);
+        bound.map(|bound| Open { role, bound }).map_err(|error| Failure::coded(error.exit_code(), error))
+    };
+    front.chain(cache).chain(admin).map(bind).collect()
+}
+
+fn listening(open: &Open) -> Listening {
+    let name = open.bound.settings.name.clone();
+    let address = open.bound.local_addr.map_or_else(|| name.clone(), |address| address.to_string());
+    Listening { role: open.role.word(), name, address }
+}
+
+/// What runs: the workers, and the admin listener's thread.
+pub struct Process {
+    /// Front and cache listeners.
+    pub serving: Running,
+    /// The admin listener, on a thread of its own, so that health answers while the workers are saturated.
+    pub admin: Option<Running>,
+    /// Whether the process is draining, as `/ready` tells it.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Process {
+    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&AccessLogWriter>) -> Result<Self, Failure> {
+        let count = config.process.workers.workers;
+        let log_end = |_| log.map_or_else(AccessLog::disabled, AccessLogWriter::worker_end);
+        let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
+        let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
+        let draining = Arc::new(AtomicBool::new(false));
+        let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
+        let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
+        let plan = Plan {
+            thread_name: "tidegate-w",
+            pin: config.process.workers.pin,
+            limit: Arc::clone(&limit),
+            tick_every: TICK,
+            ticks: housekeeping(&parts),
+        };
+        let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
+        let watched = Watched { parts, workers, limit, draining: Arc::clone(&draining), started: Clock::System.wall() };
+        let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
+        Ok(Self { serving, admin, draining })
+    }
+}
+
+fn endpoint(config: &Config, parts: &Parts, role: Role) -> Arc<dyn Endpoint> {
+    let (service, settings): (&Arc<Exchange>, &ServeSettings) = match (role, &parts.front, &config.front) {
+        (Role::Front, Some(exchange), Some(front)) => (exchange, &front.serve),
+        _ => (&parts.cache_server, &config.cache.serve),
+    };
+    Arc::new(HttpEndpoint { service: Arc::clone(service), settings: Arc::new(settings.clone()) })
+}
+
+/// What each worker does now and then.
+fn housekeeping(parts: &Parts) -> Vec<Tick> {
+    let backends = parts.backends.clone();
+    vec![
+        Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
+        Box::new(move |worker: &Arc<Worker>| backends.iter().for_each(|backend| backend.sweep(worker))),
+    ]
+}
+
+fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
+    let worker = Worker::new(index, Clock::System, AccessLog::disabled());
+    let service = Arc::new(Admin::new(watched));
+    let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
+    let plan = Plan {
+        thread_name: "tidegate-ctl",
+        pin: false,
+        limit: Arc::new(ConnectionLimit::new(ADMIN_CONNECTIONS_MAX)),
+        tick_every: TICK,
+        ticks: Vec::new(),
+    };
+    workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker]).map_err(not_started)
+}
+
+fn not_started(error: workers::StartError) -> Failure {
+    Failure::coded(error.exit_code(), error)
+}

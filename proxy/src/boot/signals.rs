@@ -1,0 +1,85 @@
+//! What signals do: SIGTERM and SIGINT drain, a second one cuts, SIGUSR1 reopens the access log.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::telemetry::access_log::AccessLogWriter;
+use common::time::mono_now;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Process;
+use crate::exit::{Code, Failure};
+
+/// Waits for a signal to end the process, and for the end.
+///
+/// # Errors
+/// The system refuses to handle signals.
+pub fn until_told(process: &Process, drain_timeout: Duration, log: Option<&AccessLogWriter>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(refused)?;
+        while !signals.next().await.is_end() {
+            if let Some(log) = log {
+                log.reopen();
+                info!("access log reopened");
+            }
+        }
+        info!(timeout = ?drain_timeout, "draining");
+        process.draining.store(true, Ordering::Relaxed);
+        process.serving.drain(mono_now() + drain_timeout);
+        loop {
+            tokio::select! {
+                () = process.serving.ended() => break,
+                told = signals.next() => if told.is_end() {
+                    warn!("told again: ending at once");
+                    process.serving.cut();
+                }
+            }
+        }
+        if let Some(admin) = &process.admin {
+            admin.cut();
+        }
+        Ok(())
+    })
+}
+
+fn refused(error: std::io::Error) -> Failure {
+    Failure::new(Code::System, format_args!("signals: {error}"))
+}
+
+/// What a signal asks for.
+enum Told {
+    End,
+    Reopen,
+}
+
+impl Told {
+    const fn is_end(&self) -> bool {
+        matches!(self, Self::End)
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user_1: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user_1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.user_1.recv() => Told::Reopen,
+        }
+    }
+}

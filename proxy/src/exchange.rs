@@ -1,0 +1,93 @@
+//! Conducts one client request, in the order of its modules: intake → route → tier → respond → record.
+//!
+//! The same for a front's clients and for the fronts that ask a cache server. All branching between the steps is here;
+//! steps never call steps.
+
+pub mod intake; // is this a request we may serve, and for which host
+pub mod refusal; // why a request is answered by us, in one word
+pub mod respond; // the response as the client gets it
+pub mod record; // the one record of the exchange
+
+use std::sync::Arc;
+
+use cache::tier::{Call, Tier, TierRequest};
+use common::http::body::Body;
+use common::http::forwarded::ForwardedSettings;
+use common::http::outgoing::{Hop, RequestId};
+use common::http::response::Response;
+use common::http::via::NodeId;
+use common::http1::parse::ParseError;
+use common::serve::service::{ConnInfo, Reply, Service};
+use http::request::Parts;
+
+use crate::routes::Routes;
+use record::ExchangeRecord;
+use refusal::Refusal;
+
+/// What answers the requests of a front, or of a cache server.
+pub struct Exchange {
+    /// Sites and routes.
+    pub routes: Arc<Routes>,
+    /// The cache tier: in this process, or remote.
+    pub tier: Arc<Tier>,
+    /// This node in `CDN-Loop`.
+    pub node: Arc<NodeId>,
+    /// What is told about clients, and whom to believe.
+    pub forwarded: Arc<ForwardedSettings>,
+    /// Whether anybody reads the access log.
+    pub logs: bool,
+}
+
+impl Service for Exchange {
+    type Record = ExchangeRecord;
+
+    async fn call(&self, request: http::Request<Body>, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
+        let (head, body) = request.into_parts();
+        let is_trusted = self.forwarded.trusts(conn.client.map(|client| client.ip()));
+        let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
+        let mut record = ExchangeRecord::begin(&head, conn, id, self.logs);
+        let json = refusal::wants_json(&head.headers);
+        let response = match self.conduct(head, body, conn, &mut record).await {
+            Ok(response) => respond::passed(response, &conn.worker),
+            Err(refusal) => respond::refused(&refusal, &mut record, json),
+        };
+        record.answered(&response);
+        Reply { response, record }
+    }
+
+    fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
+        let id = RequestId::Made(conn.worker.next_id());
+        let mut record = ExchangeRecord::unparsed(conn, id);
+        let response = respond::refused(&Refusal::Parse(*error), &mut record, false);
+        record.answered(&response);
+        Reply { response, record }
+    }
+}
+
+impl Exchange {
+    async fn conduct(
+        &self,
+        mut head: Parts,
+        body: Body,
+        conn: &Arc<ConnInfo>,
+        record: &mut ExchangeRecord,
+    ) -> Result<Response, Refusal> {
+        intake::normalize(&mut head, conn);
+        let target = intake::check(&head, &self.node)?;
+        let (site, route) = self.routes.find(&target.host, head.uri.path())?;
+        record.routed(site);
+        let hop = Hop {
+            node: &self.node,
+            forwarded: &self.forwarded,
+            peer: conn.client.map(|client| client.ip()),
+            tls: conn.tls,
+            request_id: record.id.clone(),
+        };
+        let answer = match self.tier.call(TierRequest { head, body, route, hop, worker: &conn.worker }) {
+            Call::Ready(answer) => answer,
+            Call::Pending(coming) => coming.await,
+        };
+        record.facts = answer.facts;
+        answer.result.map_err(Refusal::from)
+    }
+}

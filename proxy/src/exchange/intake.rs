@@ -1,0 +1,47 @@
+//! The first step: is this a request that may be served, and for which host? Pure.
+
+use common::http::host::{self, EffectiveHost};
+use common::http::via::{self, NodeId};
+use common::serve::service::ConnInfo;
+use http::header::{HOST, HeaderValue, MAX_FORWARDS};
+use http::request::Parts;
+use http::{Method, Version};
+
+use super::refusal::Refusal;
+
+/// Makes the request say once, in its Host field, which host it is for.
+pub fn normalize(head: &mut Parts, conn: &ConnInfo) {
+    if head.uri.authority().is_some() {
+        host::to_origin_form(head);
+    }
+    // An HTTP/1.0 request may name no host; the address that it reached is the only one it can mean.
+    if head.version == Version::HTTP_10 && !head.headers.contains_key(HOST) {
+        let reached = conn.local.map_or_else(|| "localhost".to_owned(), |local| local.to_string());
+        if let Ok(host) = HeaderValue::try_from(reached) {
+            head.headers.insert(HOST, host);
+        }
+    }
+}
+
+/// Checks what does not depend on any site.
+///
+/// # Errors
+/// Why the request is answered here.
+pub fn check<'a>(head: &'a Parts, node: &NodeId) -> Result<EffectiveHost<'a>, Refusal> {
+    match head.method {
+        // Forward proxying is deliberately absent.
+        Method::CONNECT => return Err(Refusal::NotImplemented),
+        // TRACE echoes what the client sent, credentials included, and no client of a CDN needs it.
+        Method::TRACE => return Err(Refusal::MethodNotAllowed),
+        // "If the received Max-Forwards field value is zero (0), the recipient MUST NOT forward the request; instead, the
+        // recipient MUST respond to it as its final recipient." (RFC 9110 §7.6.2)
+        Method::OPTIONS if head.headers.get(MAX_FORWARDS).is_some_and(|value| value == "0") => {
+            return Err(Refusal::LastHop);
+        }
+        _ => {}
+    }
+    if via::has_passed(&head.headers, node) {
+        return Err(Refusal::Loop);
+    }
+    host::effective_host(head)?.ok_or(Refusal::Host(host::HostError::Missing))
+}

@@ -1,0 +1,213 @@
+//! The one record of an exchange, written when its response was sent, or when its client left before that.
+//!
+//! Access log and metrics both come from here.
+
+use std::sync::Arc;
+
+use cache::tier::Facts;
+use common::http::body::BodyError;
+use common::http::outgoing::RequestId;
+use common::http::response::Response;
+use common::serve::service::{CloseReason, ConnInfo, End, Record, Sent};
+use common::telemetry::access_log::{AccessRecord, RequestLine, Took};
+use common::telemetry::metrics::{Counter, Histogram};
+use common::time::{MonoTime, mono_now};
+use common::worker::Worker;
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+use super::refusal::Refusal;
+use crate::routes::Site;
+
+/// What nginx calls it when the client closed before any answer; there is no RFC's word for it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The record of one exchange.
+///
+/// INVARIANT: counted exactly once, by [`Record::finish`] or by `Drop`.
+pub struct ExchangeRecord {
+    /// The exchange's id.
+    pub id: RequestId,
+    /// What the tier did.
+    pub facts: Facts,
+    conn: Arc<ConnInfo>,
+    begun: MonoTime,
+    /// Kept for the access log only.
+    asked: Option<Box<Asked>>,
+    site: Option<Arc<str>>,
+    error: Option<&'static str>,
+    status: u16,
+    is_finished: bool,
+}
+
+/// What the request said.
+struct Asked {
+    method: Method,
+    target: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+}
+
+impl ExchangeRecord {
+    /// The record of a request that was parsed; what it said is kept when somebody reads the log.
+    pub fn begin(head: &Parts, conn: &Arc<ConnInfo>, id: RequestId, logs: bool) -> Self {
+        let asked = logs.then(|| {
+            Box::new(Asked {
+                method: head.method.clone(),
+                target: head.uri.clone(),
+                version: head.version,
+                host: head.headers.get(HOST).cloned(),
+                referer: head.headers.get(REFERER).cloned(),
+                user_agent: head.headers.get(USER_AGENT).cloned(),
+            })
+        });
+        let mut record = Self::unparsed(conn, id);
+        record.asked = asked;
+        record
+    }
+
+    /// The record of something that is not a request.
+    pub fn unparsed(conn: &Arc<ConnInfo>, id: RequestId) -> Self {
+        Self {
+            id,
+            facts: Facts::default(),
+            conn: Arc::clone(conn),
+            begun: mono_now(),
+            asked: None,
+            site: None,
+            error: None,
+            status: CLIENT_CLOSED_REQUEST,
+            is_finished: false,
+        }
+    }
+
+    /// The site it belongs to.
+    pub fn routed(&mut self, site: &Site) {
+        self.site = Some(Arc::clone(&site.name));
+    }
+
+    /// It was answered by tidegate itself.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.error = refusal.word();
+        if let Some(counter) = refusal.counter() {
+            self.conn.worker.metrics.count(counter);
+        }
+    }
+
+    /// What is going to be sent.
+    pub fn answered(&mut self, response: &Response) {
+        self.status = response.status.as_u16();
+    }
+
+    /// The worker it happened on.
+    pub fn worker(&self) -> &Worker {
+        &self.conn.worker
+    }
+}
+
+impl Record for ExchangeRecord {
+    fn finish(mut self, sent: &Sent) {
+        self.write(sent);
+    }
+}
+
+impl Drop for ExchangeRecord {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let took = mono_now().saturating_duration_since(self.begun);
+            let close = Some(CloseReason::Reset);
+            self.write(&Sent { end: End::ClientGone, body_bytes: 0, bytes: 0, request_bytes: 0, took, close });
+        }
+    }
+}
+
+impl ExchangeRecord {
+    fn write(&mut self, sent: &Sent) {
+        self.is_finished = true;
+        let metrics = &self.conn.worker.metrics;
+        metrics.count(class(self.status));
+        metrics.observe(Histogram::RequestSeconds, sent.took);
+        if !matches!(sent.end, End::Whole) {
+            metrics.count(Counter::ResponsesCut);
+        }
+        if let Some(counter) = self.facts.counter() {
+            metrics.count(counter);
+        }
+        self.log(sent);
+    }
+}
+
+impl ExchangeRecord {
+    fn log(&self, sent: &Sent) {
+        let worker = &self.conn.worker;
+        if !worker.access_log.is_enabled() {
+            return;
+        }
+        let now = worker.clock.wall();
+        let asked = self.asked.as_deref();
+        let backend = self.facts.backend.as_ref();
+        let mut id = [0; 16];
+        let outcome = self.facts.outcome.as_ref().map(ToString::to_string);
+        let record = AccessRecord {
+            time: now.minus(sent.took),
+            request_id: self.id.text(&mut id),
+            client: self.conn.client.map(|client| client.ip()),
+            listener: &self.conn.listener,
+            conn_id: self.conn.id,
+            request: asked.map(Asked::line),
+            host: asked.and_then(|asked| asked.host.as_ref()).map(HeaderValue::as_bytes),
+            status: StatusCode::from_u16(self.status).unwrap_or_default(),
+            body_bytes: sent.body_bytes,
+            bytes_received: sent.request_bytes,
+            bytes_sent: sent.bytes,
+            referer: asked.and_then(|asked| asked.referer.as_ref()).map(HeaderValue::as_bytes),
+            user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),
+            site: self.site.as_deref(),
+            cache_outcome: outcome.as_deref().map(str::as_bytes),
+            backend: self.facts.backend_name.as_deref(),
+            server: backend.and_then(|backend| backend.server.as_deref()),
+            attempts: backend.map_or(0, |backend| backend.attempts),
+            error: self.error.or_else(|| body_error(&sent.end)),
+            took: Took {
+                accept_wait: None,
+                lookup: self.facts.lookup,
+                queue: backend.map(|backend| backend.queued),
+                connect: backend.and_then(|backend| backend.connect),
+                first_byte: backend.and_then(|backend| backend.first_byte),
+                total: sent.took,
+            },
+            close: sent.close.map(CloseReason::word),
+            end: sent.end.word(),
+        };
+        worker.access_log.record(&record, &worker.metrics);
+    }
+}
+
+impl Asked {
+    fn line(&self) -> RequestLine<'_> {
+        let target = self.target.path_and_query().map_or("*", |target| target.as_str());
+        RequestLine { method: self.method.as_str(), target: target.as_bytes(), version: self.version }
+    }
+}
+
+/// The word for a body that failed after its head was sent.
+const fn body_error(end: &End) -> Option<&'static str> {
+    match end {
+        End::BodyFailed(BodyError::Origin(error)) => Some(error.word()),
+        End::BodyFailed(_) => Some("http_request_error"),
+        End::Whole | End::ClientGone => None,
+    }
+}
+
+const fn class(status: u16) -> Counter {
+    match status {
+        0..200 => Counter::Responses1xx,
+        200..300 => Counter::Responses2xx,
+        300..400 => Counter::Responses3xx,
+        400..500 => Counter::Responses4xx,
+        _ => Counter::Responses5xx,
+    }
+}
