@@ -170,7 +170,7 @@ fn a_client_cannot_write_lines_of_its_own() {
 fn the_log_goes_to_stdout_and_is_whole_after_a_drain() {
     let origin = Origin::saying("hello");
     let mut tidegate = setup(&origin, "stdout", "combined")
-        .set("log.access.flush", "'10m'")
+        .set("log.access.flush", "'1m'")
         .start();
     let mut client = tidegate.client();
     for i in 0..100 {
