@@ -18,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) access_log: bool,
     /// Whether latency at a constant rate is measured too.
     pub(crate) latency: bool,
+    /// Whether wrk, where installed, measures it too.
+    pub(crate) asks_wrk: bool,
 }
 
 /// How connections are used.
@@ -48,11 +50,15 @@ const HIT_1K: Case = Case {
     answered_by: AnsweredBy::Cache,
     access_log: false,
     latency: true,
+    asks_wrk: false,
 };
 
 /// All cases, in the order of the table.
 pub(crate) const CASES: [Case; 7] = [
-    HIT_1K,
+    Case {
+        asks_wrk: true,
+        ..HIT_1K
+    },
     Case {
         name: "hit-1k-log",
         title: "hit, 1 KiB, access log to a file",

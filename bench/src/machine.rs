@@ -1,7 +1,7 @@
 //! The machine: which cores are ours, and what it is, for the head of a result.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -63,12 +63,22 @@ impl Machine {
 }
 
 /// Where temporary files cost no disk: tmpfs, or else the usual place.
-pub(crate) fn scratch_root() -> std::path::PathBuf {
+pub(crate) fn scratch_root() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if tempfile::tempfile_in(memory).is_ok() {
         return memory.to_owned();
     }
     std::env::temp_dir()
+}
+
+/// A program in `PATH`, or where daemons lie.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let daemons = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(daemons)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
 }
 
 /// `0-2,8` → 0, 1, 2, 8.

@@ -12,6 +12,7 @@ mod canned; // the floor, and the origin
 mod subject; // what is measured
 mod load; // the load generator
 mod case; // the rows of the table
+mod wrk; // a second opinion
 mod measure; // one measurement
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
@@ -65,7 +66,7 @@ struct Options {
     /// Rounds of each case.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round [default: 1 for quick, 2 for compare].
+    /// Seconds of load in each round [default: 0.6 for quick, 2 for compare].
     #[arg(long)]
     seconds: Option<f64>,
     /// Our binary; without this, the one beside this program, built before if cargo runs us.
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     sys::note_signals();
     match arguments.command {
-        Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 1.0),
+        Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
         Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
         Action::Floor => canned::serve("floor"),
         Action::Origin => canned::serve("origin"),

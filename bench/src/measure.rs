@@ -15,6 +15,7 @@ use crate::load::{Generator, Outcome, Pace, Target};
 use crate::machine::Cores;
 use crate::subject::{Installed, Running, Setup};
 use crate::usage::{self, CpuTime};
+use crate::wrk;
 
 /// How long connections rest before their memory is counted.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ pub(crate) struct LoadSample {
 impl LoadSample {
     /// CPU time of the subject for each right response.
     pub(crate) fn cpu_micros_per_request(&self) -> f64 {
-        self.micros_per_request(self.cpu.total())
+        self.micros_per_request(self.cpu.total)
     }
 
     /// Any time, per right response.
@@ -52,7 +53,7 @@ impl LoadSample {
 
     /// The part of the time that the subject was on its core: below 1, the load was the limit.
     pub(crate) fn busy(&self) -> f64 {
-        self.cpu.total().as_secs_f64() / self.outcome.time.as_secs_f64().max(1e-9)
+        self.cpu.total.as_secs_f64() / self.outcome.time.as_secs_f64().max(1e-9)
     }
 
     /// The part of the time that others were on the subject's core.
@@ -74,7 +75,7 @@ pub(crate) fn closed_loop(bench: &Bench<'_>) -> Result<LoadSample> {
     Ok(LoadSample {
         outcome,
         cpu,
-        foreign: core.saturating_sub(cpu.total()),
+        foreign: core.saturating_sub(cpu.total),
     })
 }
 
@@ -85,6 +86,15 @@ pub(crate) fn open_loop(bench: &Bench<'_>, rate: f64) -> Result<Outcome> {
     let outcome = generator.run(Pace::open(rate, bench.plan.time))?;
     bench.check_origin(&outcome, bench.origin_count()?.saturating_sub(origin_before))?;
     Ok(outcome)
+}
+
+/// The same as [`closed_loop`], loaded by wrk: CPU µs of the subject per request.
+pub(crate) fn second_opinion(bench: &Bench<'_>) -> Result<f64> {
+    let (running, _generator) = bench.warmed()?;
+    let cpu_before = usage::cpu_time(running.process.pid())?;
+    let responses = wrk::run(bench.case, running.address, bench.plan.time, bench.plan.cores.load)?;
+    let cpu = usage::cpu_time(running.process.pid())?.since(cpu_before);
+    Ok(cpu.total.as_secs_f64() * 1e6 / f64::from(responses.max(1)))
 }
 
 /// Bytes of resident memory that each of the case's connections adds, once it is silent.
@@ -141,7 +151,7 @@ impl Bench<'_> {
             ensure!(
                 outcome.responses == 1,
                 "the first answer was wrong: {}",
-                faults(&outcome)
+                outcome.fault_words()
             );
         }
         Ok(running)
@@ -184,14 +194,4 @@ impl Bench<'_> {
             AnsweredBy::Cache | AnsweredBy::Origin => Ok(()),
         }
     }
-}
-
-/// The faults that happened, in words; empty when there were none.
-pub(crate) fn faults(outcome: &Outcome) -> String {
-    let counted = crate::load::Fault::ALL.into_iter().zip(outcome.faults);
-    let words: Vec<String> = counted
-        .filter(|(_, count)| *count > 0)
-        .map(|(fault, count)| format!("{} {count}", fault.word()))
-        .collect();
-    words.join(", ")
 }

@@ -124,6 +124,21 @@ impl Report {
             if let Some(failure) = &cell.failure {
                 text += &format!("- {case}, {name}: **failed**: {failure}\n");
             }
+            for outcome in cell.outcomes().filter(|outcome| outcome.fault_count() > 0) {
+                text += &format!(
+                    "- {case}, {name}: **wrong answers** in a round: {}\n",
+                    outcome.fault_words()
+                );
+            }
+        }
+        for (row, cell) in self.cells() {
+            if let Some((wrk, own)) = summarize(cell.by_wrk.iter().copied()).zip(cell.figure()) {
+                let (case, name) = (row.case.name, cell.subject.name());
+                text += &format!(
+                    "- {case}, {name}: {:.2} µs when wrk asks, {:.2} when we ask.\n",
+                    wrk.median, own.median
+                );
+            }
         }
         if self.cells().any(|(_, cell)| cell.is_noisy()) {
             text += &format!(
@@ -240,6 +255,7 @@ fn cell_json(cell: &Cell) -> Value {
         "failure": cell.failure,
         "rounds": cell.loads.iter().map(load_json).collect::<Vec<_>>(),
         "latency_rounds": cell.latencies.iter().map(latency_json).collect::<Vec<_>>(),
+        "cpu_micros_per_request_by_wrk": cell.by_wrk,
         "idle_bytes_per_connection": cell.idle,
     })
 }

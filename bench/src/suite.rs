@@ -12,6 +12,7 @@ use crate::measure::{self, Bench, LoadSample, Plan};
 use crate::stats::{self, Summary, summarize};
 use crate::subject::{Installed, Subject, start_origin};
 use crate::sys;
+use crate::wrk;
 
 /// Latency is measured at this part of the slowest subject's peak rate.
 const LATENCY_LOAD: f64 = 0.7;
@@ -31,6 +32,8 @@ pub(crate) struct Cell {
     pub(crate) latencies: Vec<Outcome>,
     /// Bytes per connection.
     pub(crate) idle: Vec<f64>,
+    /// CPU µs per request by wrk's count.
+    pub(crate) by_wrk: Vec<f64>,
     /// Why there is no (whole) result.
     pub(crate) failure: Option<String>,
 }
@@ -42,6 +45,7 @@ impl Cell {
             loads: Vec::new(),
             latencies: Vec::new(),
             idle: Vec::new(),
+            by_wrk: Vec::new(),
             failure: None,
         }
     }
@@ -68,8 +72,12 @@ impl Cell {
 
     /// Wrong answers in all rounds.
     pub(crate) fn fault_count(&self) -> u64 {
-        let outcomes = self.loads.iter().map(|load| &load.outcome).chain(&self.latencies);
-        outcomes.map(Outcome::fault_count).sum()
+        self.outcomes().map(Outcome::fault_count).sum()
+    }
+
+    /// What came of each round, full load first.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.loads.iter().map(|load| &load.outcome).chain(&self.latencies)
     }
 
     /// Whether nothing should be concluded from the figure.
@@ -90,6 +98,7 @@ pub(crate) fn run(cases: &[&'static Case], subjects: &[Installed], plan: Plan) -
         subjects,
         plan,
         origin: origin.address,
+        has_wrk: wrk::find().is_some(),
     };
     cases.iter().map(|case| suite.row(case)).collect()
 }
@@ -98,6 +107,7 @@ struct Suite<'a> {
     subjects: &'a [Installed],
     plan: Plan,
     origin: SocketAddr,
+    has_wrk: bool,
 }
 
 impl Suite<'_> {
@@ -110,6 +120,9 @@ impl Suite<'_> {
                 cell.idle.push(measure::idle_connection(bench)?);
             } else {
                 cell.loads.push(measure::closed_loop(bench)?);
+            }
+            if case.asks_wrk && self.has_wrk {
+                cell.by_wrk.push(measure::second_opinion(bench)?);
             }
             Ok(())
         })?;

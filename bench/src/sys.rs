@@ -145,6 +145,22 @@ pub(crate) fn ticks_per_second() -> f64 {
     u32::try_from(ticks).map_or(100.0, f64::from)
 }
 
+/// CPU time of all threads of a process so far, to the nanosecond.
+pub(crate) fn process_cpu_time(pid: i32) -> io::Result<Duration> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` lives through the call.
+    let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: all-zero bytes are a valid timespec.
+    let mut time: libc::timespec = unsafe { mem::zeroed() };
+    // SAFETY: `time` lives through the call.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Ok(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default()))
+}
+
 /// Asks the process to end.
 pub(crate) fn terminate(pid: i32) {
     signal(pid, libc::SIGTERM);

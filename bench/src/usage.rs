@@ -1,9 +1,11 @@
-//! What processes cost: CPU time and memory of a process and all it started, from `/proc` (proc(5)).
+//! What processes cost: CPU time and memory of a process and all it started (proc(5)).
 //!
-//! `utime` and `stime` in `/proc/PID/stat` hold all threads of a process, ended ones included.
+//! The sum is each process' CPU clock, in nanoseconds; its parts are `utime` and `stime` of `/proc/PID/stat`, in ticks
+//! of mostly 10 ms. All of them hold all threads of a process, ended ones included.
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,17 +28,18 @@ impl ProcessId {
 /// CPU time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct CpuTime {
+    /// Exact.
+    pub(crate) total: Duration,
+    /// To a tick.
     pub(crate) user: Duration,
+    /// To a tick.
     pub(crate) system: Duration,
 }
 
 impl CpuTime {
-    pub(crate) fn total(self) -> Duration {
-        self.user + self.system
-    }
-
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
+            total: self.total.saturating_sub(earlier.total),
             user: self.user.saturating_sub(earlier.user),
             system: self.system.saturating_sub(earlier.system),
         }
@@ -56,7 +59,9 @@ pub(crate) fn cpu_time(root: i32) -> Result<CpuTime> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         Duration::from_secs_f64(f64::from(count) / sys::ticks_per_second())
     };
+    let clocks = tree.iter().map(|stat| sys::process_cpu_time(stat.pid));
     Ok(CpuTime {
+        total: clocks.sum::<io::Result<Duration>>().context("a process is gone")?,
         user: ticks(tree.iter().map(|stat| stat.user_ticks).sum()),
         system: ticks(tree.iter().map(|stat| stat.system_ticks).sum()),
     })

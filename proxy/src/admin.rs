@@ -73,11 +73,11 @@ impl Service for Admin {
     type Record = Unrecorded;
 
     async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(self.answer(&request)), record: Unrecorded }
+        Reply { response: dated(self.answer(&request)), record: Unrecorded, close: None }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded }
+        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded, close: None }
     }
 }
 

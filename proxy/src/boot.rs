@@ -61,10 +61,10 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
         warn!("{warning}");
     }
     let identity = identity(config)?;
-    descriptors(config)?;
     let parts = assemble::assemble(config)?;
     let log_writer = access_log(config)?;
     let open = bind(config)?;
+    descriptors(config)?;
     if let Some(identity) = identity {
         identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
     }

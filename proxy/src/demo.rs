@@ -108,11 +108,11 @@ impl Service for Pages {
                 None => Response::new(StatusCode::NOT_FOUND, "the sample origin has no such thing\n"),
             },
         };
-        Reply { response: with_date(response), record: Unrecorded }
+        Reply { response: with_date(response), record: Unrecorded, close: None }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: Response::new(error.status(), format!("{error}\n")), record: Unrecorded }
+        Reply { response: Response::new(error.status(), format!("{error}\n")), record: Unrecorded, close: None }
     }
 }
 

@@ -47,12 +47,12 @@ impl Service for Exchange {
         let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
         let mut record = ExchangeRecord::begin(&head, conn, id, self.logs);
         let json = refusal::wants_json(&head.headers);
-        let response = match self.conduct(head, body, conn, &mut record).await {
-            Ok(response) => respond::passed(response, &conn.worker),
-            Err(refusal) => respond::refused(&refusal, &mut record, json),
+        let (response, close) = match self.conduct(head, body, conn, &mut record).await {
+            Ok(response) => (respond::passed(response, &conn.worker), None),
+            Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
         record.answered(&response);
-        Reply { response, record }
+        Reply { response, record, close }
     }
 
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
@@ -60,7 +60,7 @@ impl Service for Exchange {
         let mut record = ExchangeRecord::unparsed(conn, id);
         let response = respond::refused(&Refusal::Parse(*error), &mut record, false);
         record.answered(&response);
-        Reply { response, record }
+        Reply { response, record, close: None }
     }
 }
 
@@ -72,7 +72,7 @@ impl Exchange {
         conn: &Arc<ConnInfo>,
         record: &mut ExchangeRecord,
     ) -> Result<Response, Refusal> {
-        intake::normalize(&mut head, conn);
+        intake::normalize(&mut head, conn)?;
         let target = intake::check(&head, &self.node)?;
         let (site, route) = self.routes.find(&target.host, head.uri.path())?;
         record.routed(site);

@@ -62,6 +62,15 @@ impl Outcome {
         self.faults.iter().sum()
     }
 
+    /// The faults that happened, in words; empty when there were none.
+    pub(crate) fn fault_words(&self) -> String {
+        let counted = Fault::ALL.into_iter().zip(self.faults).filter(|(_, count)| *count > 0);
+        let words: Vec<String> = counted
+            .map(|(fault, count)| format!("{} {count}", fault.word()))
+            .collect();
+        words.join(", ")
+    }
+
     /// Right responses per second.
     pub(crate) fn rate(&self) -> f64 {
         f64::from(u32::try_from(self.responses).unwrap_or(u32::MAX)) / self.time.as_secs_f64().max(1e-9)
@@ -299,7 +308,7 @@ mod tests {
         ] {
             let outcome = against(answer, 2);
             assert_eq!((outcome.responses, outcome.faults[fault as usize]), (0, 2), "{answer}");
-            assert_eq!(outcome.fault_count(), 2, "{answer}");
+            assert_eq!(outcome.fault_words(), format!("{} 2", fault.word()), "{answer}");
         }
     }
 

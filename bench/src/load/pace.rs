@@ -33,7 +33,7 @@ impl Pace {
 
     /// So many requests, one after another without haste: one for each connection, when there are as many.
     pub(crate) fn count(count: u32) -> Self {
-        let interval = Duration::from_micros(500);
+        let interval = Duration::from_micros(250);
         Self::new(Kind::Open { interval, count })
     }
 
@@ -133,7 +133,7 @@ mod tests {
             pace.take(start + MS),
             pace.take(start + MS),
         ];
-        assert_eq!(taken, [Some(start), None, Some(start + MS / 2), None]);
+        assert_eq!(taken, [Some(start), None, Some(start + MS / 4), None]);
     }
 
     fn clock_zero() -> Instant {

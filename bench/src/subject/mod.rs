@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::clock;
+use crate::machine::in_path;
 use crate::process::Process;
 
 /// How long a subject has to be ready.
@@ -211,15 +212,6 @@ fn announced_address(stderr: &str) -> Option<SocketAddr> {
         .filter(|line| line.contains("listening") && !line.contains("role=admin"))
         .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("address=")))
         .and_then(|address| address.trim_matches('"').parse().ok())
-}
-
-fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let daemons = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(daemons)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
 }
 
 fn first_line(program: &Path, flag: &str) -> Result<String> {

@@ -34,6 +34,8 @@ pub struct Reply<R> {
     pub response: Response,
     /// Told how sending ended.
     pub record: R,
+    /// The connection closes after it, because of what the request was.
+    pub close: Option<CloseReason>,
 }
 
 /// The one record of an exchange, told exactly once how the exchange ended.

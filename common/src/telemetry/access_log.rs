@@ -5,7 +5,9 @@
 
 mod line; // a record as combined or JSON
 mod stamp; // the time of a line, formatted once per second
-mod writer; // the queue of full buffers, and the thread that empties it
+mod queue; // full buffers between the workers and the writer
+mod sink; // whole lines into a file that may be full
+mod writer; // the file, and the thread that writes it
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,8 +17,9 @@ use std::time::Duration;
 use http::{StatusCode, Version};
 use parking_lot::Mutex;
 
+use self::queue::{Batch, Queue};
 use self::stamp::Stamp;
-use self::writer::{Batch, Queue};
+
 use super::metrics::{Counter, Metrics};
 use crate::time::WallTime;
 
@@ -296,11 +299,11 @@ mod tests {
     fn lines_that_find_the_queue_full_are_counted_as_dropped() {
         let (queue, metrics) = (Arc::new(Queue::default()), Metrics::default());
         let log = AccessLog::new(&settings(1, Duration::ZERO), Arc::clone(&queue));
-        for _ in 0..writer::QUEUE_MAX + 2 {
+        for _ in 0..queue::QUEUE_MAX + 2 {
             log.record(&at(0), &metrics);
         }
         assert_eq!(metrics.get(Counter::AccessLogDropped), 2);
-        assert_eq!(handed_over(&queue).len(), writer::QUEUE_MAX);
+        assert_eq!(handed_over(&queue).len(), queue::QUEUE_MAX);
         log.record(&at(0), &metrics);
         assert_eq!(handed_over(&queue), [1], "there is room again");
     }

@@ -1,7 +1,9 @@
-//! Every counter and histogram, declared once: name, labels, unit, help, what a rise means, what to do.
+//! Every metric, declared once: name, labels, unit, help, what a rise means, what to do.
 //!
-//! Each worker has its own set ([`Metrics`]), written by that worker alone with plain relaxed stores, and summed when
-//! somebody reads. `docs/metrics.md` is generated from the tables here and compared by a test.
+//! [`Counter`]s and [`Histogram`]s are events on the hot path: each worker has its own set ([`Metrics`]), written by that
+//! worker alone with plain relaxed stores, and summed when somebody reads. A [`Family`] has no value here: whoever owns
+//! the facts states them when they are read (`telemetry::exposition`). `docs/metrics.md` is generated from the three
+//! tables and compared by a test.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub struct Descriptor {
 macro_rules! counters {
     ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
         /// The counters, one per series.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Counter {
             $(#[doc = $help] $id,)*
@@ -119,6 +122,83 @@ histograms! {
     BackendFirstByteSeconds "tidegate_backend_first_byte_seconds" "" "From a request sent to a backend to its response head" "How slow backends are" "Look at the backend";
 }
 
+/// What kind of metric a family is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises, until a restart.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+}
+
+/// What is known about a [`Family`] before any value.
+#[derive(Clone, Copy, Debug)]
+pub struct FamilyDescriptor {
+    /// The Prometheus name.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// One line for `# HELP`.
+    pub help: &'static str,
+    /// What its value means.
+    pub meaning: &'static str,
+    /// What an operator does about it.
+    pub action: &'static str,
+}
+
+macro_rules! families {
+    ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal $meaning:literal $action:literal;)*) => {
+        /// The metrics whose values are stated when somebody reads them, by whoever owns the facts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Family {
+            $(#[doc = $help] $id,)*
+        }
+        impl Family {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$id,)*];
+            /// What the table says about this one.
+            pub const fn descriptor(self) -> FamilyDescriptor {
+                match self {
+                    $(Self::$id => FamilyDescriptor {
+                        name: $name,
+                        kind: Kind::$kind,
+                        labels: &[$($label,)*],
+                        help: $help,
+                        meaning: $meaning,
+                        action: $action,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+families! {
+    BuildInfo Gauge "tidegate_build_info" ["version" "revision"] "Always 1; the labels say what is running" "Which build this is" "Nothing";
+    StartTime Gauge "tidegate_start_time_seconds" [] "When the process started, since the Unix epoch" "A change is a restart" "Nothing when it was meant";
+    Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
+    ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with limits.connections_max";
+    BackendConnections Gauge "tidegate_backend_connections" ["backend" "server" "state"] "Connections to a server of a backend; state is idle or busy" "Busy ones near connections_max make requests wait" "Raise connections_max, or look at why the server is slow";
+    BackendRequests Counter "tidegate_backend_requests_total" ["backend" "server"] "Requests sent to a server" "Traffic, and how it is balanced" "Nothing";
+    BackendErrors Counter "tidegate_backend_errors_total" ["backend" "server" "error"] "Requests that a server failed, by error (RFC 9209)" "The server refuses, is slow, or breaks HTTP" "Look at the server; the log has a line for each kind";
+    BackendConnects Counter "tidegate_backend_connects_total" ["backend" "server"] "Connections established to a server" "As many as requests: keep-alive does not work" "Raise keepalive of the backend, and the server's own idle timeout";
+    BackendSynRetransmits Counter "tidegate_backend_syn_retransmits_total" ["backend" "server"] "SYNs that had to be sent again to reach a server" "SYNs or their answers are lost on the way, or the server drops them" "See docs/tcp-health.md";
+    CacheStoredBytes Gauge "tidegate_cache_stored_bytes" [] "Bytes of stored responses, heads and bookkeeping included" "Near cache.memory the store is full, which is its purpose" "Look at evictions";
+    CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";
+    AccessLogFailed Counter "tidegate_access_log_failed_total" [] "Access log lines that the file did not take" "The disk is full, or the pipe is closed" "Read the log line that names the error; make room";
+}
+
+/// The unit of a metric, which Prometheus wants in its name.
+pub fn unit(name: &str) -> &'static str {
+    match name.trim_end_matches("_total") {
+        name if name.ends_with("_seconds") => "seconds",
+        name if name.split('_').any(|word| word == "bytes") => "bytes",
+        _ => "count",
+    }
+}
+
 /// Upper bounds of the histogram buckets, in microseconds; the last bucket has none.
 pub const BUCKETS_MICROS: [u64; 14] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000,
@@ -184,4 +264,95 @@ impl Metrics {
 
 fn bump(value: &AtomicU64, n: u64) {
     value.store(value.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Every metric: its name, the suffix that its kind asks for, and its texts.
+    fn all() -> Vec<(&'static str, &'static str, [&'static str; 3])> {
+        let plain = |row: Descriptor, suffix| (row.name, suffix, [row.help, row.meaning, row.action]);
+        let counters = Counter::ALL.iter().map(|counter| plain(counter.descriptor(), "_total"));
+        let histograms = Histogram::ALL
+            .iter()
+            .map(|histogram| plain(histogram.descriptor(), "_seconds"));
+        let families = Family::ALL.iter().map(|family| {
+            let row = family.descriptor();
+            (
+                row.name,
+                if row.kind == Kind::Counter { "_total" } else { "" },
+                [row.help, row.meaning, row.action],
+            )
+        });
+        counters.chain(histograms).chain(families).collect()
+    }
+
+    #[test]
+    fn names_follow_prometheus_and_every_text_is_there() {
+        for (name, suffix, texts) in all() {
+            let is_name =
+                name.starts_with("tidegate_") && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+            assert!(is_name && name.ends_with(suffix), "{name}");
+            assert!(!suffix.is_empty() || !name.ends_with("_total"), "{name} is a gauge");
+            assert!(
+                texts.iter().all(|text| !text.is_empty() && !text.contains(['\n', '|'])),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn series_of_one_name_stand_together_share_their_help_and_differ_in_their_labels() {
+        let mut names = HashSet::new();
+        let mut previous = None;
+        for counter in Counter::ALL {
+            let row = counter.descriptor();
+            let is_series_of_previous = previous.is_some_and(|previous: Descriptor| previous.name == row.name);
+            if let Some(previous) = previous.filter(|_| is_series_of_previous) {
+                assert_eq!(previous.help, row.help, "{}", row.name);
+                assert!(previous.labels != row.labels && !row.labels.is_empty(), "{}", row.name);
+            } else {
+                assert!(names.insert(row.name), "{} stands in two places", row.name);
+            }
+            previous = Some(row);
+        }
+        let others = Histogram::ALL.iter().map(|one| one.descriptor().name);
+        for name in others.chain(Family::ALL.iter().map(|one| one.descriptor().name)) {
+            assert!(names.insert(name), "{name} is declared twice");
+        }
+    }
+
+    #[test]
+    fn observations_fall_into_the_bucket_that_bounds_them() {
+        let metrics = Metrics::default();
+        for (micros, bucket) in [(0, 0), (50, 0), (51, 1), (1_000, 4), (30_000_000, 13), (30_000_001, 14)] {
+            let before = metrics.buckets(Histogram::RequestSeconds).0[bucket];
+            metrics.observe(Histogram::RequestSeconds, Duration::from_micros(micros));
+            assert_eq!(
+                metrics.buckets(Histogram::RequestSeconds).0[bucket],
+                before + 1,
+                "{micros}"
+            );
+        }
+        assert_eq!(metrics.buckets(Histogram::RequestSeconds).1, 60_001_102);
+        assert_eq!(
+            metrics.buckets(Histogram::BackendConnectSeconds),
+            ([0; BUCKETS_MICROS.len() + 1], 0)
+        );
+    }
+
+    #[test]
+    fn a_unit_is_read_from_the_name() {
+        for (name, expected) in [
+            ("tidegate_client_bytes_received_total", "bytes"),
+            ("tidegate_cache_stored_bytes", "bytes"),
+            ("tidegate_request_seconds", "seconds"),
+            ("tidegate_responses_total", "count"),
+        ] {
+            assert_eq!(unit(name), expected, "{name}");
+        }
+    }
 }

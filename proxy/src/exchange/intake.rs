@@ -10,8 +10,12 @@ use http::{Method, Version};
 use super::refusal::Refusal;
 
 /// Makes the request say once, in its Host field, which host it is for.
-pub fn normalize(head: &mut Parts, conn: &ConnInfo) {
-    if head.uri.authority().is_some() {
+///
+/// # Errors
+/// Its target is in a form that does not go with its method.
+pub fn normalize(head: &mut Parts, conn: &ConnInfo) -> Result<(), Refusal> {
+    if head.uri.authority().is_some() && head.method != Method::CONNECT {
+        host::effective_host(head)?;
         host::to_origin_form(head);
     }
     // An HTTP/1.0 request may name no host; the address that it reached is the only one it can mean.
@@ -21,6 +25,7 @@ pub fn normalize(head: &mut Parts, conn: &ConnInfo) {
             head.headers.insert(HOST, host);
         }
     }
+    Ok(())
 }
 
 /// Checks what does not depend on any site.

@@ -5,6 +5,7 @@ use common::http::host::HostError;
 use common::http::origin_error::OriginError;
 use common::http1::client::ExchangeError;
 use common::http1::parse::ParseError;
+use common::serve::service::CloseReason;
 use common::telemetry::metrics::Counter;
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
@@ -84,6 +85,14 @@ impl Refusal {
             Self::Body(BodyError::ClientTooLarge) => Some(Counter::RequestsBodyTooLarge),
             Self::Loop => Some(Counter::LoopsDetected),
             Self::Misdirected => Some(Counter::MisdirectedRequests),
+            _ => None,
+        }
+    }
+
+    /// Why the connection closes after it: a sender that breaks the rules of messages is not trusted with another one.
+    pub const fn close(&self) -> Option<CloseReason> {
+        match self {
+            Self::Host(_) | Self::Body(_) => Some(CloseReason::Malformed),
             _ => None,
         }
     }
