@@ -14,6 +14,7 @@ use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
+use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
@@ -31,6 +32,8 @@ pub struct Watched {
     pub limit: Arc<ConnectionLimit>,
     /// Whether the process is draining.
     pub draining: Arc<AtomicBool>,
+    /// The access log, where there is one.
+    pub log: Option<Arc<AccessLogWriter>>,
     /// When the process started.
     pub started: WallTime,
 }
@@ -66,6 +69,11 @@ impl Watched {
     /// Every backend: origins, then cache servers.
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
+    }
+
+    /// Access log lines that the file did not take.
+    fn log_lines_failed(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.lines_failed())
     }
 }
 

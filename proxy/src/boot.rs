@@ -75,7 +75,7 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     }
     info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
     ready(&started);
-    signals::until_told(&process, config.process.workers.drain_timeout, log_writer.as_ref())?;
+    signals::until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref())?;
     drop(process);
     if let Some(Err(error)) = log_writer.map(|writer| writer.close(LOG_CLOSE)) {
         warn!("{error}");
@@ -134,10 +134,10 @@ fn descriptors(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn access_log(config: &Config) -> Result<Option<AccessLogWriter>, Failure> {
+fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
     let Some(settings) = &config.log.access else { return Ok(None) };
     let writer = AccessLogWriter::start(settings.clone());
-    writer.map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+    writer.map(Arc::new).map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
 }
 
 /// Binds everything, or nothing.
@@ -170,9 +170,9 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&AccessLogWriter>) -> Result<Self, Failure> {
+    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&Arc<AccessLogWriter>>) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
-        let log_end = |_| log.map_or_else(AccessLog::disabled, AccessLogWriter::worker_end);
+        let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
         let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
@@ -186,7 +186,7 @@ impl Process {
             ticks: housekeeping(&parts),
         };
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let watched = Watched { parts, workers, limit, draining: Arc::clone(&draining), started: Clock::System.wall() };
+        let watched = Watched { parts, workers, limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
         let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
         Ok(Self { serving, admin, draining })
     }

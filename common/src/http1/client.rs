@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
+use http::header::EXPECT;
 use http::{Method, Response, StatusCode, Version, request};
 use http_body::{Frame, SizeHint};
 
@@ -23,6 +23,7 @@ use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
 use super::render::{self, Coding};
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
+use crate::http::hop_by_hop::connection_options;
 use crate::http::origin_error::OriginError;
 use crate::net::stream::Stream;
 
@@ -350,15 +351,8 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
 /// "If the close connection option is present, the connection will not persist after the current response" and HTTP/1.0
 /// persists only with keep-alive (RFC 9112 §9.3).
 fn persists(head: &ResponseHead) -> bool {
-    let mut options = head
-        .fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    if head.version == Version::HTTP_10 {
-        return options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"));
-    }
-    !options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    let options = connection_options(&head.fields);
+    !options.close && (head.version == Version::HTTP_11 || options.keep_alive)
 }
 
 /// How a response body's end is found.
