@@ -211,7 +211,7 @@ fn the_admin_listener_tells_health_readiness_and_metrics() {
             |word: &str| page.contains(&format!("# {word} {base} ")) || page.contains(&format!("# {word} {name} "));
         assert!(declared("HELP") && declared("TYPE"), "{line}");
     }
-    assert_eq!(tidegate.metric("tidegate_responses_total", r#"class="2xx""#), 1);
+    tidegate.expect_metric("tidegate_responses_total", r#"class="2xx""#, 1);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_get_that_meets_a_dying_connection_is_sent_again_once() {
         let response = tidegate.get(&path);
         assert_eq!((response.status, response.text()), (200, path));
     }
-    assert!(tidegate.metric("tidegate_backend_retries_total", "") >= 1);
+    tidegate.expect_metric_of_at_least("tidegate_backend_retries_total", "", 1);
     tidegate.wait_until_no_backend_is_busy();
 }
 
@@ -187,7 +187,7 @@ fn connections_to_an_origin_are_capped_and_waited_for() {
         refused.field("proxy-status").contains("error=connection_limit_reached"),
         "{refused:?}"
     );
-    assert_eq!(tidegate.metric("tidegate_backend_queue_timeouts_total", ""), 1);
+    tidegate.expect_metric("tidegate_backend_queue_timeouts_total", "", 1);
     gate.open();
     for client in &mut clients {
         assert_eq!(client.read().text(), "slow");

@@ -95,9 +95,11 @@ fn wrk_sees_no_socket_error() {
         .parse()
         .unwrap();
     assert!(requests > 100, "{text}");
-    assert!(
-        tidegate.metric("tidegate_cache_requests_total", r#"outcome="hit""#) >= requests - 32,
-        "{text}"
+    // Before the first answer is stored, each connection may miss once or twice.
+    tidegate.expect_metric_of_at_least(
+        "tidegate_cache_requests_total",
+        r#"outcome="hit""#,
+        requests.saturating_sub(100),
     );
 }
 
