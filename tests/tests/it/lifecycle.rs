@@ -179,6 +179,7 @@ fn a_cache_server_drains_as_a_front_does() {
     assert_eq!(tidegate.cache_servers[0].process.wait_for_exit(), 0);
 }
 
+#[track_caller]
 fn admin(tidegate: &Tidegate, path: &str) -> Response {
     once(
         tidegate.front.address("admin"),
