@@ -14,7 +14,7 @@ fn echo() -> Origin {
 }
 
 fn closed_for(tidegate: &Tidegate, reason: &str) {
-    tidegate.wait_for_metric(
+    tidegate.expect_metric_of_at_least(
         "tidegate_connections_close_reasons_total",
         &format!("reason=\"{reason}\""),
         1,
@@ -224,7 +224,7 @@ fn connections_over_the_limit_are_shed() {
             .try_read_answer_to("GET")
             .is_ok_and(|response| response.status == 200)
     });
-    assert!(tidegate.metric("tidegate_connections_shed_total", "") >= 1);
+    tidegate.expect_metric_of_at_least("tidegate_connections_shed_total", "", 1);
 }
 
 #[test]
