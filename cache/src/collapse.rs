@@ -4,10 +4,10 @@
 //! cache to 'collapse requests'". Waiters are woken when the leader's response head has come (or failed), never polled.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::http::origin_error::OriginError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -18,11 +18,13 @@ const SHARDS: usize = 64;
 
 /// What a leader has found; what its waiters then do.
 #[derive(Clone, Debug)]
-pub enum Landing {
+pub(crate) enum Landing {
     /// It is not known yet.
     Pending,
     /// This response may be reused; its content may still be coming.
     Stored(Arc<Stored>),
+    /// There is no answer: the fetch failed for everybody.
+    Failed(OriginError),
     /// The answer is not for others: everybody asks for himself, at once.
     NotShareable,
     /// The leader ended without an answer: somebody else leads.
@@ -31,9 +33,8 @@ pub enum Landing {
 
 /// The fetches under way.
 #[derive(Debug)]
-pub struct Flights {
-    shards: Vec<Mutex<HashMap<u128, Arc<Flight>>>>,
-    hasher: RandomState,
+pub(crate) struct Flights {
+    shards: Vec<Mutex<HashMap<u64, Arc<Flight>>>>,
     waiters_max: usize,
 }
 
@@ -44,7 +45,7 @@ struct Flight {
 }
 
 /// What a request that found nothing may do.
-pub enum Boarding {
+pub(crate) enum Boarding {
     /// Fetch; others wait for it.
     Lead(Permit),
     /// Wait for the one who fetches.
@@ -55,29 +56,29 @@ pub enum Boarding {
 
 /// Leave to fetch one key.
 ///
-/// INVARIANT: ends exactly once, by [`Permit::land`] or by `Drop`; a waiter never waits for a permit that no longer exists.
+/// INVARIANT: a waiter never waits for a permit that no longer exists.
 #[must_use = "dropping it hands the fetch to a waiter"]
-pub struct Permit {
+pub(crate) struct Permit {
     flights: Arc<Flights>,
-    key: u128,
+    key: u64,
     flight: Arc<Flight>,
 }
 
 /// A request that waits for a leader.
-pub struct Waiter {
+pub(crate) struct Waiter {
     flight: Arc<Flight>,
     landing: watch::Receiver<Landing>,
 }
 
 impl Flights {
     /// None under way; at most `waiters_max` will wait for one key.
-    pub fn new(waiters_max: usize) -> Arc<Self> {
+    pub(crate) fn new(waiters_max: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new(Self { shards, hasher: RandomState::new(), waiters_max })
+        Arc::new(Self { shards, waiters_max })
     }
 
     /// Joins the fetch of `key`, or starts it.
-    pub fn board(self: &Arc<Self>, key: u128) -> Boarding {
+    pub(crate) fn board(self: &Arc<Self>, key: u64) -> Boarding {
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.get(&key) {
             if flight.waiters.fetch_add(1, Ordering::Relaxed) >= self.waiters_max {
@@ -93,24 +94,23 @@ impl Flights {
     }
 
     /// Requests that wait now, for all keys.
-    pub fn waiting(&self) -> usize {
-        let waiting = |shard: &Mutex<HashMap<u128, Arc<Flight>>>| -> usize {
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = |shard: &Mutex<HashMap<u64, Arc<Flight>>>| -> usize {
             shard.lock().values().map(|flight| flight.waiters.load(Ordering::Relaxed)).sum()
         };
         self.shards.iter().map(waiting).sum()
     }
 
-    fn shard(&self, key: u128) -> &Mutex<HashMap<u128, Arc<Flight>>> {
-        let index = self.hasher.hash_one(key) % SHARDS as u64;
-        &self.shards[usize::try_from(index).unwrap_or(0)]
+    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Arc<Flight>>> {
+        &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or(0)]
     }
 }
 
 impl Permit {
-    /// Tells the waiters what was found; later requests look into the store again.
-    pub fn land(self, landing: Landing) {
+    /// Tells the waiters what was found. Until the permit is dropped, later requests are told the same: what was found may
+    /// not be in the store yet.
+    pub(crate) fn land(&self, landing: Landing) {
         self.flight.landing.send_replace(landing);
-        // `Drop` takes the flight out of the table; it leaves a landing alone.
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for Permit {
 
 impl Waiter {
     /// Waits until the leader has found something, or is gone.
-    pub async fn wait(mut self) -> Landing {
+    pub(crate) async fn wait(mut self) -> Landing {
         match self.landing.wait_for(|landing| !matches!(landing, Landing::Pending)).await {
             Ok(landing) => landing.clone(),
             Err(_) => Landing::Abandoned,
@@ -147,14 +147,14 @@ impl Drop for Waiter {
 mod tests {
     use super::*;
 
-    fn lead(flights: &Arc<Flights>, key: u128) -> Permit {
+    fn lead(flights: &Arc<Flights>, key: u64) -> Permit {
         match flights.board(key) {
             Boarding::Lead(permit) => permit,
             Boarding::Wait(_) | Boarding::Alone => panic!("somebody leads already"),
         }
     }
 
-    fn wait(flights: &Arc<Flights>, key: u128) -> Waiter {
+    fn wait(flights: &Arc<Flights>, key: u64) -> Waiter {
         match flights.board(key) {
             Boarding::Wait(waiter) => waiter,
             Boarding::Lead(_) | Boarding::Alone => panic!("nobody leads"),

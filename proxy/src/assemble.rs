@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use cache::policy::rules::Rules;
 use cache::tier::{Tier, TierRoute};
 use common::backend::{Backend, ResolveError};
 use common::backend::settings::BackendSettings;
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
-use config::{CacheTier, Config, UnknownHost};
+use config::{CacheMode, CacheTier, Config, UnknownHost};
 
 use crate::exchange::Exchange;
 use crate::exit::{Code, Failure};
@@ -54,8 +55,14 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         Some(UnknownHost::Site(index)) => Some(index),
         Some(UnknownHost::Misdirected) | None => None,
     };
+    let stored_response_max = match config.cache.tier {
+        CacheTier::Memory { stored_response_max, .. } => stored_response_max,
+        CacheTier::None | CacheTier::Servers { .. } => 0,
+    };
     let routes = Arc::new(Routes::new(&config.sites, default, |route| {
-        Arc::new(TierRoute { backend: Arc::clone(&origins[route.origin]), limits: route.limits.clone(), mode: route.cache })
+        let rules = Rules { stored_response_max, ..Rules::default() };
+        let is_cached = route.cache == CacheMode::Standard;
+        Arc::new(TierRoute { backend: Arc::clone(&origins[route.origin]), limits: route.limits.clone(), is_cached, rules })
     }));
     let exchange = |node: NodeId, forwarded: ForwardedSettings| {
         Arc::new(Exchange {

@@ -73,11 +73,14 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     for listener in &started.addresses {
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
+    let signals = signals::Watch::new()?;
     info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
     ready(&started);
-    signals::until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref())?;
-    drop(process);
-    if let Some(Err(error)) = log_writer.map(|writer| writer.close(LOG_CLOSE)) {
+    signals.until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref());
+    for worker in &process.workers {
+        worker.access_log.flush(&worker.metrics);
+    }
+    if let Some(Err(error)) = log_writer.as_ref().map(|writer| writer.close(LOG_CLOSE)) {
         warn!("{error}");
     }
     info!("ended");
@@ -165,6 +168,8 @@ pub struct Process {
     pub serving: Running,
     /// The admin listener, on a thread of its own, so that health answers while the workers are saturated.
     pub admin: Option<Running>,
+    /// The workers that serve.
+    workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
 }
@@ -186,9 +191,9 @@ impl Process {
             ticks: housekeeping(&parts),
         };
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let watched = Watched { parts, workers, limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
+        let watched = Watched { parts, workers: workers.clone(), limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
         let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
-        Ok(Self { serving, admin, draining })
+        Ok(Self { serving, admin, workers, draining })
     }
 }
 

@@ -273,10 +273,7 @@ impl Connection {
         if self.drain.is_draining() {
             close = close.or(Some(CloseReason::Drain));
         }
-        let refused_body = matches!(self.shared.lock().body, Reading::Failed(_)) || self.shared.lock().continue_owed;
-        if refused_body {
-            close = close.or(Some(CloseReason::UnreadBody));
-        }
+        close = close.or_else(|| self.shared.lock().unusable());
         let mut head = Vec::with_capacity(768);
         let connection = match (close, sending.version) {
             (Some(_), _) => Some("close"),

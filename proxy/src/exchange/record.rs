@@ -167,7 +167,7 @@ impl ExchangeRecord {
             user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),
             site: self.site.as_deref(),
             cache_outcome: outcome.as_deref().map(str::as_bytes),
-            backend: self.facts.backend_name.as_deref(),
+            backend: self.facts.origin.as_deref(),
             server: backend.and_then(|backend| backend.server.as_deref()),
             attempts: backend.map_or(0, |backend| backend.attempts),
             error: self.error.or_else(|| body_error(&sent.end)),

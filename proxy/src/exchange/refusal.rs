@@ -92,7 +92,10 @@ impl Refusal {
     /// Why the connection closes after it: a sender that breaks the rules of messages is not trusted with another one.
     pub const fn close(&self) -> Option<CloseReason> {
         match self {
-            Self::Host(_) | Self::Body(_) => Some(CloseReason::Malformed),
+            Self::Host(_) | Self::NotImplemented => Some(CloseReason::Malformed),
+            Self::Body(BodyError::ClientTimeout) => Some(CloseReason::BodyTimeout),
+            Self::Body(BodyError::ClientMalformed(_)) => Some(CloseReason::Malformed),
+            Self::Body(_) => Some(CloseReason::UnreadBody),
             _ => None,
         }
     }
