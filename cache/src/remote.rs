@@ -5,13 +5,11 @@ use std::sync::Arc;
 use common::backend::Backend;
 use common::http::origin_error::OriginError;
 use common::http::outgoing;
-use common::http::body::Body;
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
 use config::WhenDown;
 use http::Method;
-use http::request::Parts;
 
 use crate::fetch;
 use crate::policy::key::{Key, KeyHasher};
@@ -36,17 +34,19 @@ impl Remote {
         let TierRequest { mut head, body, route, hop, worker } = request;
         let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
         outgoing::prepare(&mut head, &hop);
-        let again = self.may_fall_back(&head, body.is_empty()).then(|| head.clone());
+        let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
         let mut outcome = self.servers.send(head, body, key.0, &route.limits, worker).await;
         let mut origin = self.servers.name();
-        let down = match outcome.result {
-            Err(ExchangeError::Origin(error)) if is_down(error) => Some(error),
-            _ => None,
+        let error = match outcome.result {
+            Err(ExchangeError::Origin(error)) => Some(error),
+            Err(ExchangeError::Client(_)) | Ok(_) => None,
         };
-        if let (Some(error), Some(head)) = (down, again) {
+        if let (Some(error), Some(head), Some(body)) = (error, again, outcome.unsent.take())
+            && may_go_elsewhere(error, &head.method)
+        {
             worker.metrics.count(Counter::TierFallback);
             tracing::warn!(error.kind = error.word(), "no cache server answers, asking the origin");
-            outcome = route.backend.send(head, Body::Empty, key.0, &route.limits, worker).await;
+            outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
             origin = route.backend.name();
         }
         let facts = Facts { backend: Some(outcome.facts), origin: Some(origin.into()), ..Facts::default() };
@@ -56,25 +56,18 @@ impl Remote {
         });
         Answer { result, facts }
     }
+}
 
-    /// Whether a request that no cache server took may be sent to the origin: by configuration, and when it can be sent
-    /// twice.
-    fn may_fall_back(&self, head: &Parts, is_bodiless: bool) -> bool {
-        self.when_down == WhenDown::Origin && is_bodiless && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+/// Whether a request that no cache server answered may be sent to the origin: nobody has seen it, or it can be sent twice.
+fn may_go_elsewhere(error: OriginError, method: &Method) -> bool {
+    match error {
+        OriginError::ConnectionRefused
+        | OriginError::ConnectionTimeout
+        | OriginError::DestinationUnavailable
+        | OriginError::DestinationIpUnroutable
+        | OriginError::DnsError
+        | OriginError::ConnectionLimitReached => true,
+        OriginError::ConnectionTerminated => method.is_idempotent(),
+        _ => false,
     }
 }
-
-/// Whether an error says that the servers cannot be reached, rather than that one of them was slow or broke off.
-const fn is_down(error: OriginError) -> bool {
-    matches!(
-        error,
-        OriginError::ConnectionRefused
-            | OriginError::ConnectionTimeout
-            | OriginError::ConnectionTerminated
-            | OriginError::DestinationUnavailable
-            | OriginError::DestinationIpUnroutable
-            | OriginError::DnsError
-            | OriginError::ConnectionLimitReached
-    )
-}
-

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache::policy::rules::Rules;
+use cache::policy::rules::{RangeRules, Rules};
 use cache::tier::{Tier, TierRoute};
 use common::backend::{Backend, ResolveError};
 use common::backend::settings::BackendSettings;
@@ -60,7 +60,10 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         CacheTier::None | CacheTier::Servers { .. } => 0,
     };
     let routes = Arc::new(Routes::new(&config.sites, default, |route| {
-        let rules = Rules { stored_response_max, ..Rules::default() };
+        let defaults = Rules::default();
+        // Partial responses pass; ranges are answered from what is stored whole.
+        let ranges = RangeRules { store_partial: false, ..defaults.ranges };
+        let rules = Rules { stored_response_max, ranges, ..defaults };
         let is_cached = route.cache == CacheMode::Standard;
         Arc::new(TierRoute { backend: Arc::clone(&origins[route.origin]), limits: route.limits.clone(), is_cached, rules })
     }));

@@ -103,7 +103,7 @@ impl Backend {
     pub async fn send(
         self: &Arc<Self>,
         head: Parts,
-        mut body: Body,
+        body: Body,
         key: u64,
         limits: &ExchangeLimits,
         worker: &Arc<Worker>,
@@ -119,9 +119,10 @@ impl Backend {
         let mut tried = Vec::new();
         // "The intermediary considers the next hop to be unavailable" (RFC 9209 §2.3.4): there is nobody to ask.
         let mut result = Err(OriginError::DestinationUnavailable.into());
+        let mut unsent = Some(body);
         let mut next = self.pick(key, &tried, worker);
         while let Some(server) = next {
-            let failure = match self.attempt(server, &ask, body, source, &mut facts).await {
+            let failure = match self.attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts).await {
                 Ok(response) => {
                     result = Ok(response);
                     break;
@@ -141,12 +142,12 @@ impl Backend {
                     self.pick(key, &tried, worker)
                 }
             };
-            body = failure.body.unwrap_or_default();
+            unsent = failure.body;
             if next.is_some() {
                 worker.metrics.count(Counter::BackendRetries);
             }
         }
-        Outcome { result, facts }
+        Outcome { result, unsent, facts }
     }
 
     /// Closes idle connections that `worker` used last and that are dead, or idle for longer than `idle_timeout`.

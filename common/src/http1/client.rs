@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::EXPECT;
-use http::{Method, Response, StatusCode, Version, request};
+use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode, Version, request};
 use http_body::{Frame, SizeHint};
 
 use super::chunked::{ChunkedReader, Step};
@@ -132,6 +132,9 @@ impl Connection {
         };
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
+            Ok(response) if !is_asked_for(response.status, &head.headers) => {
+                Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
+            }
             Ok(response) => exchange.into_response(response, &head.method, limits, home),
             Err(error) => Err(exchange.fail(error, received_before)),
         }
@@ -346,6 +349,18 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
     let mut whole = bytes::BytesMut::from(front);
     whole.extend_from_slice(rest);
     whole
+}
+
+/// Whether a server may answer so: 206 answers a Range (RFC 9110 §15.3.7), 304 a condition (§15.4.5). Taken for an answer
+/// to a plain request, either would harm everybody it is handed to.
+fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
+    match status {
+        StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
+        StatusCode::NOT_MODIFIED => {
+            [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
+        }
+        _ => true,
+    }
 }
 
 /// "If the close connection option is present, the connection will not persist after the current response" and HTTP/1.0
