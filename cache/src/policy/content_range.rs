@@ -183,6 +183,16 @@ impl fmt::Display for PartialContent {
     }
 }
 
+/// The value of a Content-Range field for a 416: the length of the whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsatisfied(pub u64);
+
+impl fmt::Display for Unsatisfied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bytes */{}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,5 +274,6 @@ mod tests {
             complete_length: Some(10),
         };
         assert_eq!(part.to_string(), "bytes 5-7/10");
+        assert_eq!(Unsatisfied(10).to_string(), "bytes */10");
     }
 }

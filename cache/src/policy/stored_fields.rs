@@ -54,6 +54,29 @@ pub fn for_304(stored: &HeaderMap) -> HeaderMap {
     fields
 }
 
+/// The fields of a 206 made from a stored response's fields, without Age, Content-Range and Content-Length, which the
+/// caller knows; for several parts it also replaces Content-Type.
+pub fn for_206(stored: &HeaderMap, request_has_if_range: bool) -> HeaderMap {
+    // "If a 206 is generated in response to a request with an If-Range header field, the sender SHOULD NOT generate other
+    // representation header fields beyond those required because the client already has a prior response containing those
+    // header fields. Otherwise, a sender MUST generate all of the representation header fields that would have been sent in
+    // a 200 (OK) response to the same request." (RFC 9110 §15.3.7)
+    let mut fields = HeaderMap::with_capacity(stored.keys_len());
+    for (name, value) in stored {
+        let goes = match *name {
+            header::CONTENT_LENGTH | header::CONTENT_RANGE => false,
+            header::CONTENT_TYPE | header::CONTENT_ENCODING | header::CONTENT_LANGUAGE | header::LAST_MODIFIED => {
+                !request_has_if_range
+            }
+            _ => true,
+        };
+        if goes {
+            fields.append(name.clone(), value.clone());
+        }
+    }
+    fields
+}
+
 /// "The Connection header field and fields whose names are listed in it are required by Section 7.6.1 of [HTTP] to be
 /// removed before forwarding the message. This MAY be implemented by doing so before storage. Likewise, some fields'
 /// semantics require them to be removed before forwarding the message, and this MAY be implemented by doing so before
@@ -188,6 +211,34 @@ mod tests {
             let as_sent = lines.first().map(|(_, value)| *value).filter(|value| *value != "foo");
             assert_eq!(kept[0].1, as_sent.unwrap_or(DATE_TEXT));
         }
+    }
+
+    #[test]
+    fn a_206_has_all_metadata_unless_the_client_has_it() {
+        let mut fields = HeaderMap::new();
+        for name in [
+            "content-length",
+            "content-range",
+            "content-type",
+            "last-modified",
+            "etag",
+            "vary",
+            "x-own",
+        ] {
+            fields.insert(name, HeaderValue::from_static("x"));
+        }
+        let names = |fields: HeaderMap| {
+            fields
+                .keys()
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            names(for_206(&fields, false)),
+            "content-type last-modified etag vary x-own"
+        );
+        assert_eq!(names(for_206(&fields, true)), "etag vary x-own");
     }
 
     #[test]

@@ -239,6 +239,8 @@ pub fn select<'m>(
 mod tests {
     use super::*;
     use crate::policy::rules::Rules;
+    use crate::policy::store::storable;
+    use crate::policy::testing;
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -423,6 +425,36 @@ mod tests {
             (&[], false),
         ] {
             check(vary, &[(al, "en, de")], presented, &rules, expected);
+        }
+    }
+
+    #[test]
+    fn the_most_recent_matching_response_is_selected_and_one_with_vary_first() {
+        let rules = Rules::default().vary;
+        let stored = |date: &str, vary: &[(&'static str, &str)], foo: &str| {
+            let lines = [&[("cache-control", "max-age=9000"), ("date", date)], vary].concat();
+            let (request, response) = (testing::fields(&[("foo", foo)]), testing::fields(&lines));
+            storable(&testing::exchange(200, &request, &response), &Rules::default())
+                .unwrap()
+                .meta
+        };
+        let (old, new) = (
+            stored("@-100", &[("vary", "foo")], "1"),
+            stored("@-50", &[("vary", "foo")], "1"),
+        );
+        let (other, plain) = (stored("@-10", &[("vary", "foo")], "2"), stored("@0", &[], "1"));
+        for (candidates, expected) in [
+            (&[&old, &new][..], Some(1)),
+            (&[&new, &old], Some(0)),
+            (&[&old, &other], Some(0)),
+            (&[&other], None),
+            (&[], None),
+            (&[&plain], Some(0)),
+            (&[&plain, &old], Some(1)),
+            (&[&plain, &other], Some(0)),
+        ] {
+            let found = select(candidates.iter().copied(), &fields(&[("foo", "1")]), &rules);
+            assert_eq!(found, expected, "{candidates:?}");
         }
     }
 

@@ -1,1 +1,8 @@
 //! Tests across the files of the policy.
+
+mod store; // what is stored
+mod reuse; // what answers
+mod behaviours; // a small cache made of the policy, asked twice
+mod properties; // what holds for every input
+mod oracle; // agreement with another implementation
+mod map; // docs/rfc-map.md is true
