@@ -5,8 +5,9 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::content_range;
 use super::date;
 use super::meta::StoredMeta;
+use super::not_stored::NotStored;
 use super::rules::Rules;
-use super::store::{Exchange, NotStored, Storable, storable};
+use super::store::{Exchange, Storable, storable};
 use super::stored_fields;
 use super::validators::Validators;
 

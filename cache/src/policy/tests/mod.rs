@@ -1,7 +1,8 @@
 //! Tests across the files of the policy.
 
 mod store; // what is stored
-mod reuse; // what answers
+mod vary; // which of several answers
+mod reuse; // whether it may answer
 mod behaviours; // a small cache made of the policy, asked twice
 mod properties; // what holds for every input
 mod oracle; // agreement with another implementation

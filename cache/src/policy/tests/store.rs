@@ -6,8 +6,9 @@ use http::{Method, StatusCode};
 
 use crate::policy::content_range::PartialInvalid;
 use crate::policy::meta::StaleForbidden;
+use crate::policy::not_stored::NotStored;
 use crate::policy::rules::{OriginDirectives, Rules, SetCookieRule};
-use crate::policy::store::{Exchange, NotStored, SetCookie, Storable, storable};
+use crate::policy::store::{Exchange, SetCookie, Storable, storable};
 use crate::policy::testing::{self, fields};
 
 type Lines<'a> = &'a [(&'static str, &'a str)];
