@@ -47,9 +47,9 @@ impl Held {
         self.ranges.iter().any(|held| held.contains(&range))
     }
 
-    /// The bytes that a request asks for, if all of them are held. "A cache MUST NOT use an incomplete response to answer
-    /// requests unless the response has been made complete, or the request is partial and specifies a range wholly within
-    /// the incomplete response." (RFC 9111 §3.3)
+    /// The bytes that a request asks for, if all of them are held. "A cache MUST NOT use an incomplete response to
+    /// answer requests unless the response has been made complete, or the request is partial and specifies a range
+    /// wholly within the incomplete response." (RFC 9111 §3.3)
     pub fn answer(&self, spec: RangeSpec) -> Option<ByteRange> {
         let range = match (spec, self.complete_length) {
             (_, Some(length)) => spec.resolve(length)?,
@@ -112,8 +112,8 @@ impl Held {
     }
 }
 
-/// Turns a request for the origin into one for these bytes. With `stored` they are to be joined to what is stored under those
-/// validators: If-Range makes the origin send the whole (200) when the representation is another one by now.
+/// Turns a request for the origin into one for these bytes. With `stored` they are to be joined to what is stored under
+/// those validators: If-Range makes the origin send the whole (200) when the representation is another one by now.
 ///
 /// # Errors
 /// When what is stored has no strong validator, so that nothing could ever be joined to it.
@@ -124,9 +124,9 @@ pub fn ask_for_range(
 ) -> Result<(), PartialInvalid> {
     make_unconditional(request);
     if let Some(stored) = stored {
-        // "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak. A client MUST
-        // NOT generate an If-Range header field containing an HTTP-date unless […] the date is a strong validator"
-        // (RFC 9110 §13.1.5)
+        // "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak. A
+        // client MUST NOT generate an If-Range header field containing an HTTP-date unless the client has no entity tag
+        // for the corresponding representation and the date is a strong validator" (RFC 9110 §13.1.5)
         let tag = stored.etag.as_ref().map(|tag| tag.value());
         let date = stored.last_modified.as_ref().map(|date| &date.value);
         let validator = tag
@@ -145,9 +145,9 @@ pub fn ask_for_range(
 /// # Errors
 /// When it does not, or that cannot be known.
 pub fn may_join(stored: &Validators, new: &Validators) -> Result<(), PartialInvalid> {
-    // "When a response might transfer only a partial representation […], a cache that has received such […] MAY combine the
-    // responses […] if they all share the same strong validator and the cache complies with the client requirements
-    // specified in Section 15.3.7.3 of [HTTP]." (RFC 9111 §3.4)
+    // "A cache MAY combine these ranges into a single stored response, and reuse that response to satisfy later
+    // requests, if they all share the same strong validator and the cache complies with the client requirements in
+    // Section 15.3.7.3 of [HTTP]." (RFC 9111 §3.4)
     if stored.same_strong(new) {
         Ok(())
     } else {

@@ -1,8 +1,8 @@
 //! The policy of a shared cache: RFC 9111, the conditions and ranges of RFC 9110, RFC 5861, 8246, 9211 and 9213.
 //!
-//! Pure: requests, responses, settings and `now` come in as arguments, decisions go out as values with one word each. No
-//! clock, no I/O, no log; what is stored, collapsed and purged, and how, is the engine's. docs/rfc-map.md says which section
-//! is where and which test holds it.
+//! Pure: requests, responses, settings and `now` come in as arguments, decisions go out as values with one word each.
+//! No clock, no I/O, no log; what is stored, collapsed and purged, and how, is the engine's. docs/rfc-map.md says which
+//! section is where and which test holds it.
 
 pub mod rules; // what an operator decides: plain settings
 pub mod list; // comma-separated lists, delta-seconds

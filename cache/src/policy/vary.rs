@@ -90,9 +90,10 @@ impl Vary {
         if *self == Self::Nothing {
             return true;
         }
-        // "When a cache receives a request that can be satisfied by a stored response and that stored response contains a
-        // Vary header field […], the cache MUST NOT use that stored response without revalidation unless all the presented
-        // request header fields nominated by that Vary field value match those fields in the original request" (§4.1)
+        // "When a cache receives a request that can be satisfied by a stored response and that stored response contains
+        // a Vary header field […], the cache MUST NOT use that stored response without revalidation unless all the
+        // presented request header fields nominated by that Vary field value match those fields in the original
+        // request" (§4.1)
         *self != Self::Any && (self.is_key(&key.exact, request, rules, None) || self.speaks(key, request, rules))
     }
 
@@ -111,9 +112,9 @@ impl Vary {
         rest == Some(&[])
     }
 
-    /// Calls `visit` with the pieces of the Vary key: `name` for an absent field, `name: value` for one that is there, a
-    /// line each. "If (after any normalization that might take place) a header field is absent from a request, it can only
-    /// match another request if it is also absent there." (§4.1)
+    /// Calls `visit` with the pieces of the Vary key: `name` for an absent field, `name: value` for one that is there,
+    /// a line each. "If (after any normalization that might take place) a header field is absent from a request, it can
+    /// only match another request if it is also absent there." (§4.1)
     fn visit(&self, request: &HeaderMap, rules: &VaryRules, language: Option<&[u8]>, visit: &mut impl FnMut(&[u8])) {
         for name in self.names() {
             visit(name.as_str().as_bytes());
@@ -154,8 +155,8 @@ fn visit_value(name: &HeaderName, request: &HeaderMap, rules: &VaryRules, visit:
     };
     match sorted {
         Some(sorted) => visit_sorted(&sorted, visit),
-        // "adding or removing whitespace, where allowed in the header field's syntax; combining multiple header field lines
-        // with the same field name" (§4.1)
+        // "adding or removing whitespace, where allowed in the header field's syntax; combining multiple header field
+        // lines with the same field name" (§4.1)
         None => {
             for member in lines().flat_map(|line| list::members(line.as_bytes())) {
                 visit(member);
@@ -166,8 +167,8 @@ fn visit_value(name: &HeaderName, request: &HeaderMap, rules: &VaryRules, visit:
 }
 
 /// "normalizing both header field values in a way that is known to have identical semantics, according to the header
-/// field's specification (e.g., reordering field values when order is not significant; case-normalization, where values are
-/// defined to be case-insensitive)" (§4.1)
+/// field's specification (e.g., reordering field values when order is not significant; case-normalization, where values
+/// are defined to be case-insensitive)" (§4.1)
 fn visit_sorted(sorted: &Sorted<'_>, visit: &mut impl FnMut(&[u8])) {
     for member in sorted.members() {
         for byte in member.name {
@@ -183,8 +184,8 @@ fn visit_sorted(sorted: &Sorted<'_>, visit: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// What a request with a reduced Accept-Encoding is sent to the origin with ([`AcceptEncodingRule::Reduced`]): the known
-/// codings that the client takes, in one order.
+/// What a request with a reduced Accept-Encoding is sent to the origin with ([`AcceptEncodingRule::Reduced`]): the
+/// known codings that the client takes, in one order.
 pub fn reduced_accept_encoding(request: &HeaderMap) -> &'static str {
     let (mut zstd, mut br, mut gzip) = (false, false, false);
     let lines = request.get_all(header::ACCEPT_ENCODING);
@@ -223,10 +224,10 @@ pub fn select<'m>(
     request: &HeaderMap,
     rules: &VaryRules,
 ) -> Option<usize> {
-    // "when a cache has multiple stored responses for a target URI and one or more omits the Vary header field, the cache
-    // SHOULD choose the most recent (see Section 4.2.3) stored response with a valid Vary field value." (§4.1) and
-    // "When more than one suitable response is stored, a cache MUST use the most recent one (as determined by the Date
-    // header field)." (§4)
+    // "When a cache has multiple stored responses for a target URI and one or more omits the Vary header field, the
+    // cache SHOULD choose the most recent (see Section 4.2.3) stored response with a valid Vary field value." (§4.1)
+    // and "When more than one suitable response is stored, a cache MUST use the most recent one (as determined by the
+    // Date header field)." (§4)
     let matching = stored
         .into_iter()
         .enumerate()

@@ -1,8 +1,9 @@
 //! Agreement with `http-cache-semantics`, within what both understand alike.
 //!
-//! Left out, because it follows RFC 7234 or is stricter there: statuses it does not know, duplicate and malformed directives,
-//! quoted numbers, the age that Date alone tells (it never looks at it), `must-understand`, targeted fields, Age lists, `Pragma` in responses, Set-Cookie (which it ages at once),
-//! Vary, and lifetimes of responses that we do not keep because nothing could ever validate them.
+//! Left out, because it follows RFC 7234 or is stricter there: statuses it does not know, duplicate and malformed
+//! directives, quoted numbers, the age that Date alone tells (it never looks at it), `must-understand`, targeted
+//! fields, Age lists, `Pragma` in responses, Set-Cookie (which it ages at once), Vary, and lifetimes of responses that
+//! we do not keep because nothing could ever validate them.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -100,12 +100,22 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_field_makes_the_policy_panic(request in headers(), response in headers(), status in 100_u16..600, after in 0_u64..200) {
+    fn no_field_makes_the_policy_panic(
+        request in headers(),
+        response in headers(),
+        status in 100_u16..600,
+        after in 0_u64..200,
+    ) {
         let rules = Rules::default();
         let exchange = exchange(status, &request, &response);
         let digest = RequestDigest::of(&Method::GET, &request);
         let found = validators::Validators::of(&response, NOW, NOW);
-        let representation = conditional::Representation { status: StatusCode::OK, validators: &found, date: NOW, current: false };
+        let representation = conditional::Representation {
+            status: StatusCode::OK,
+            validators: &found,
+            date: NOW,
+            current: false,
+        };
         let _ = conditional::evaluate(&request, &representation, NOW);
         let _ = conditional::if_range(&request, &found, NOW);
         let _ = targeted::control(&response, &rules);
@@ -118,7 +128,8 @@ proptest! {
             if let Reuse::Fresh { age, .. } = reuse(&meta, Mark::Unmarked, &digest, &rules, now) {
                 prop_assert!(age < meta.lifetime.duration());
             }
-            prop_assert!(meta.vary.matches(&meta.vary_key, &request, &rules.vary), "a response answers its own request");
+            let own = meta.vary.matches(&meta.vary_key, &request, &rules.vary);
+            prop_assert!(own, "a response answers its own request");
             let stored = stored_fields::to_store(&response, &storable.omit, meta.date);
             prop_assert!(!stored.contains_key("connection") && stored.contains_key("date"));
         }
@@ -127,7 +138,8 @@ proptest! {
     #[test]
     fn no_bytes_make_a_parser_panic(value in value()) {
         let bytes = value.as_bytes();
-        let _ = (date::parse(bytes, NOW), list::delta_seconds(bytes), weights::read(bytes), validators::TagRef::read(bytes));
+        let _ = (date::parse(bytes, NOW), list::delta_seconds(bytes));
+        let _ = (weights::read(bytes), validators::TagRef::read(bytes));
         prop_assert!(list::members(bytes).all(|member| !member.is_empty() && list::trim(member) == member));
         if let Ok(text) = value.to_str() {
             let base = TargetUri::parse("https://example.com/a/b?c").unwrap();
@@ -139,7 +151,11 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_different_directives_does_not_matter(order in Just(DIRECTIVES.to_vec()).prop_shuffle(), lines in 1_usize..4, take in 0_usize..DIRECTIVES.len()) {
+    fn the_order_of_different_directives_does_not_matter(
+        order in Just(DIRECTIVES.to_vec()).prop_shuffle(),
+        lines in 1_usize..4,
+        take in 0_usize..DIRECTIVES.len(),
+    ) {
         let parse = |directives: &[&str], lines: usize| {
             let mut fields = HeaderMap::new();
             for line in directives.chunks(directives.len().div_ceil(lines).max(1)) {
@@ -154,7 +170,10 @@ proptest! {
     }
 
     #[test]
-    fn a_vary_key_does_not_depend_on_white_space_or_lines(members in prop::collection::vec("[a-z0-9]{1,4}", 1..5), split in 0_usize..5) {
+    fn a_vary_key_does_not_depend_on_white_space_or_lines(
+        members in prop::collection::vec("[a-z0-9]{1,4}", 1..5),
+        split in 0_usize..5,
+    ) {
         let (mut one, mut other, mut response) = (HeaderMap::new(), HeaderMap::new(), HeaderMap::new());
         response.insert("vary", HeaderValue::from_static("foo"));
         one.insert("foo", members.join(",").parse().unwrap());
@@ -172,7 +191,11 @@ proptest! {
     }
 
     #[test]
-    fn ranges_name_the_bytes_that_a_naive_reading_names(specs in prop::collection::vec(spec(), 1..6), length in 0_u64..40, gap in 0_u64..4) {
+    fn ranges_name_the_bytes_that_a_naive_reading_names(
+        specs in prop::collection::vec(spec(), 1..6),
+        length in 0_u64..40,
+        gap in 0_u64..4,
+    ) {
         let rules = RangeRules { ranges_max: 8, gap_max: gap, store_partial: true };
         let text = specs.iter().map(written).collect::<Vec<_>>().join(", ");
         let set = RangeSet::parse(&format!("bytes={text}").parse().unwrap(), &rules);
@@ -180,7 +203,8 @@ proptest! {
             prop_assert!(set.is_err());
             return Ok(());
         }
-        let asked: BTreeSet<u64> = (0..length).filter(|at| specs.iter().any(|spec| names(*spec, *at, length))).collect();
+        let is_asked = |at: &u64| specs.iter().any(|spec| names(*spec, *at, length));
+        let asked: BTreeSet<u64> = (0..length).filter(is_asked).collect();
         let ranges = match set.unwrap().resolve(length, &rules) {
             Resolved::Whole => { prop_assert_eq!(length, 0); return Ok(()); }
             Resolved::Unsatisfiable => vec![],
@@ -194,13 +218,22 @@ proptest! {
         if gap == 0 {
             prop_assert_eq!(&set, &asked);
         }
-        let parts = multipart::Multipart { ranges: &ranges, complete_length: length, content_type: None, boundary: "b" };
+        let parts = multipart::Multipart {
+            ranges: &ranges,
+            complete_length: length,
+            content_type: None,
+            boundary: "b",
+        };
         let heads: usize = ranges.iter().map(|range| parts.part_head(*range).len()).sum();
         prop_assert_eq!(parts.content_length(), (heads + sent.len() + parts.end().len()) as u64);
     }
 
     #[test]
-    fn held_bytes_are_those_that_came(parts in prop::collection::vec((0_u64..30, 1_u64..10), 0..8), first in 0_u64..40, length in 1_u64..12) {
+    fn held_bytes_are_those_that_came(
+        parts in prop::collection::vec((0_u64..30, 1_u64..10), 0..8),
+        first in 0_u64..40,
+        length in 1_u64..12,
+    ) {
         let (mut held, mut naive) = (Held::default(), BTreeSet::new());
         for (first, length) in parts {
             let range = ByteRange::with_length(first, length).unwrap();
