@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser, Version};
 
-use super::directives::{Argument, Delta, ResponseDirectives};
+use super::directives::{Argument, ResponseDirectives};
 use super::rules::{OriginDirectives, Rules};
 
 /// Where the directives of a response come from.
@@ -92,20 +92,10 @@ fn take(directives: &mut ResponseDirectives, name: &str, value: &BareItem) -> Op
     Some(())
 }
 
-impl Control {
-    /// Whether the directives alone give a lifetime, valid or not.
-    pub const fn has_lifetime(&self) -> bool {
-        !matches!(
-            (self.directives.s_maxage, self.directives.max_age),
-            (Delta::Absent, Delta::Absent)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::directives::Qualified;
+    use crate::policy::directives::{Delta, Qualified};
     use http::HeaderValue;
 
     fn find(lines: &[(&'static str, &'static str)], rules: &Rules) -> Control {
