@@ -10,9 +10,9 @@ use super::list;
 /// When an exchange with the origin began and when its response came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// "The `request_time` is the current value of the clock at the time of the request" (§4.2.3)
+    /// "The value of the clock at the time of the request that resulted in the stored response." (§4.2.3)
     pub request: WallTime,
-    /// "The `response_time` is […] at the time the response was received." (§4.2.3)
+    /// "The value of the clock at the time the response was received." (§4.2.3)
     pub response: WallTime,
 }
 
@@ -36,7 +36,7 @@ pub fn corrected_initial_age(age_value: Duration, date: Option<WallTime>, times:
     // "response_delay = response_time - request_time; corrected_age_value = age_value + response_delay;" (§4.2.3)
     let response_delay = times.response.saturating_since(times.request);
     let corrected_age_value = age_value.saturating_add(response_delay);
-    // "corrected_initial_age can be calculated more conservatively […] as: corrected_initial_age = max(apparent_age,
+    // "corrected_initial_age can be calculated more conservatively as corrected_initial_age = max(apparent_age,
     // corrected_age_value);" (§4.2.3)
     corrected_age_value.max(Duration::from_secs(apparent_age))
 }

@@ -14,9 +14,8 @@ pub enum Evaluated {
     Full,
     /// 304: the client has it.
     NotModified,
-    /// 412: the client meant another representation.
-    PreconditionFailed,
-    /// If-Match or If-Unmodified-Since does not hold for what is stored: whether it holds at the origin, the origin decides.
+    /// If-Match or If-Unmodified-Since does not hold for what is stored: the request goes to the origin, with these
+    /// fields, and only the origin can answer 412.
     AskOrigin,
 }
 
@@ -29,28 +28,25 @@ pub struct Representation<'a> {
     pub validators: &'a Validators,
     /// Its Date, or when it was received.
     pub date: WallTime,
-    /// Whether the origin has said during this very exchange that it is the current one.
+    /// Whether the origin sent or validated it during this very exchange, and so has evaluated what is its own to
+    /// evaluate.
     pub current: bool,
 }
 
 /// Evaluates the preconditions of a GET or HEAD.
 pub fn evaluate(request: &HeaderMap, representation: &Representation<'_>, now: WallTime) -> Evaluated {
-    // "A server MUST ignore all received preconditions if its response to the same request without those conditions […] would
-    // have been a status code other than a 2xx (Successful) or 412 (Precondition Failed)." (RFC 9110 §13.2.1)
+    // "A server MUST ignore all received preconditions if its response to the same request without those conditions […]
+    // would have been a status code other than a 2xx (Successful) or 412 (Precondition Failed)." (RFC 9110 §13.2.1)
     if !representation.status.is_success() {
         return Evaluated::Full;
     }
-    // "When more than one conditional request header field is present in a request, the order in which the fields are
-    // evaluated becomes important." (RFC 9110 §13.2.2): If-Match, else If-Unmodified-Since; then If-None-Match, else
-    // If-Modified-Since.
+    // "When recipient is the origin server and If-Match is present, evaluate the If-Match precondition" (RFC 9110
+    // §13.2.2), and "the If-Match and If-Unmodified-Since conditional header fields are not applicable to a cache" (RFC
+    // 9111 §4.3.2): they are passed on in every request to the origin (`request::make_unconditional`). Where they hold
+    // for what is stored, asking would make no difference.
     let holds = if_match(request, representation).or_else(|| if_unmodified_since(request, representation, now));
-    if holds == Some(false) {
-        // "the If-Match and If-Unmodified-Since conditional header fields are not applicable to a cache" (RFC 9111 §4.3.2)
-        return if representation.current {
-            Evaluated::PreconditionFailed
-        } else {
-            Evaluated::AskOrigin
-        };
+    if holds == Some(false) && !representation.current {
+        return Evaluated::AskOrigin;
     }
     let modified = if_none_match(request, representation).or_else(|| if_modified_since(request, representation, now));
     if modified == Some(false) {
@@ -64,8 +60,8 @@ pub fn evaluate(request: &HeaderMap, representation: &Representation<'_>, now: W
 fn if_match(request: &HeaderMap, representation: &Representation<'_>) -> Option<bool> {
     let lines = request.get_all(header::IF_MATCH);
     lines.iter().next()?;
-    // "If the field value is "*", the condition is true if the origin server has a current representation for the target
-    // resource." (RFC 9110 §13.1.1)
+    // "If the field value is "*", the condition is true if the origin server has a current representation for the
+    // target resource." (RFC 9110 §13.1.1)
     if lines.iter().any(|line| line == "*") {
         return Some(true);
     }
@@ -80,9 +76,9 @@ fn if_unmodified_since(request: &HeaderMap, representation: &Representation<'_>,
     if request.contains_key(header::IF_MATCH) {
         return None;
     }
-    // "A recipient MUST ignore the If-Unmodified-Since header field if the received field value is not a valid HTTP-date […].
-    // A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a modification date
-    // available." (§13.1.4)
+    // "A recipient MUST ignore the If-Unmodified-Since header field if the received field value is not a valid
+    // HTTP-date […]. A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a
+    // modification date available." (§13.1.4)
     let since = date_of(request, &header::IF_UNMODIFIED_SINCE, now)?;
     let modified = representation.validators.last_modified.as_ref()?.at;
     Some(modified <= since)
@@ -111,12 +107,12 @@ fn if_modified_since(request: &HeaderMap, representation: &Representation<'_>, n
     if request.contains_key(header::IF_NONE_MATCH) {
         return None;
     }
-    // "A recipient MUST ignore the If-Modified-Since header field if the received field value is not a valid HTTP-date, the
-    // field value has more than one member" (§13.1.3)
+    // "A recipient MUST ignore the If-Modified-Since header field if the received field value is not a valid HTTP-date,
+    // the field value has more than one member" (§13.1.3)
     let since = date_of(request, &header::IF_MODIFIED_SINCE, now)?;
-    // "If a request contains an If-Modified-Since header field and the Last-Modified header field is not present in a stored
-    // response, a cache SHOULD use the stored response's Date field value (or, if no Date field is present, the time that the
-    // stored response was received) to evaluate the conditional." (RFC 9111 §4.3.2)
+    // "If a request contains an If-Modified-Since header field and the Last-Modified header field is not present in a
+    // stored response, a cache SHOULD use the stored response's Date field value (or, if no Date field is present, the
+    // time that the stored response was received) to evaluate the conditional." (RFC 9111 §4.3.2)
     let modified = representation
         .validators
         .last_modified
@@ -136,13 +132,14 @@ pub fn if_range(request: &HeaderMap, validators: &Validators, now: WallTime) -> 
     }
     let holds = match date::parse(value.as_bytes(), now) {
         // "If the HTTP-date validator provided is not a strong validator in the sense defined by Section 8.8.2.2, the
-        // condition is false. […] If the HTTP-date validator provided exactly matches the Last-Modified field value for the
-        // selected representation, the condition is true." (§13.1.5)
+        // condition is false. […] If the HTTP-date validator provided exactly matches the Last-Modified field value for
+        // the selected representation, the condition is true." (§13.1.5)
         Some(at) => validators
             .last_modified
             .as_ref()
             .is_some_and(|modified| modified.strong && modified.at == at),
-        // "compare the two using the strong comparison function" (§13.1.5)
+        // "If the entity-tag validator provided exactly matches the ETag field value for the selected representation
+        // using the strong comparison function (Section 8.8.3.2), the condition is true." (§13.1.5)
         None => {
             let theirs = TagRef::read(value.as_bytes());
             validators
@@ -262,13 +259,9 @@ mod tests {
             (&[], &[(ius, "@-0")], true),
             (&[TAG, LM], &[(im, "\"abc\""), (ius, "@-9000")], true),
         ] {
-            let (stale, current) = if holds {
-                (Evaluated::Full, Evaluated::Full)
-            } else {
-                (Evaluated::AskOrigin, Evaluated::PreconditionFailed)
-            };
-            check(stored, request, 200, false, stale);
-            check(stored, request, 200, true, current);
+            let found = if holds { Evaluated::Full } else { Evaluated::AskOrigin };
+            check(stored, request, 200, false, found);
+            check(stored, request, 200, true, Evaluated::Full);
             check(stored, request, 500, true, Evaluated::Full);
         }
         check(

@@ -118,8 +118,9 @@ impl PartialContent {
         if length > self.range.len() {
             return Err(PartialInvalid::Length);
         }
-        // "A cache that receives an incomplete response […] MAY store the incomplete response if the cache is able to record
-        // it as incomplete" (RFC 9111 §3.3, RFC 9112 §8): what came is stored, and only that is reused.
+        // "a cache MAY store a response that is not complete […] provided that the stored response is recorded as being
+        // incomplete. Likewise, a 206 (Partial Content) response MAY be stored as if it were an incomplete 200 (OK)
+        // response." (RFC 9111 §3.3) What came is stored, and only that is reused.
         match ByteRange::with_length(self.range.first, length) {
             Some(range) => Ok(Self { range, ..self }),
             None => Err(PartialInvalid::Length),
@@ -152,9 +153,9 @@ fn parse(value: &[u8]) -> Option<PartialContent> {
         b"*" => None,
         text => Some(number(text)?),
     };
-    // "A Content-Range field value is invalid if it contains a range-resp that has a last-pos value less than its first-pos
-    // value, or a complete-length value less than or equal to its last-pos value. The recipient of an invalid Content-Range
-    // MUST NOT attempt to recombine the received content with a stored representation." (RFC 9110 §14.4)
+    // "A Content-Range field value is invalid if it contains a range-resp that has a last-pos value less than its
+    // first-pos value, or a complete-length value less than or equal to its last-pos value. The recipient of an invalid
+    // Content-Range MUST NOT attempt to recombine the received content with a stored representation." (RFC 9110 §14.4)
     let valid = first <= last && complete_length.is_none_or(|complete| last < complete);
     valid.then_some(PartialContent {
         range: ByteRange { first, last },
@@ -180,6 +181,16 @@ impl fmt::Display for PartialContent {
             Some(complete) => write!(f, "{complete}"),
             None => f.write_str("*"),
         }
+    }
+}
+
+/// The value of a Content-Range field for a 416: the length of the whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsatisfied(pub u64);
+
+impl fmt::Display for Unsatisfied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bytes */{}", self.0)
     }
 }
 
@@ -264,5 +275,6 @@ mod tests {
             complete_length: Some(10),
         };
         assert_eq!(part.to_string(), "bytes 5-7/10");
+        assert_eq!(Unsatisfied(10).to_string(), "bytes */10");
     }
 }

@@ -124,8 +124,8 @@ impl Rest<'_> {
         (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
     }
 
-    /// "A cache recipient SHOULD consider a date with a zone abbreviation other than "GMT" to be invalid for calculating
-    /// expiration." (RFC 9111 §4.2)
+    /// "A cache recipient SHOULD consider a date with a zone abbreviation other than "GMT" to be invalid for
+    /// calculating expiration." (RFC 9111 §4.2)
     fn zone(&mut self) -> Option<()> {
         self.literal(" GMT")?;
         self.0.is_empty().then_some(())

@@ -56,8 +56,6 @@ pub struct ResponseDirectives {
     pub proxy_revalidate: bool,
     /// `must-understand` (§5.2.2.3).
     pub must_understand: bool,
-    /// `no-transform` (§5.2.2.6).
-    pub no_transform: bool,
     /// `immutable` (RFC 8246).
     pub immutable: bool,
 }
@@ -83,8 +81,6 @@ pub struct RequestDirectives {
     pub no_store: bool,
     /// `only-if-cached` (§5.2.1.7).
     pub only_if_cached: bool,
-    /// `no-transform` (§5.2.1.6).
-    pub no_transform: bool,
     /// `max-age` in seconds (§5.2.1.1).
     pub max_age: Option<u32>,
     /// `min-fresh` in seconds (§5.2.1.3).
@@ -140,7 +136,6 @@ impl ResponseDirectives {
             b"private" => self.private.restrict(argument),
             b"must-revalidate" => self.must_revalidate = true,
             b"proxy-revalidate" => self.proxy_revalidate = true,
-            b"no-transform" => self.no_transform = true,
             b"public" => self.public |= argument.is_absent(),
             b"must-understand" => self.must_understand |= argument.is_absent(),
             b"immutable" => self.immutable |= argument.is_absent(),
@@ -164,7 +159,6 @@ impl RequestDirectives {
             b"no-cache" => self.no_cache = true,
             b"no-store" => self.no_store = true,
             b"only-if-cached" => self.only_if_cached = true,
-            b"no-transform" => self.no_transform = true,
             b"max-age" => argument.first_seconds(&mut self.max_age),
             b"min-fresh" => argument.first_seconds(&mut self.min_fresh),
             b"stale-if-error" => argument.first_seconds(&mut self.stale_if_error),
@@ -406,7 +400,6 @@ mod tests {
                 no_cache: true,
                 no_store: true,
                 only_if_cached: true,
-                no_transform: false,
                 max_age: Some(5),
                 min_fresh: Some(6),
                 max_stale: MaxStale::Absent,

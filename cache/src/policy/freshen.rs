@@ -5,8 +5,9 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::content_range;
 use super::date;
 use super::meta::StoredMeta;
+use super::not_stored::NotStored;
 use super::rules::Rules;
-use super::store::{Exchange, NotStored, Storable, storable};
+use super::store::{Exchange, Storable, storable};
 use super::stored_fields;
 use super::validators::Validators;
 
@@ -32,8 +33,8 @@ impl Freshened {
     }
 }
 
-/// Updates the `stored` fields of a response with status `status` by those of `exchange`, whose response is the 304 (or the
-/// response to HEAD) and whose request is the one it answers.
+/// Updates the `stored` fields of a response with status `status` by those of `exchange`, whose response is the 304 (or
+/// the response to HEAD) and whose request is the one it answers.
 pub fn freshen(stored: &HeaderMap, status: StatusCode, exchange: &Exchange<'_>, rules: &Rules) -> Freshened {
     let merged = merge(stored, exchange.response, exchange);
     let storing = storable(
@@ -50,8 +51,8 @@ pub fn freshen(stored: &HeaderMap, status: StatusCode, exchange: &Exchange<'_>, 
     Freshened { fields, storing }
 }
 
-/// "the cache MUST add each header field in the provided response to the stored response, replacing field values that are
-/// already present, with the following exceptions" (§3.2)
+/// "the cache MUST add each header field in the provided response to the stored response, replacing field values that
+/// are already present, with the following exceptions" (§3.2): those of §3.1, and [`describes_content`]
 fn merge(stored: &HeaderMap, update: &HeaderMap, exchange: &Exchange<'_>) -> HeaderMap {
     let mut merged = stored.clone();
     let mut excepted = stored_fields::never_stored(update);
@@ -64,8 +65,8 @@ fn merge(stored: &HeaderMap, update: &HeaderMap, exchange: &Exchange<'_>) -> Hea
             merged.append(name.clone(), value.clone());
         }
     }
-    // A stored Date must not make a validated response as old as it was: without one of its own the update is as old as its
-    // receipt (RFC 9110 §6.6.1).
+    // A stored Date must not make a validated response as old as it was: without one of its own the update is as old as
+    // its receipt (RFC 9110 §6.6.1).
     let dated = update
         .get(header::DATE)
         .and_then(|value| date::parse(value.as_bytes(), exchange.times.response));
@@ -75,8 +76,8 @@ fn merge(stored: &HeaderMap, update: &HeaderMap, exchange: &Exchange<'_>) -> Hea
     merged
 }
 
-/// Fields that say what the stored bytes are and stay as they were stored: "The Content-Length header field", and "Header
-/// fields that the cache's stored response depends upon" (§3.2): the bytes were coded and cut when they came.
+/// Fields that say what the stored bytes are and stay as they were stored: "The Content-Length header field", and
+/// "Header fields that the cache's stored response depends upon" (§3.2): the bytes were coded and cut when they came.
 fn describes_content(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -95,12 +96,12 @@ pub enum HeadEffect {
     Nothing,
 }
 
-/// "When a cache makes an inbound HEAD request for a target URI and receives a 200 (OK) response, the cache SHOULD update or
-/// invalidate each of its stored GET responses that could have been chosen for that request. For each of the stored
-/// responses that could have been chosen, if the stored response and HEAD response have matching values for any received
-/// validator fields (`ETag` and Last-Modified) and, if the HEAD response has a Content-Length header field, the value of
-/// Content-Length matches that of the stored response, the cache SHOULD update the stored response […]; otherwise, the cache
-/// SHOULD consider the stored response to be stale." (§4.3.5)
+/// "When a cache makes an inbound HEAD request for a target URI and receives a 200 (OK) response, the cache SHOULD
+/// update or invalidate each of its stored GET responses that could have been chosen for that request. For each of the
+/// stored responses that could have been chosen, if the stored response and HEAD response have matching values for any
+/// received validator fields (`ETag` and Last-Modified) and, if the HEAD response has a Content-Length header field,
+/// the value of Content-Length matches that of the stored response, the cache SHOULD update the stored response […];
+/// otherwise, the cache SHOULD consider the stored response to be stale." (§4.3.5)
 ///
 /// `stored_length` is the length of the stored content, if it is complete.
 pub fn head_effect(

@@ -93,11 +93,11 @@ pub fn lifetime(status: StatusCode, fields: &HeaderMap, control: &Control, date:
     Lifetime { seconds, ..own }
 }
 
-/// "A cache can calculate the freshness lifetime […] of a response by evaluating the following rules and using the first
-/// match: If the cache is shared and the s-maxage response directive is present, use its value, or If the max-age response
-/// directive is present, use its value, or If the Expires response header field is present, use its value minus the value
-/// of the Date response header field […], or Otherwise, no explicit expiration time is present in the response. A heuristic
-/// freshness lifetime might be applicable" (§4.2.1)
+/// "A cache can calculate the freshness lifetime […] of a response by evaluating the following rules and using the
+/// first match: If the cache is shared and the s-maxage response directive is present, use its value, or If the max-age
+/// response directive is present, use its value, or If the Expires response header field is present, use its value
+/// minus the value of the Date response header field […], or Otherwise, no explicit expiration time is present in the
+/// response. A heuristic freshness lifetime might be applicable" (§4.2.1)
 fn own_lifetime(status: StatusCode, fields: &HeaderMap, control: &Control, date: WallTime, rules: &Rules) -> Lifetime {
     let directives = &control.directives;
     for (delta, rule) in [
@@ -133,8 +133,8 @@ fn expires(fields: &HeaderMap, source: ControlSource, date: WallTime) -> Option<
     }
     // Several lines: "either the first occurrence should be used or the response should be considered stale" (§4.2.1)
     let value = fields.get(header::EXPIRES)?;
-    // "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a time in the past
-    // (i.e., "already expired")." (§5.3)
+    // "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a time in the
+    // past (i.e., "already expired")." (§5.3)
     let Some(at) = date::parse(value.as_bytes(), date) else {
         return Some(NO_TIME_INVALID);
     };
@@ -144,9 +144,9 @@ fn expires(fields: &HeaderMap, source: ControlSource, date: WallTime) -> Option<
     })
 }
 
-/// "heuristics can only be used on responses without explicit freshness whose status codes are defined as "heuristically
-/// cacheable" […] and those responses without explicit freshness that have been marked as explicitly cacheable (e.g., with a
-/// public response directive)." (§4.2.2)
+/// "heuristics can only be used on responses without explicit freshness whose status codes are defined as heuristically
+/// cacheable […] and on responses without explicit freshness that have been marked as explicitly cacheable (e.g., with
+/// a public response directive)." (§4.2.2)
 fn heuristic(status: StatusCode, fields: &HeaderMap, control: &Control, date: WallTime, rules: &Rules) -> Lifetime {
     let allowed = is_heuristically_cacheable(status) || control.directives.public;
     let modified = fields
@@ -159,8 +159,8 @@ fn heuristic(status: StatusCode, fields: &HeaderMap, control: &Control, date: Wa
             rule: LifetimeRule::Nothing,
         };
     };
-    // "If the response has a Last-Modified header field […], caches are encouraged to use a heuristic expiration value that
-    // is no more than some fraction of the interval since that time." (§4.2.2)
+    // "If the response has a Last-Modified header field […], caches are encouraged to use a heuristic expiration value
+    // that is no more than some fraction of the interval since that time." (§4.2.2)
     let interval = date.saturating_since(modified).as_secs();
     let guess = interval.saturating_mul(u64::from(rules.heuristic.percent)) / 100;
     Lifetime {
@@ -169,8 +169,8 @@ fn heuristic(status: StatusCode, fields: &HeaderMap, control: &Control, date: Wa
     }
 }
 
-/// RFC 9110 §15.1: "the status codes defined as heuristically cacheable (e.g., 200, 203, 204, 206, 300, 301, 308, 404, 405,
-/// 410, 414, and 501 in this specification)".
+/// RFC 9110 §15.1: "the status codes defined as heuristically cacheable (e.g., 200, 203, 204, 206, 300, 301, 308, 404,
+/// 405, 410, 414, and 501 in this specification)".
 pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),

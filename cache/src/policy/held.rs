@@ -1,7 +1,10 @@
 //! Which bytes of a representation are stored, and joining further ones (RFC 9111 §3.3, §3.4).
 
+use http::{HeaderMap, HeaderValue, header};
+
 use super::content_range::{ByteRange, PartialContent, PartialInvalid};
 use super::range::RangeSpec;
+use super::request::make_unconditional;
 use super::validators::Validators;
 
 /// The bytes that are held of one representation.
@@ -44,9 +47,9 @@ impl Held {
         self.ranges.iter().any(|held| held.contains(&range))
     }
 
-    /// The bytes that a request asks for, if all of them are held. "A cache MUST NOT use an incomplete response to answer
-    /// requests unless the response has been made complete, or the request is partial and specifies a range wholly within
-    /// the incomplete response." (RFC 9111 §3.3)
+    /// The bytes that a request asks for, if all of them are held. "A cache MUST NOT use an incomplete response to
+    /// answer requests unless the response has been made complete, or the request is partial and specifies a range
+    /// wholly within the incomplete response." (RFC 9111 §3.3)
     pub fn answer(&self, spec: RangeSpec) -> Option<ByteRange> {
         let range = match (spec, self.complete_length) {
             (_, Some(length)) => spec.resolve(length)?,
@@ -109,14 +112,42 @@ impl Held {
     }
 }
 
+/// Turns a request for the origin into one for these bytes. With `stored` they are to be joined to what is stored under
+/// those validators: If-Range makes the origin send the whole (200) when the representation is another one by now.
+///
+/// # Errors
+/// When what is stored has no strong validator, so that nothing could ever be joined to it.
+pub fn ask_for_range(
+    request: &mut HeaderMap,
+    range: ByteRange,
+    stored: Option<&Validators>,
+) -> Result<(), PartialInvalid> {
+    make_unconditional(request);
+    if let Some(stored) = stored {
+        // "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak. A
+        // client MUST NOT generate an If-Range header field containing an HTTP-date unless the client has no entity tag
+        // for the corresponding representation and the date is a strong validator" (RFC 9110 §13.1.5)
+        let tag = stored.etag.as_ref().map(|tag| tag.value());
+        let date = stored.last_modified.as_ref().map(|date| &date.value);
+        let validator = tag
+            .or(date)
+            .filter(|_| stored.is_strong())
+            .ok_or(PartialInvalid::Validator)?;
+        request.insert(header::IF_RANGE, validator.clone());
+    }
+    let value = HeaderValue::try_from(format!("bytes={}-{}", range.first, range.last));
+    request.insert(header::RANGE, value.expect("invariant: digits are a field value"));
+    Ok(())
+}
+
 /// Whether a further part belongs to what is stored.
 ///
 /// # Errors
 /// When it does not, or that cannot be known.
 pub fn may_join(stored: &Validators, new: &Validators) -> Result<(), PartialInvalid> {
-    // "When a response might transfer only a partial representation […], a cache that has received such […] MAY combine the
-    // responses […] if they all share the same strong validator and the cache complies with the client requirements
-    // specified in Section 15.3.7.3 of [HTTP]." (RFC 9111 §3.4)
+    // "A cache MAY combine these ranges into a single stored response, and reuse that response to satisfy later
+    // requests, if they all share the same strong validator and the cache complies with the client requirements in
+    // Section 15.3.7.3 of [HTTP]." (RFC 9111 §3.4)
     if stored.same_strong(new) {
         Ok(())
     } else {
@@ -127,6 +158,7 @@ pub fn may_join(stored: &Validators, new: &Validators) -> Result<(), PartialInva
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::testing;
 
     fn part(first: u64, last: u64, complete_length: Option<u64>) -> PartialContent {
         PartialContent {
@@ -211,6 +243,56 @@ mod tests {
                 .map(|range| (range.first, range.last))
                 .collect();
             assert_eq!(found, expected, "{first}-{last}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_asked_for_under_the_strong_validator_of_what_is_stored() {
+        let validators = |lines: &[(&'static str, &str)]| {
+            let fields = testing::fields(lines);
+            Validators::of(&fields, testing::NOW, testing::NOW)
+        };
+        let date = testing::date(-3000);
+        let missing = ByteRange { first: 5, last: 9 };
+        for (lines, expected) in [
+            (&[("etag", "\"a\""), ("last-modified", "@-3000")][..], Ok("\"a\"")),
+            (&[("last-modified", "@-3000")], Ok(date.as_str())),
+            (&[("last-modified", "@-3")], Err(PartialInvalid::Validator)),
+            (
+                &[("etag", "W/\"a\""), ("last-modified", "@-3000")],
+                Err(PartialInvalid::Validator),
+            ),
+            (&[], Err(PartialInvalid::Validator)),
+        ] {
+            let mut request = testing::fields(&[("if-none-match", "\"x\""), ("range", "bytes=0-9"), ("a", "1")]);
+            let asked = ask_for_range(&mut request, missing, Some(&validators(lines)));
+            assert_eq!(asked, expected.map(|_| ()), "{lines:?}");
+            if let Ok(validator) = expected {
+                assert_eq!(
+                    (&request["range"], &request["if-range"]),
+                    (&"bytes=5-9".parse().unwrap(), &validator.parse().unwrap())
+                );
+                assert_eq!(request.len(), 3, "{request:?}");
+            }
+        }
+        let mut plain = HeaderMap::new();
+        assert_eq!(ask_for_range(&mut plain, missing, None), Ok(()));
+        assert_eq!(plain.len(), 1);
+    }
+
+    #[test]
+    fn parts_join_under_one_strong_validator_only() {
+        let strong = Validators::of(&testing::fields(&[("etag", "\"a\"")]), testing::NOW, testing::NOW);
+        let other = Validators::of(&testing::fields(&[("etag", "\"b\"")]), testing::NOW, testing::NOW);
+        let weak = Validators::of(&testing::fields(&[("etag", "W/\"a\"")]), testing::NOW, testing::NOW);
+        assert_eq!(may_join(&strong, &strong), Ok(()));
+        for (one, two) in [
+            (&strong, &other),
+            (&strong, &weak),
+            (&weak, &weak),
+            (&strong, &Validators::default()),
+        ] {
+            assert_eq!(may_join(one, two), Err(PartialInvalid::Validator));
         }
     }
 

@@ -7,17 +7,17 @@ use super::target::TargetUri;
 /// Paths and queries, on the origin of the target URI, whose stored responses are to be invalidated: the target's own
 /// first, then what Location and Content-Location name. Empty when nothing is.
 pub fn invalidates(method: &Method, target: &TargetUri<'_>, status: StatusCode, fields: &HeaderMap) -> Vec<String> {
-    // "A cache MUST invalidate the target URI (Section 7.1 of [HTTP]) when it receives a non-error status code in response to
-    // an unsafe request method (including methods whose safety is unknown). […] a "non-error response" is one with a 2xx
-    // (Successful) or 3xx (Redirection) status code." (§4.4)
+    // "A cache MUST invalidate the target URI (Section 7.1 of [HTTP]) when it receives a non-error status code in
+    // response to an unsafe request method (including methods whose safety is unknown). […] A "non-error response" is
+    // one with a 2xx (Successful) or 3xx (Redirection) status code." (§4.4)
     if is_safe(method) || !(status.is_success() || status.is_redirection()) {
         return Vec::new();
     }
     let mut paths: Vec<String> = target.resolve_same_origin("").into_iter().collect();
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let references = fields.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        // "a cache MUST NOT trigger an invalidation under these conditions if the origin (Section 4.3.1 of [HTTP]) of the URI
-        // to be invalidated differs from that of the target URI." (§4.4)
+        // "a cache MUST NOT trigger an invalidation under these conditions if the origin (Section 4.3.1 of [HTTP]) of
+        // the URI to be invalidated differs from that of the target URI." (§4.4)
         for path in references.filter_map(|reference| target.resolve_same_origin(reference)) {
             if !paths.contains(&path) {
                 paths.push(path);
@@ -27,8 +27,8 @@ pub fn invalidates(method: &Method, target: &TargetUri<'_>, status: StatusCode, 
     paths
 }
 
-/// "Of the request methods defined by this specification, the GET, HEAD, OPTIONS, and TRACE methods are defined to be safe."
-/// (RFC 9110 §9.2.1) Safe ones of other specifications are unknown to us, and that is the careful side.
+/// "Of the request methods defined by this specification, the GET, HEAD, OPTIONS, and TRACE methods are defined to be
+/// safe." (RFC 9110 §9.2.1) Safe ones of other specifications are unknown to us, and that is the careful side.
 pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }

@@ -1,8 +1,8 @@
 //! The policy of a shared cache: RFC 9111, the conditions and ranges of RFC 9110, RFC 5861, 8246, 9211 and 9213.
 //!
-//! Pure: requests, responses, settings and `now` come in as arguments, decisions go out as values with one word each. No
-//! clock, no I/O, no log; what is stored, collapsed and purged, and how, is the engine's. docs/rfc-map.md says which section
-//! is where and which test holds it.
+//! Pure: requests, responses, settings and `now` come in as arguments, decisions go out as values with one word each.
+//! No clock, no I/O, no log; what is stored, collapsed and purged, and how, is the engine's. docs/rfc-map.md says which
+//! section is where and which test holds it.
 
 pub mod rules; // what an operator decides: plain settings
 pub mod list; // comma-separated lists, delta-seconds
@@ -20,6 +20,7 @@ pub mod freshness; // RFC 9111 §4.2.1, §4.2.2
 pub mod content_range; // RFC 9110 §14.4: what a 206 holds
 pub mod meta; // the digest of a stored response
 pub mod vary; // RFC 9111 §4.1
+pub mod not_stored; // why a response is not stored
 pub mod store; // RFC 9111 §3: may it be stored
 pub mod stored_fields; // RFC 9111 §3.1: which fields of it
 pub mod reuse; // RFC 9111 §4, §5.2.1, RFC 5861: may it answer

@@ -11,8 +11,8 @@ use super::rules::RangeRules;
 pub enum IfRange {
     /// If-Range is absent or holds.
     Holds,
-    /// "A recipient of an If-Range header field MUST ignore the Range header field if the If-Range condition evaluates as
-    /// false." (RFC 9110 §13.1.5)
+    /// "A recipient of an If-Range header field MUST ignore the Range header field if the If-Range condition evaluates
+    /// to false." (RFC 9110 §13.1.5)
     Fails,
 }
 
@@ -75,15 +75,15 @@ impl RangeSet {
             .iter()
             .position(|byte| *byte == b'=')
             .ok_or(RangeIgnored::Malformed)?;
-        // "An origin server MUST ignore a Range header field that contains a range unit it does not understand." (§14.2)
-        // "Range units […] range-unit = token", which are compared case-insensitively (§14.1).
+        // "An origin server MUST ignore a Range header field that contains a range unit it does not understand."
+        // (§14.2) "All range unit names are case-insensitive" (§14.1).
         if !value[..equals].eq_ignore_ascii_case(b"bytes") {
             return Err(RangeIgnored::Unit);
         }
         // "A server that supports range requests MAY ignore or reject a Range header field that contains an invalid
-        // ranges-specifier (Section 14.1.1), a ranges-specifier with more than two overlapping ranges, or a set of many small
-        // ranges that are not listed in ascending order, since these are indications of either a broken client or a
-        // deliberate denial-of-service attack" (§14.2)
+        // ranges-specifier (Section 14.1.1), a ranges-specifier with more than two overlapping ranges, or a set of many
+        // small ranges that are not listed in ascending order, since these are indications of either a broken client or
+        // a deliberate denial-of-service attack" (§14.2)
         let mut specs = Vec::new();
         for member in list::members(&value[equals + 1..]) {
             if specs.len() == rules.ranges_max {
@@ -111,8 +111,13 @@ impl RangeSet {
     }
 
     /// Applies the ranges to a representation of `length` bytes.
+    ///
+    /// "The Range header field is evaluated after evaluating the precondition header fields defined in Section 13.1, and
+    /// only if the result in absence of the Range header field would be a 200 (OK) response." (§14.2): the caller sees to
+    /// both, and to If-Range (`conditional::if_range`).
     pub fn resolve(&self, length: u64, rules: &RangeRules) -> Resolved {
-        // Nothing of an empty representation can be named by a Content-Range.
+        // "A server that supports range requests MAY ignore a Range header field when the selected representation has
+        // no content" (§14.2): nothing of it could be named by a Content-Range.
         if length == 0 && self.0.iter().any(|spec| matches!(spec, RangeSpec::Suffix(1..))) {
             return Resolved::Whole;
         }
@@ -121,9 +126,10 @@ impl RangeSet {
             join(&mut ranges, rules.gap_max);
         }
         match *ranges {
-            // "If all of the preconditions are true, the server supports the Range header field for the target resource, the
-            // received Range field-value contains a valid ranges-specifier with a range-unit supported for that target
-            // resource, and the ranges-specifier is not satisfiable […], the server SHOULD send a 416" (§14.2)
+            // "If all of the preconditions are true, the server supports the Range header field for the target
+            // resource, the received Range field-value contains a valid ranges-specifier, and […] the ranges-specifier
+            // is unsatisfiable with respect to the selected representation, the server SHOULD send a 416 (Range Not
+            // Satisfiable) response." (§14.2)
             [] => Resolved::Unsatisfiable,
             // "A server MUST NOT generate a multipart response to a request for a single range" (§15.3.7.2)
             [range] => Resolved::Single(range),
@@ -167,7 +173,7 @@ fn spec(member: &[u8]) -> Option<RangeSpec> {
         (first, b"") => Some(RangeSpec::From(position(first)?, None)),
         (first, last) => {
             let (first, last) = (position(first)?, position(last)?);
-            // "An int-range is invalid if the last-pos value is present and less than first-pos." (§14.1.1)
+            // "An int-range is invalid if the last-pos value is present and less than the first-pos." (§14.1.1)
             (first <= last).then_some(RangeSpec::From(first, Some(last)))
         }
     }
@@ -185,9 +191,9 @@ fn needs_joining(ranges: &[ByteRange], gap: u64) -> bool {
         .any(|(index, one)| ranges[index + 1..].iter().any(|two| close(one, two)))
 }
 
-/// "A server that generates a multipart response to multiple ranges […] MAY coalesce any of the ranges that overlap, or that
-/// are separated by a gap that is smaller than the overhead of sending multiple parts, regardless of the order in which the
-/// corresponding range-spec appeared in the received Range header field." (§15.3.7.2)
+/// "A server that generates a multipart response to multiple ranges […] MAY coalesce any of the ranges that overlap, or
+/// that are separated by a gap that is smaller than the overhead of sending multiple parts, regardless of the order in
+/// which the corresponding range-spec appeared in the received Range header field." (§15.3.7.2)
 fn join(ranges: &mut Vec<ByteRange>, gap: u64) {
     ranges.sort_unstable();
     ranges.dedup_by(|next, kept| {

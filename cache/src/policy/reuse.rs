@@ -1,4 +1,5 @@
-//! May a stored response answer a request: fresh, stale, or after validation only (RFC 9111 §4, §5.2.1, RFC 5861, RFC 8246).
+//! May a stored response answer a request: fresh, stale, or after validation only (RFC 9111 §4, §5.2.1, RFC 5861, RFC
+//! 8246).
 //!
 //! Called with the stored response that `vary::select` picked. Parses nothing and allocates nothing.
 
@@ -119,8 +120,8 @@ pub fn reuse(meta: &StoredMeta, mark: Mark, request: &RequestDigest<'_>, rules: 
     let fresh = mark == Mark::Unmarked && !left.is_zero();
     let demand = client_demand(meta, fresh, age, left, &request.directives, rules);
     let why = match demand {
-        // "The no-cache response directive, in its unqualified form (without an argument), indicates that the response MUST
-        // NOT be used to satisfy any other request without forwarding it for validation and receiving a successful
+        // "The no-cache response directive, in its unqualified form (without an argument), indicates that the response
+        // MUST NOT be used to satisfy any other request without forwarding it for validation and receiving a successful
         // response" (§5.2.2.4)
         _ if meta.no_cache => ValidateWhy::NoCache,
         Some(why) => why,
@@ -144,9 +145,9 @@ pub fn reuse(meta: &StoredMeta, mark: Mark, request: &RequestDigest<'_>, rules: 
     }
 }
 
-/// "Caches that honor this request directive SHOULD, upon receiving it, respond with either a stored response consistent
-/// with the other constraints of the request or a 504 (Gateway Timeout) status code." (§5.2.1.7) Also asked when there is no
-/// stored response at all.
+/// "Caches that honor this request directive SHOULD, upon receiving it, respond with either a stored response
+/// consistent with the other constraints of the request or a 504 (Gateway Timeout) status code." (§5.2.1.7) Also asked
+/// when there is no stored response at all.
 pub const fn is_only_if_cached(request: &RequestDigest<'_>, rules: &Rules) -> bool {
     request.directives.only_if_cached && rules.client.only_if_cached
 }
@@ -163,14 +164,14 @@ fn client_demand(
     if !rules.client.refetch {
         return None;
     }
-    // "the client prefers stored response not be used to satisfy the request without successful validation on the origin
-    // server." (§5.2.1.4)
+    // "the client prefers a stored response not be used to satisfy the request without successful validation on the
+    // origin server." (§5.2.1.4)
     if directives.no_cache {
         return Some(ValidateWhy::RequestNoCache);
     }
-    // "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable extension unless there is a
-    // signal from the client that a validation is necessary (e.g., a no-cache Cache-Control request directive […])."
-    // (RFC 8246 §2)
+    // "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable extension unless there
+    // is a signal from the client that a validation is necessary (e.g., a no-cache Cache-Control request directive
+    // […])." (RFC 8246 §2)
     let immutable = meta.immutable && fresh;
     let too_old = directives.max_age.is_some_and(|max_age| age > seconds(max_age));
     // "Unless the max-stale request directive is also present, the client does not wish to receive a stale response."
@@ -179,8 +180,8 @@ fn client_demand(
     if too_old && !immutable && !takes_stale {
         return Some(ValidateWhy::RequestMaxAge);
     }
-    // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified time in
-    // seconds." (§5.2.1.3)
+    // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified time
+    // in seconds." (§5.2.1.3)
     let short = directives.min_fresh.is_some_and(|min_fresh| left < seconds(min_fresh));
     (short && fresh).then_some(ValidateWhy::RequestMinFresh)
 }
@@ -201,17 +202,17 @@ fn stale_why(
     let accepted = match directives.max_stale {
         MaxStale::Absent => false,
         MaxStale::Any => true,
-        // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than the specified
-        // number of seconds." (§5.2.1.2)
+        // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than the
+        // specified number of seconds." (§5.2.1.2)
         MaxStale::Seconds(most) => over <= seconds(most),
     };
     // What an operator marked stale is not kept alive by a client's wish.
     if accepted && rules.client.max_stale && mark == Mark::Unmarked {
         return Some(StaleWhy::MaxStale);
     }
-    // "caches MAY serve the response in which it appears after it becomes stale, up to the indicated number of seconds. […]
-    // If delta-seconds passes without the cached entity being revalidated, it SHOULD NOT continue to be served stale"
-    // (RFC 5861 §3)
+    // "caches MAY serve the response in which it appears after it becomes stale, up to the indicated number of seconds.
+    // […] If delta-seconds passes without the cached entity being revalidated, it SHOULD NOT continue to be served
+    // stale" (RFC 5861 §3)
     let window = meta
         .stale_while_revalidate
         .map_or(rules.stale.while_revalidate, seconds);
@@ -236,8 +237,8 @@ pub fn reuse_on_failure(
     rules: &Rules,
     now: WallTime,
 ) -> Option<StaleWhy> {
-    // "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response status code being returned."
-    // (RFC 5861 §4)
+    // "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response status code being
+    // returned." (RFC 5861 §4)
     if let Failure::Status(status) = failure
         && !matches!(status.as_u16(), 500 | 502..=504)
     {
@@ -245,7 +246,8 @@ pub fn reuse_on_failure(
     }
     let age = meta.current_age(now);
     let stale = mark == Mark::Stale || meta.lifetime.duration() <= age;
-    // "if a cache is disconnected, it MUST generate an error response rather than reuse the stale response" (must-revalidate,
+    // "if a cache is disconnected, the cache MUST generate an error response rather than reuse the stale response."
+    // (must-revalidate,
     // §5.2.2.2)
     if meta.no_cache || stale && meta.must_not_be_stale.is_some() {
         return None;

@@ -25,7 +25,8 @@ pub struct Rules {
     pub client: ClientRules,
     /// When stale responses are served although nothing in the protocol says so (RFC 9111 §4.2.4).
     pub stale: StaleRules,
-    /// A fresh response is refreshed in the background when less than this percentage of its lifetime is left; 0: never.
+    /// A fresh response is refreshed in the background when less than this percentage of its lifetime is left; 0:
+    /// never.
     pub refresh_ahead_percent: u8,
     /// Requests that go past the cache.
     pub bypass: Vec<BypassRule>,
@@ -37,8 +38,8 @@ pub struct Rules {
     pub ranges: RangeRules,
     /// Whether a POST response that says it represents its target answers later GETs (RFC 9110 §9.3.3).
     pub store_post: bool,
-    /// Whether a response is as old as its Date says, whatever its Age (RFC 9111 §4.2.3). Off helps with an origin whose
-    /// clock is slow.
+    /// Whether a response is as old as its Date says, whatever its Age (RFC 9111 §4.2.3). Off helps with an origin
+    /// whose clock is slow.
     pub age_from_date: bool,
     /// Bytes of the largest content that is stored.
     pub stored_response_max: u64,

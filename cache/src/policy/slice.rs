@@ -44,8 +44,8 @@ impl SlicedWhole {
         })
     }
 
-    /// Checks a further slice. One that does not agree means that the representation changed in mid-way: nothing of it is
-    /// mixed with the others.
+    /// Checks a further slice. One that does not agree means that the representation changed in mid-way: nothing of it
+    /// is mixed with the others.
     ///
     /// # Errors
     /// How it differs.

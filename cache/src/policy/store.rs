@@ -6,11 +6,12 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::age::{self, Times};
-use super::content_range::{self, PartialInvalid};
+use super::content_range;
 use super::date;
 use super::directives::Qualified;
 use super::freshness::{self, LifetimeRule};
 use super::meta::{StaleForbidden, StoredMeta};
+use super::not_stored::NotStored;
 use super::rules::{Rules, SetCookieRule};
 use super::target::TargetUri;
 use super::targeted::{self, Control};
@@ -67,100 +68,6 @@ impl SetCookie {
     }
 }
 
-/// Why a response is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NotStored {
-    /// It is an interim response.
-    Interim,
-    /// It is a 304, which freshens and is not stored itself.
-    NotModified,
-    /// The method's responses are not cacheable.
-    Method,
-    /// It has no content because the method is HEAD; it freshens.
-    Head,
-    /// It answers a POST without saying that it represents the target, and for how long.
-    Post,
-    /// The request says `no-store`.
-    RequestNoStore,
-    /// The response says `no-store`.
-    NoStore,
-    /// The response says `private`.
-    Private,
-    /// The response says `must-understand` and we do not.
-    MustUnderstand,
-    /// The request has Authorization and no directive allows to share the response.
-    Authorization,
-    /// It varies on everything.
-    VaryAny,
-    /// It varies on more fields than the rules allow.
-    VaryTooMany,
-    /// Its status is not heuristically cacheable and nothing else allows it.
-    Status,
-    /// Its status answers this one request's range, precondition or expectation, which are not part of any key.
-    RequestSpecific,
-    /// It is a 206, and partial responses are not stored.
-    PartialOff,
-    /// It is a 206 that contradicts itself.
-    Partial(PartialInvalid),
-    /// It has Set-Cookie and the rules do not let it be shared.
-    SetCookie,
-    /// Its content is larger than the rules allow.
-    TooLarge,
-    /// It says `no-cache` and there is nothing to validate it by.
-    NoCache,
-    /// It says nothing about its freshness and there is nothing to validate it by.
-    NoFreshness,
-    /// It is stale already and there is nothing to validate it by.
-    BornStale,
-}
-
-impl NotStored {
-    /// The word for log, metric and `detail` of Cache-Status.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Interim => "interim",
-            Self::NotModified => "not_modified",
-            Self::Method => "method",
-            Self::Head => "head",
-            Self::Post => "post",
-            Self::RequestNoStore => "request_no_store",
-            Self::NoStore => "no_store",
-            Self::Private => "private",
-            Self::MustUnderstand => "must_understand",
-            Self::Authorization => "authorization",
-            Self::VaryAny => "vary_any",
-            Self::VaryTooMany => "vary_too_many",
-            Self::Status => "status",
-            Self::RequestSpecific => "request_specific",
-            Self::PartialOff => "partial_off",
-            Self::Partial(why) => why.word(),
-            Self::SetCookie => "set_cookie",
-            Self::TooLarge => "too_large",
-            Self::NoCache => "no_cache",
-            Self::NoFreshness => "no_freshness",
-            Self::BornStale => "born_stale",
-        }
-    }
-
-    /// Whether the next response for the same key will likely not be stored either, so that nobody should wait for it
-    /// ("hit-for-miss"); false when the reason lies in this one request.
-    pub const fn is_about_response(self) -> bool {
-        !matches!(
-            self,
-            Self::Interim
-                | Self::NotModified
-                | Self::Method
-                | Self::Head
-                | Self::Post
-                | Self::RequestNoStore
-                | Self::Authorization
-                | Self::RequestSpecific
-                | Self::PartialOff
-                | Self::Partial(_)
-        )
-    }
-}
-
 /// Decides whether the response of `exchange` may be stored.
 ///
 /// # Errors
@@ -206,9 +113,10 @@ fn check_directives(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -
     if rules.client.no_store && request_says_no_store(exchange.request) {
         return Err(NotStored::RequestNoStore);
     }
-    // "A cache that implements the must-understand directive SHOULD ignore the no-store directive if it understands the
-    // status code's requirements." (§5.2.2.3) "if the response status code is 206 or 304, or the must-understand cache
-    // directive […] is present: the cache understands the response status code" (§3)
+    // "When a cache that implements the must-understand directive receives a response that includes it, the cache
+    // SHOULD ignore the no-store directive if it understands and implements the status code's caching requirements."
+    // (§5.2.2.3) "if the response status code is 206 or 304, or the must-understand cache directive […] is present: the
+    // cache understands the response status code" (§3)
     if directives.must_understand {
         if !is_understood(exchange.status) {
             return Err(NotStored::MustUnderstand);
@@ -222,8 +130,8 @@ fn check_directives(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -
     if directives.private == Qualified::Whole {
         return Err(NotStored::Private);
     }
-    // "if the cache is shared: the Authorization header field is not present in the request […] or a response directive is
-    // present that explicitly allows shared caching […]: must-revalidate, public, and s-maxage." (§3, §3.5)
+    // "if the cache is shared: the Authorization header field is not present in the request […] or a response directive
+    // is present that explicitly allows shared caching" (§3): "must-revalidate […], public […], and s-maxage" (§3.5)
     let shared = directives.must_revalidate || directives.public || directives.s_maxage.is_present();
     if exchange.request.contains_key(header::AUTHORIZATION) && !shared {
         return Err(NotStored::Authorization);
@@ -231,8 +139,8 @@ fn check_directives(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -
     Ok(())
 }
 
-/// "The no-store request directive indicates that a cache MUST NOT store any part of either this request or any response to
-/// it." (§5.2.1.5)
+/// "The no-store request directive indicates that a cache MUST NOT store any part of either this request or any
+/// response to it." (§5.2.1.5)
 fn request_says_no_store(request: &HeaderMap) -> bool {
     let mut directives = super::directives::RequestDirectives::default();
     request
@@ -264,14 +172,14 @@ fn digest(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -> Result<S
         return Err(NotStored::VaryTooMany);
     }
     let partial = match status {
-        // "A cache MUST NOT store incomplete or partial-content responses if it does not support the Range and Content-Range
-        // header fields or if it does not understand the range units used in those fields." (§3.3)
+        // "A cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
+        // Content-Range header fields or if it does not understand the range units used in those fields." (§3.3)
         StatusCode::PARTIAL_CONTENT if !rules.ranges.store_partial => return Err(NotStored::PartialOff),
         StatusCode::PARTIAL_CONTENT => Some(content_range::partial_content(response).map_err(NotStored::Partial)?),
         _ => None,
     };
-    // "A recipient with a clock that receives a response with an invalid Date header field value MAY replace that value with
-    // the time that response was received." (RFC 9110 §6.6.1)
+    // "A recipient with a clock that receives a response with an invalid Date header field value MAY replace that value
+    // with the time that response was received." (RFC 9110 §6.6.1)
     let sent = response
         .get(header::DATE)
         .and_then(|value| date::parse(value.as_bytes(), times.response));
@@ -296,9 +204,9 @@ fn digest(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -> Result<S
     })
 }
 
-/// "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by a no-cache
-/// response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate response
-/// directive […])." (§4.2.4)
+/// "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by a
+/// no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate
+/// response directive […])." (§4.2.4)
 fn stale_forbidden(control: &Control, rules: &Rules) -> Option<StaleForbidden> {
     let directives = &control.directives;
     let explicit = directives.stale_while_revalidate.is_some() || directives.stale_if_error.is_some();
@@ -329,9 +237,9 @@ fn represents_target(exchange: &Exchange<'_>, meta: &StoredMeta) -> bool {
         && there.is_some_and(|there| exchange.target.is_at(&there))
 }
 
-/// "the response contains at least one of the following: a public response directive […]; an Expires header field […]; a
-/// max-age response directive […]; if the cache is shared: an s-maxage response directive […]; […] or a status code that is
-/// defined as heuristically cacheable" (§3)
+/// "the response contains at least one of the following: a public response directive […]; an Expires header field […];
+/// a max-age response directive […]; if the cache is shared: an s-maxage response directive […]; […] or a status code
+/// that is defined as heuristically cacheable" (§3)
 fn check_cacheable(status: StatusCode, control: &Control, meta: &StoredMeta) -> Result<(), NotStored> {
     let by_origin = control.directives.public
         || matches!(
@@ -353,8 +261,9 @@ fn check_size(response: &HeaderMap, rules: &Rules) -> Result<(), NotStored> {
     }
 }
 
-/// A response is worth its room if it will be fresh for a while, can be validated, or was explicitly allowed to be stale.
-/// `Expires: 0` or `max-age=0` alone is how many origins say "do not cache": such a response is not kept for bad times.
+/// A response is worth its room if it will be fresh for a while, can be validated, or was explicitly allowed to be
+/// stale. `Expires: 0` or `max-age=0` alone is how many origins say "do not cache": such a response is not kept for bad
+/// times.
 fn check_useful(meta: &StoredMeta) -> Result<(), NotStored> {
     let stale_later = meta.stale_while_revalidate.is_some() || meta.stale_if_error.is_some();
     if !meta.validators.is_empty() || stale_later && meta.must_not_be_stale.is_none() && !meta.no_cache {
@@ -381,10 +290,11 @@ fn check_set_cookie_names(exchange: &Exchange<'_>, control: &Control) -> SetCook
     }
 }
 
-/// "The presence of the Set-Cookie field in a response does not inhibit caching; a cacheable response with a Set-Cookie
-/// header field can be (and often is) used to satisfy subsequent requests to caches. Servers that wish to control caching of
-/// these responses are encouraged to emit appropriate Cache-Control response header fields" (§7.3). Those who did not get
-/// the careful answer: on a guessed lifetime, or one of our operator's, nobody said that the cookie is for everybody.
+/// "the Set-Cookie response header field […] does not inhibit caching; a cacheable response with a Set-Cookie header
+/// field can be (and often is) used to satisfy subsequent requests to caches. Servers that wish to control caching of
+/// these responses are encouraged to emit appropriate Cache-Control response header fields" (§7.3). Those who did not
+/// get the careful answer: on a guessed lifetime, or one of our operator's, nobody said that the cookie is for
+/// everybody.
 fn decide_set_cookie(
     found: SetCookie,
     control: &Control,
@@ -400,9 +310,9 @@ fn decide_set_cookie(
     }
 }
 
-/// The fields that qualified directives name: "a shared cache MUST NOT store the specified fields" (`private`, §5.2.2.7);
-/// "a cache MUST NOT use the listed fields to satisfy a subsequent request without successful validation" (`no-cache`,
-/// §5.2.2.4), which not storing them makes sure of.
+/// The fields that qualified directives name: "a shared cache MUST NOT store the listed header fields" (`private`,
+/// §5.2.2.7); "a cache MAY use the response to satisfy a subsequent request, […] if the listed header fields are
+/// excluded from the subsequent response" (`no-cache`, §5.2.2.4), which not storing them makes sure of.
 fn qualified_fields(control: &Control) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for qualified in [&control.directives.no_cache, &control.directives.private] {

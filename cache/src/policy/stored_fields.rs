@@ -15,9 +15,9 @@ pub fn to_store(response: &HeaderMap, omit: &[HeaderName], date: WallTime) -> He
             stored.append(name.clone(), value.clone());
         }
     }
-    // "A recipient with a clock that receives a response message without a Date header field MUST record the time it was
-    // received and append a corresponding Date header field to the message's header section if it is cached or forwarded
-    // downstream." (RFC 9110 §6.6.1)
+    // "A recipient with a clock that receives a response message without a Date header field MUST record the time it
+    // was received and append a corresponding Date header field to the message's header section if it is cached or
+    // forwarded downstream." (RFC 9110 §6.6.1)
     let valid = stored
         .get(header::DATE)
         .and_then(|value| super::date::parse(value.as_bytes(), date))
@@ -30,10 +30,10 @@ pub fn to_store(response: &HeaderMap, omit: &[HeaderName], date: WallTime) -> He
 
 /// Whether a field of a stored response goes into a 304 made from it.
 pub fn goes_into_304(name: &HeaderName, has_etag: bool) -> bool {
-    // "the sender SHOULD NOT generate representation metadata other than the above listed fields unless said metadata exists
-    // for the purpose of guiding cache updates (e.g., Last-Modified might be useful if the response does not have an ETag
-    // field)." (RFC 9110 §15.4.5) The listed ones are Content-Location, Date, ETag, Vary, Cache-Control and Expires; what
-    // is no representation metadata goes along.
+    // "the sender SHOULD NOT generate representation metadata other than the above listed fields unless said metadata
+    // exists for the purpose of guiding cache updates (e.g., Last-Modified might be useful if the response does not
+    // have an ETag field)." (RFC 9110 §15.4.5) The listed ones are Content-Location, Date, ETag, Vary, Cache-Control
+    // and Expires; what is no representation metadata goes along.
     match name.as_str() {
         "last-modified" => !has_etag,
         "content-location" => true,
@@ -48,6 +48,29 @@ pub fn for_304(stored: &HeaderMap) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(stored.keys_len());
     for (name, value) in stored {
         if goes_into_304(name, has_etag) {
+            fields.append(name.clone(), value.clone());
+        }
+    }
+    fields
+}
+
+/// The fields of a 206 made from a stored response's fields, without Age, Content-Range and Content-Length, which the
+/// caller knows; for several parts it also replaces Content-Type.
+pub fn for_206(stored: &HeaderMap, request_has_if_range: bool) -> HeaderMap {
+    // "If a 206 is generated in response to a request with an If-Range header field, the sender SHOULD NOT generate
+    // other representation header fields beyond those required because the client already has a prior response
+    // containing those header fields. Otherwise, a sender MUST generate all of the representation header fields that
+    // would have been sent in a 200 (OK) response to the same request." (RFC 9110 §15.3.7)
+    let mut fields = HeaderMap::with_capacity(stored.keys_len());
+    for (name, value) in stored {
+        let goes = match *name {
+            header::CONTENT_LENGTH | header::CONTENT_RANGE => false,
+            header::CONTENT_TYPE | header::CONTENT_ENCODING | header::CONTENT_LANGUAGE | header::LAST_MODIFIED => {
+                !request_has_if_range
+            }
+            _ => true,
+        };
+        if goes {
             fields.append(name.clone(), value.clone());
         }
     }
@@ -188,6 +211,34 @@ mod tests {
             let as_sent = lines.first().map(|(_, value)| *value).filter(|value| *value != "foo");
             assert_eq!(kept[0].1, as_sent.unwrap_or(DATE_TEXT));
         }
+    }
+
+    #[test]
+    fn a_206_has_all_metadata_unless_the_client_has_it() {
+        let mut fields = HeaderMap::new();
+        for name in [
+            "content-length",
+            "content-range",
+            "content-type",
+            "last-modified",
+            "etag",
+            "vary",
+            "x-own",
+        ] {
+            fields.insert(name, HeaderValue::from_static("x"));
+        }
+        let names = |fields: HeaderMap| {
+            fields
+                .keys()
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            names(for_206(&fields, false)),
+            "content-type last-modified etag vary x-own"
+        );
+        assert_eq!(names(for_206(&fields, true)), "etag vary x-own");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser, Version};
 
-use super::directives::{Argument, Delta, ResponseDirectives};
+use super::directives::{Argument, ResponseDirectives};
 use super::rules::{OriginDirectives, Rules};
 
 /// Where the directives of a response come from.
@@ -34,7 +34,7 @@ pub fn control(fields: &HeaderMap, rules: &Rules) -> Control {
             source: ControlSource::Ignored,
         };
     }
-    // "the cache MUST select the first (in target list order) field with a valid, non-empty value and use its value to
+    // "the cache MUST select the first (in target-list order) field with a valid, non-empty value and use its value to
     // determine the caching policy for the response, and it MUST ignore the Cache-Control and Expires header fields in
     // that response, unless no valid, non-empty value is available from the listed header fields." (RFC 9213 §2.2)
     let targeted = rules.target_list.iter().enumerate().find_map(|(index, name)| {
@@ -49,7 +49,7 @@ pub fn control(fields: &HeaderMap, rules: &Rules) -> Control {
     })
 }
 
-/// "If a targeted field in a given response is empty or if a parsing error is encountered, that field MUST be ignored by
+/// "If a targeted field in a given response is empty, or a parsing error is encountered, that field MUST be ignored by
 /// the cache (i.e., it behaves as if the field were not present […])." (RFC 9213 §2.1)
 fn targeted(fields: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives> {
     let mut lines = fields.get_all(name).iter();
@@ -64,14 +64,15 @@ fn targeted(fields: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives>
         .ok()?;
     let mut directives = ResponseDirectives::default();
     for (name, entry) in &dictionary {
-        // Parameters are not looked at: "Parameters received on directives are to be ignored" (§2.1).
+        // Parameters are not looked at: "Parameters received on cache directives are to be ignored" (§2.1).
         let ListEntry::Item(item) = entry else { return None };
         take(&mut directives, name.as_str(), &item.bare_item)?;
     }
     (!dictionary.is_empty()).then_some(directives)
 }
 
-/// Takes one member; `None` when a known directive has a value of a wrong type, which makes the whole field invalid.
+/// Takes one member; `None` when a known directive has a value of a wrong type, which makes the whole field invalid:
+/// "Implementations SHOULD NOT consume values that violate these inferred constraints." (§2.1)
 fn take(directives: &mut ResponseDirectives, name: &str, value: &BareItem) -> Option<()> {
     let lower = name.as_bytes();
     match (name, value) {
@@ -91,20 +92,10 @@ fn take(directives: &mut ResponseDirectives, name: &str, value: &BareItem) -> Op
     Some(())
 }
 
-impl Control {
-    /// Whether the directives alone give a lifetime, valid or not.
-    pub const fn has_lifetime(&self) -> bool {
-        !matches!(
-            (self.directives.s_maxage, self.directives.max_age),
-            (Delta::Absent, Delta::Absent)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::directives::Qualified;
+    use crate::policy::directives::{Delta, Qualified};
     use http::HeaderValue;
 
     fn find(lines: &[(&'static str, &'static str)], rules: &Rules) -> Control {
