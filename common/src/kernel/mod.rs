@@ -17,4 +17,5 @@ pub mod sockets; // single sockets: getsockopt, sock_diag
 pub mod connects; // own connects, counted per server
 pub mod sample; // everything known at one moment
 pub mod sampler; // reads that moment
+pub mod preflight; // settings judged before the start and while running
 pub mod diagnosis; // samples → findings

@@ -167,9 +167,9 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
     }
     let (accepted, repeated) = accepts(context);
     let thresholds = context.thresholds;
-    let by_accepts = accepted >= thresholds.accepts_min;
-    let lossy =
-        by_accepts && repeated >= thresholds.drops_min && ratio(repeated, accepted) >= thresholds.synack_loss_share;
+    let lossy = accepted >= thresholds.accepts_min
+        && repeated >= thresholds.drops_min
+        && ratio(repeated, accepted) >= thresholds.synack_loss_share;
     let opens = context.delta(Counter::PassiveOpens);
     let waiting = context
         .window
@@ -180,8 +180,9 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
         .map_or(0, |half_open| half_open.incoming.repeated);
     let pending = waiting >= thresholds.half_open_repeated_min
         && (opens == 0 || ratio(u64::from(waiting), opens) >= thresholds.synack_loss_share);
-    // Clients that do get through without a repetition exclude a loss on the way: the others are scans.
-    if !lossy && (!pending || by_accepts) {
+    // Clients that get through, all of them without a repetition, exclude a loss on the way: the others are scans.
+    let excluded = accepted > 0 && repeated == 0;
+    if !lossy && (!pending || excluded) {
         return;
     }
     let certainty = if lossy { Certainty::High } else { Certainty::Medium };
