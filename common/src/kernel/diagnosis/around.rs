@@ -89,7 +89,7 @@ fn busiest_syn_queue(context: &Context<'_>) -> (Leg, Option<String>) {
 /// Rows 16 and 17.
 fn timestamps(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let echoes = context.delta(Counter::TsEcrRejected);
-    if context.reportable(echoes) {
+    if echoes >= context.thresholds.timestamps_min {
         let mut finding = context.server_finding(Cause::TimestampEcho, Certainty::High, echoes);
         finding.evidence = vec![context.counter(Counter::TsEcrRejected)];
         finding.evidence.extend(half_open(context));
@@ -109,7 +109,7 @@ fn timestamps(context: &Context<'_>, findings: &mut Vec<Finding>) {
         ),
     };
     let time_waits = context.window.last.sockstat.get().is_none_or(|stat| stat.time_wait > 0);
-    let enough = count >= context.thresholds.time_wait_paws_min
+    let enough = count >= context.thresholds.timestamps_min
         && (opens == 0 || ratio(count, opens) >= context.thresholds.drops_share);
     if enough && time_waits {
         let mut finding = context.server_finding(Cause::TimeWaitPaws, certainty, context.delta(counter));

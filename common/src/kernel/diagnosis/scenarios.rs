@@ -360,6 +360,35 @@ fn own_connects_name_the_server_and_the_leg() {
 }
 
 #[test]
+fn without_counted_connects_any_programs_are_looked_at() {
+    let mut run = Run::new(Roles::default());
+    run.seconds(2, |sample| {
+        let outgoing = Half { total: 4, repeated: 3 };
+        sample.half_open = Reading::Available(Arc::new(HalfOpen {
+            outgoing,
+            ..HalfOpen::default()
+        }));
+        add(sample, &[("TcpExt.TCPSynRetrans", 3), ("TcpExt.TcpTimeoutRehash", 3)]);
+    });
+    assert_eq!(run.open(), [("connect_loss", "machine", None)]);
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_changes_nothing() {
+    let mut run = front_with(1, 4);
+    let stall = |sample: &mut Sample| {
+        queue(sample, 0, 5, 6);
+        overflow(sample, 6);
+    };
+    run.seconds(5, stall);
+    run.now.at.wall = run.now.at.wall.minus(Duration::from_secs(86_400));
+    run.seconds(5, stall);
+    run.now.at.wall = run.now.at.wall.plus(Duration::from_secs(10 * 86_400));
+    run.seconds(5, stall);
+    assert_eq!(run.events(), [("opened", "accept_queue_overflow")]);
+}
+
+#[test]
 fn a_listener_that_closes_with_a_queue_is_named() {
     let mut run = front_with(2, 128);
     run.seconds(1, |sample| queue(sample, 1, 12, 0));

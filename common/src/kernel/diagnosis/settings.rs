@@ -23,8 +23,8 @@ pub struct Thresholds {
     pub accepts_min: u64,
     /// The SYN queue counts as at its last quarter from this part of `tcp_max_syn_backlog` on.
     pub syn_backlog_share: f64,
-    /// Segments that met a TIME_WAIT with a newer timestamp.
-    pub time_wait_paws_min: u64,
+    /// SYNs that met a TIME_WAIT with a newer timestamp, or ACKs that echo one that was never sent.
+    pub timestamps_min: u64,
     /// `SYN_RECV` ended by RST, as a part of the accepted connections.
     pub half_open_reset_share: f64,
     /// Cookies that came back, as a part of those sent, below which a flood is suspected.
@@ -60,11 +60,11 @@ impl Default for Thresholds {
             drops_share: 0.001,
             overflow_share: 0.8,
             backlog_small: 512,
-            half_open_repeated_min: 5,
+            half_open_repeated_min: 3,
             synack_loss_share: 0.01,
             accepts_min: 20,
             syn_backlog_share: 0.7,
-            time_wait_paws_min: 3,
+            timestamps_min: 3,
             half_open_reset_share: 0.05,
             cookies_answered_share: 0.5,
             conntrack_share: 0.95,

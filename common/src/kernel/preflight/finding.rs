@@ -73,7 +73,7 @@ pub struct Finding {
     pub severity: Severity,
     /// What was judged.
     pub check: Check,
-    /// What was read: "net.ipv4.tcp_tw_recycle = 1".
+    /// What was read: `net.ipv4.tcp_tw_recycle = 1`.
     pub read: String,
     /// Where: a path, or what was asked.
     pub from: PathBuf,

@@ -67,7 +67,7 @@ fn memory(machine: &Machine, context: &PreflightContext, findings: &mut Vec<Find
             why: "connections, buffers and the kernel's sockets need memory too; when it runs out, the process is killed or SYNs are \
                   dropped for want of memory."
                 .to_owned(),
-            remedy: Remedy::Advice(format!("give the cache {} MiB at most, or the process more memory", limit * 7 / 10 >> 20)),
+            remedy: Remedy::Advice(format!("give the cache {} MiB at most, or the process more memory", (limit / 10 * 7) >> 20)),
         });
         return;
     }

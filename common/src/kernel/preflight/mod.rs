@@ -31,7 +31,7 @@ pub struct Machine {
     pub kernel: Reading<KernelVersion>,
     /// The settings.
     pub settings: Sysctls,
-    /// PAWSPassive since boot; absent on kernels without tcp_tw_recycle.
+    /// `PAWSPassive` since boot; absent on kernels without `tcp_tw_recycle`.
     pub paws_passive: Reading<u64>,
     /// Its memory.
     pub memory: Memory,

@@ -58,9 +58,8 @@ fn port_range(machine: &Machine, context: &PreflightContext, findings: &mut Vec<
 }
 
 fn tw_reuse(machine: &Machine, tight: bool, findings: &mut Vec<Finding>) {
-    let value = match machine.settings.tcp_tw_reuse.get() {
-        Some(value @ (0 | 2)) => value,
-        _ => return,
+    let Some(value @ (0 | 2)) = machine.settings.tcp_tw_reuse.get() else {
+        return;
     };
     let meaning = if value == 0 {
         "never"

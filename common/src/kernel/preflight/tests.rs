@@ -1,7 +1,5 @@
 //! The preflight on recorded trees and on made-up machines.
 
-use std::path::Path;
-
 use super::super::diagnosis::fixtures::trees;
 use super::super::reading::Why;
 use super::super::sysctl::Sysctls;
@@ -25,7 +23,7 @@ fn machine_with(files: &[(&str, &str)]) -> Machine {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         let path = dir.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("created");
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("created");
         std::fs::write(path, text).expect("written");
     }
     Machine {

@@ -10,7 +10,7 @@ use super::finding::{Check, Finding, Remedy, Severity};
 const KEY: &str = "net.ipv4.tcp_tw_recycle";
 const PATH: &str = "net/ipv4/tcp_tw_recycle";
 
-/// Whether this machine's tcp_tw_recycle loses clients.
+/// Whether this machine's `tcp_tw_recycle` loses clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
     /// It is 0.
@@ -34,7 +34,7 @@ impl Safety {
     }
 }
 
-/// Whether this machine's tcp_tw_recycle loses clients.
+/// Whether this machine's `tcp_tw_recycle` loses clients.
 pub fn safety(machine: &Machine) -> Safety {
     match machine.settings.tcp_tw_recycle {
         Reading::Available(0) => Safety::Off,
