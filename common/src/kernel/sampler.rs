@@ -98,6 +98,11 @@ impl Sampler {
     pub fn sample(&mut self, at: Moment, listeners: Listeners<'_>) -> Sample {
         let mut counters = Counters::default();
         let netstat = self.tables("net/netstat", tables::paired, &mut counters);
+        // Close to ListenDrops, whose listeners they are to name.
+        let listeners = match listeners {
+            Listeners::Own(own) => own.iter().map(|listener| self.look_at(listener)).collect(),
+            Listeners::All => self.all_listeners().ok().unwrap_or_default(),
+        };
         let snmp = self.tables("net/snmp", tables::paired, &mut counters);
         // Without IPv6 there is no snmp6, and nothing to be said about it.
         let _: Reading<()> = self.tables("net/snmp6", tables::single, &mut counters);
@@ -117,10 +122,7 @@ impl Sampler {
             settings: Sysctls::read(&self.root),
             half_open: self.count_half_open(),
             census: self.count_all(),
-            listeners: match listeners {
-                Listeners::Own(own) => own.iter().map(|listener| self.look_at(listener)).collect(),
-                Listeners::All => self.all_listeners().ok().unwrap_or_default(),
-            },
+            listeners,
             accepts: Vec::new(),
             connects: Vec::new(),
         }

@@ -284,7 +284,9 @@ fn before_tcp(context: &Context<'_>, findings: &mut Vec<Finding>) {
         findings.push(finding);
     }
     let lost = context.window.softnet_dropped.unwrap_or(0);
-    if lost >= context.thresholds.drops_min {
+    let packets = context.delta(Counter::InSegs);
+    let many = packets == 0 || ratio(lost, packets) >= context.thresholds.drops_share;
+    if lost >= context.thresholds.drops_min && many {
         let mut finding = context.server_finding(Cause::CpuBacklog, Certainty::Medium, lost);
         finding.leg = Leg::Machine;
         finding.evidence = vec![

@@ -72,7 +72,7 @@ impl Finding {
             leg: self.leg,
             side: self.side,
             family: self.cause.family(),
-            subject: self.subject.clone(),
+            subject: self.subject.clone().filter(|_| self.cause.is_per_subject()),
         }
     }
 }
@@ -86,7 +86,7 @@ pub struct Key {
     pub side: Side,
     /// See [`Cause::family`].
     pub family: Cause,
-    /// The listener or server.
+    /// The listener or server; see [`Cause::is_per_subject`].
     pub subject: Option<String>,
 }
 

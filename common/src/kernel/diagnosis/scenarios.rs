@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::connects::ConnectCounts;
+use super::super::connects::{ConnectCounts, ConnectOutcome};
 use super::super::counters::Counters;
 use super::super::reading::{Reading, Why};
 use super::super::sample::{AcceptSample, Leg, ListenerSample, Sample, ServerSample};
-use super::super::sockets::census::{Half, HalfOpen};
+use super::super::sockets::census::{Census, Half, HalfOpen};
+use super::super::sockets::entry::{Entry, State};
 use super::super::sockets::tcp_info::AcceptQueue;
+use super::super::sockstat::{Conntrack, Softnet};
 use super::super::tables::paired;
 use super::Engine;
 use super::context::Roles;
@@ -356,6 +358,114 @@ fn own_connects_name_the_server_and_the_leg() {
             .into_iter()
             .collect();
         assert_eq!(run.open(), expected, "{counts:?}");
+    }
+}
+
+#[test]
+fn drops_between_reading_the_counters_and_the_sockets_have_their_listener() {
+    let mut run = front_with(1, 4);
+    // The sockets are read after the counters: the last drops of the incident come with the next counters.
+    run.seconds(1, |sample| queue(sample, 0, 5, 20));
+    run.seconds(1, |sample| {
+        queue(sample, 0, 0, 0);
+        overflow(sample, 20);
+    });
+    run.seconds(100, |_| ());
+    assert_eq!(run.events().len(), 2, "{:?}", run.events());
+    assert!(run.engine.events().all(|event| event.finding.leg == Leg::ClientFront));
+}
+
+#[test]
+fn a_finding_whose_listener_becomes_known_later_is_the_same_finding() {
+    let mut run = front_with(1, 512);
+    let flood = [("TcpExt.TCPReqQFullDoCookies", 300), ("TcpExt.SyncookiesSent", 300)];
+    run.seconds(1, |sample| add(sample, &flood));
+    assert_eq!(run.open(), [("syncookies", "client-front", None)]);
+    run.seconds(1, |sample| half_open(sample, 500, 0));
+    assert_eq!(run.open(), [("syncookies", "client-front", Some("web"))]);
+    assert_eq!(run.events(), [("opened", "syncookies")]);
+}
+
+#[test]
+fn what_is_lost_before_tcp_is_named() {
+    for (lost, packets, expected) in [
+        (50, 10_000, &[("cpu_backlog", "machine", None)][..]),
+        (50, 1_000_000, &[][..]),
+        (4, 10, &[][..]),
+    ] {
+        let mut run = front_with(1, 512);
+        run.seconds(1, |sample| {
+            sample.softnet = sample.softnet.clone().map(|sum| Softnet {
+                dropped: sum.dropped + lost,
+                ..sum
+            });
+            add(sample, &[("Tcp.InSegs", packets)]);
+        });
+        assert_eq!(run.open(), expected, "{lost} of {packets}");
+    }
+    for (count, expected) in [(100, "conntrack_full"), (96, "conntrack_nearly_full")] {
+        let mut run = front_with(1, 512);
+        run.seconds(1, |sample| {
+            sample.settings.conntrack = Reading::Available(Conntrack { count, max: 100 })
+        });
+        assert_eq!(run.open(), [(expected, "machine", None)]);
+    }
+    let mut run = front_with(1, 512);
+    run.seconds(1, |sample| add(sample, &[("TcpExt.IPReversePathFilter", 5)]));
+    assert_eq!(run.open(), [("reverse_path_filter", "client-front", None)]);
+}
+
+#[test]
+fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
+    let address = "10.9.0.7:8080".parse().expect("an address");
+    let mut run = Run::new(front());
+    run.seconds(1, |sample| {
+        let mut census = Census::watching([address]);
+        for port in 0..95 {
+            let mut entry = Entry {
+                state: State::TimeWait,
+                remote: address,
+                ..listening_entry()
+            };
+            entry.local.set_port(40_000 + port);
+            census.count(&entry);
+        }
+        sample.census = Reading::Available(Arc::new(census));
+        sample.settings.ip_local_port_range = Reading::Available([40_000, 40_099]);
+        sample.connects = connects(Leg::CacheOrigin, "10.9.0.7:8080", ConnectCounts::default());
+        sample.connects[0].address = Some(address);
+    });
+    assert_eq!(
+        run.open(),
+        [(
+            "local_ports_nearly_exhausted",
+            "cache-origin",
+            Some("idc1/10.9.0.7:8080")
+        )]
+    );
+    let client = run.engine.legs()[2].client.expect("a client end");
+    assert_eq!((client.local_ports, client.time_wait), (Some((95, 100)), Some(95)));
+    run.seconds(1, |sample| {
+        sample.connects[0].counts.record(ConnectOutcome::NoLocalPort)
+    });
+    assert_eq!(
+        run.open(),
+        [("local_ports_exhausted", "cache-origin", Some("idc1/10.9.0.7:8080"))]
+    );
+    assert_eq!(run.events().last(), Some(&("renamed", "local_ports_exhausted")));
+}
+
+fn listening_entry() -> Entry {
+    Entry {
+        state: State::Listen,
+        local: "10.0.0.1:80".parse().expect("an address"),
+        remote: "0.0.0.0:0".parse().expect("an address"),
+        retransmits: 0,
+        receive_queue: 0,
+        send_queue: 0,
+        inode: 0,
+        cookie: 0,
+        drops: None,
     }
 }
 
