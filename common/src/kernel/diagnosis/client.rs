@@ -14,7 +14,7 @@ use super::window::ServerWindow;
 
 /// Adds the findings about servers that we connect to.
 pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
-    if context.window.servers.is_empty() {
+    if context.roles.serves.is_empty() && context.roles.connects.is_empty() {
         any_programs_connects(context, findings);
     }
     for server in &context.window.servers {
@@ -33,11 +33,13 @@ fn any_programs_connects(context: &Context<'_>, findings: &mut Vec<Finding>) {
     if outgoing.repeated < context.thresholds.half_open_repeated_min || context.delta(Counter::SynRetrans) == 0 {
         return;
     }
-    let leg = match context.roles.connects.as_slice() {
-        [leg] => *leg,
-        _ => Leg::Machine,
-    };
-    let mut finding = Finding::new(context.window, Cause::ConnectLoss, leg, Side::Client, Certainty::Medium);
+    let mut finding = Finding::new(
+        context.window,
+        Cause::ConnectLoss,
+        Leg::Machine,
+        Side::Client,
+        Certainty::Medium,
+    );
     finding.count = u64::from(outgoing.repeated);
     finding.acute = true;
     finding.evidence = vec![
