@@ -11,8 +11,6 @@ pub struct Thresholds {
     pub drops_min: u64,
     /// Nor fewer than this part of the connections accepted in the window.
     pub drops_share: f64,
-    /// Overflows that are this part of all drops make a full accept queue the main cause.
-    pub overflow_share: f64,
     /// A backlog below this is small enough to be filled by a burst.
     pub backlog_small: u32,
     /// Half-open connections with a repeated SYN-ACK, at least, and as a part of the accepted connections.
@@ -58,7 +56,6 @@ impl Default for Thresholds {
             windows: [Duration::from_secs(10), Duration::from_secs(60)],
             drops_min: 5,
             drops_share: 0.001,
-            overflow_share: 0.8,
             backlog_small: 512,
             half_open_repeated_min: 3,
             synack_loss_share: 0.01,
