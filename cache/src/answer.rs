@@ -2,13 +2,14 @@
 //!
 //! The plain case copies no field and no byte: shared fields, shared content, and two lines composed for this exchange.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::http::body::{Body, BodyError};
 use common::http::response::{Fields, Response};
 use common::time::WallTime;
-use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
+use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, HeaderName, IF_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::policy::conditional::{self, Evaluated, Representation};
@@ -69,7 +70,7 @@ pub(crate) fn answer(stored: &Stored, asked: &Asked<'_>, age: Duration, current:
 
 fn whole(stored: &Stored) -> Option<Response> {
     let body = stored.content.body()?;
-    Some(Response { status: stored.meta.status, fields: Fields::from(std::sync::Arc::clone(&stored.fields)), body })
+    Some(Response { status: stored.meta.status, fields: Fields::from(Arc::clone(&stored.fields)), body })
 }
 
 fn on_condition(stored: &Stored, asked: &Asked<'_>, current: bool) -> Option<Made> {
@@ -83,7 +84,6 @@ fn on_condition(stored: &Stored, asked: &Asked<'_>, current: bool) -> Option<Mad
             let fields = stored_fields::for_304(stored.fields.map());
             Some(Made::Response(Response { status: StatusCode::NOT_MODIFIED, fields: fields.into(), body: Body::Empty }))
         }
-        Evaluated::PreconditionFailed => Some(Made::Response(Response::new(StatusCode::PRECONDITION_FAILED, Body::Empty))),
     }
 }
 
@@ -100,7 +100,7 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
     let rules = &asked.rules.ranges;
     match RangeSet::parse(range, rules).ok()?.resolve(length, rules) {
         Resolved::Whole => None,
-        Resolved::Single(range) => single(stored, range, length),
+        Resolved::Single(range) => single(stored, asked, range, length),
         Resolved::Multiple(ranges) => multiple(stored, &ranges, length, asked.token),
         Resolved::Unsatisfiable => {
             let mut response = Response::new(StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty);
@@ -110,13 +110,17 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
     }
 }
 
-fn single(stored: &Stored, range: ByteRange, length: u64) -> Option<Response> {
+fn single(stored: &Stored, asked: &Asked<'_>, range: ByteRange, length: u64) -> Option<Response> {
     let body = match stored.content.pieces() {
         Some(pieces) => Body::chunks(cut(pieces, range).into()),
         None => Body::stream(Window { inner: stored.content.body()?, skip: range.first, left: range.len() }),
     };
-    let mut response =
-        Response { status: StatusCode::PARTIAL_CONTENT, fields: Fields::from(std::sync::Arc::clone(&stored.fields)), body };
+    let fields = if asked.fields.contains_key(IF_RANGE) {
+        stored_fields::for_206(stored.fields.map(), true).into()
+    } else {
+        Fields::from(Arc::clone(&stored.fields))
+    };
+    let mut response = Response { status: StatusCode::PARTIAL_CONTENT, fields, body };
     let content_range = PartialContent { range, complete_length: Some(length) };
     response.fields.added.push_display(&CONTENT_RANGE, content_range);
     Some(response)

@@ -15,7 +15,8 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::policy::age::Times;
 use crate::policy::key::{Key, KeyHasher};
 use crate::policy::rules::Rules;
-use crate::policy::store::{self, NotStored, Storable};
+use crate::policy::not_stored::NotStored;
+use crate::policy::store::{self, Storable};
 use crate::policy::target::TargetUri;
 use crate::tier::TierRoute;
 

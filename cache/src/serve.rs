@@ -26,7 +26,7 @@ use crate::policy::key::{Key, KeyHash};
 use crate::policy::meta::StoredMeta;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
-use crate::policy::reuse::{Reuse, reuse};
+use crate::policy::reuse::{Reuse, is_only_if_cached, reuse};
 use crate::policy::vary;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
@@ -150,7 +150,7 @@ impl Local {
         worker: &Worker,
     ) -> Found {
         let rules = &route.rules;
-        let only_if_cached = rules.client.only_if_cached && digest.directives.only_if_cached;
+        let only_if_cached = is_only_if_cached(digest, rules);
         let Some(entry) = memory.get(hash, key) else {
             return not_found(Fwd::UriMiss, only_if_cached);
         };

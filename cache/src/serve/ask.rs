@@ -25,7 +25,8 @@ use crate::policy::key::KeyHash;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
-use crate::policy::store::{NotStored, Storable};
+use crate::policy::not_stored::NotStored;
+use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
 use crate::policy::{stored_fields, vary};
@@ -404,7 +405,6 @@ impl Lead {
         let representation = Representation { status: fetched.status, validators: &validators, date: now, current: true };
         let (status, fields) = match conditional::evaluate(&client.headers, &representation, now) {
             Evaluated::NotModified => (StatusCode::NOT_MODIFIED, stored_fields::for_304(&fetched.fields)),
-            Evaluated::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
             Evaluated::Full | Evaluated::AskOrigin => return fetched,
         };
         Fetched { status, fields, body: Body::Empty, times: fetched.times }
