@@ -356,9 +356,9 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
 fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
-        StatusCode::NOT_MODIFIED => {
-            [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
-        }
+        StatusCode::NOT_MODIFIED => [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE]
+            .iter()
+            .any(|name| request.contains_key(name)),
         _ => true,
     }
 }
