@@ -40,12 +40,14 @@ const ROUNDS_MAX: u32 = 3;
 const TAGS_MAX: usize = 8;
 
 /// One leader's fetch, on a task of its own.
-struct Lead {
+pub(super) struct Lead {
     local: Arc<Local>,
     ask: Arc<Ask>,
     hash: KeyHash,
     permit: Option<Permit>,
     why: Why,
+    /// A 304 was about none of what was asked about: asked again without conditions.
+    is_unconditional: bool,
 }
 
 impl Local {
@@ -102,13 +104,14 @@ impl Local {
         }
     }
 
-    fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
+    pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
         Lead {
             local: Arc::clone(self),
             ask,
             hash,
             permit,
             why,
+            is_unconditional: false,
         }
     }
 
@@ -230,9 +233,8 @@ impl Lead {
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
-                    // None of what is stored is meant: asked again, without conditions.
                     None => {
-                        self.why.selected = None;
+                        self.is_unconditional = true;
                         continue;
                     }
                 },
@@ -255,13 +257,13 @@ impl Lead {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
         match &self.why.selected {
-            Some(selected) => {
+            Some(selected) if !self.is_unconditional => {
                 let others = selected.others().map(|stored| &stored.meta);
                 named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
             None if is_partial_miss(&self.ask, &self.why) => {}
-            None => make_unconditional(&mut head.headers),
+            Some(_) | None => make_unconditional(&mut head.headers),
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
@@ -281,7 +283,7 @@ impl Lead {
     }
 
     /// A whole response: stored if it may be, and passed on.
-    fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+    pub(super) fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
         let method = self.ask.client.method.clone();
         let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
         match self.ask.storable(&method, &fetched) {
@@ -541,7 +543,7 @@ fn wait_max(ask: &Ask) -> Duration {
     ask.route.limits.connect_timeout + ask.route.limits.response_timeout
 }
 
-fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
+pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
     let asked = backend.attempts > 0;
     Facts {
         backend: asked.then_some(backend),
@@ -558,7 +560,7 @@ fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: ba
     }
 }
 
-fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
     let fields = Fields::from(fetch::passed_on(fetched.fields));
     let mut response = Response {
         status: fetched.status,
