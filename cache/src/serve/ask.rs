@@ -413,16 +413,19 @@ impl Lead {
             .chain(selected.others().take(named))
             .collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response)
-        else {
-            return None;
+        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first?
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
+            Selected304::NoneOfThem => return None,
         };
-        let mut first = None;
-        for place in places {
-            let freshened = self.freshen(candidates[place], fetched);
-            first = first.or(freshened);
-        }
-        let stored = first?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         let now = now(&self.ask.worker);
         let status = CacheStatus {
