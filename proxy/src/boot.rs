@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::backend::settings::BackendSettings;
+use common::kernel::sample::Moment;
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
 use common::process::rlimit::{self, DescriptorNeed};
@@ -217,13 +218,15 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
+    let admin = Arc::clone(&service);
+    let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
     let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,
         limit: Arc::new(ConnectionLimit::new(ADMIN_CONNECTIONS_MAX)),
         tick_every: TICK,
-        ticks: Vec::new(),
+        ticks: vec![tick],
     };
     workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker]).map_err(not_started)
 }
