@@ -2,7 +2,7 @@
 //!
 //! Served by a thread of its own, so that it answers while the workers are saturated.
 
-mod health; // /health, /live, /ready
+mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
 
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
+use crate::boot::Listening;
+use crate::health::Health;
 
 /// What the admin listener tells about.
 pub struct Watched {
@@ -36,6 +38,14 @@ pub struct Watched {
     pub log: Option<Arc<AccessLogWriter>>,
     /// When the process started.
     pub started: WallTime,
+    /// Handshakes.
+    pub health: Arc<Health>,
+    /// What this process is.
+    pub roles: Vec<&'static str>,
+    /// The listeners that serve.
+    pub listening: Vec<Listening>,
+    /// Whether new work is welcome while a setting of the kernel loses clients.
+    pub ready_when_critical: bool,
 }
 
 /// Answers the admin listener's requests.
@@ -54,13 +64,16 @@ impl Admin {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         match request.uri().path() {
-            "/health" => json(StatusCode::OK, health::report(&self.watched)),
+            "/health" => health::page(&self.watched, health::wants_text(request)),
+            "/health/handshakes" => json(StatusCode::OK, health::handshakes(&self.watched)),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/ready" if health::is_ready(&self.watched) => text(StatusCode::OK, "ready\n"),
-            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/ready" => match health::unready(&self.watched) {
+                None => text(StatusCode::OK, "ready\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             "/metrics" => metrics::page(&self.watched),
-            "/" => text(StatusCode::OK, "tidegate: /health /live /ready /metrics\n"),
-            _ => text(StatusCode::NOT_FOUND, "try /health, /live, /ready or /metrics\n"),
+            "/" => text(StatusCode::OK, "tidegate: /health /health/handshakes /live /ready /metrics\n"),
+            _ => text(StatusCode::NOT_FOUND, "try /health, /health/handshakes, /live, /ready or /metrics\n"),
         }
     }
 }
