@@ -1,16 +1,18 @@
-//! The start-up list, read aloud: configuration → parts → bind → drop privileges → run → print addresses → drain.
+//! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
+//! drain.
 
-mod signals; // drain, cut, reopen
+mod preflight; // settings of the kernel that lose clients
+mod signals; // drain, cut, reopen; and the look at the kernel each second
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::backend::settings::BackendSettings;
-use common::kernel::sample::Moment;
+use common::backend::Backend;
+use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
-use common::process::rlimit::{self, DescriptorNeed};
+use common::process::rlimit;
 use common::process::user::{self, Identity};
 use common::serve::endpoint::{Endpoint, HttpEndpoint};
 use common::serve::limits::ConnectionLimit;
@@ -20,13 +22,15 @@ use common::telemetry::access_log::{AccessLog, AccessLogWriter};
 use common::telemetry::log;
 use common::time::Clock;
 use common::worker::Worker;
-use config::{CacheTier, Config, Problem};
+use config::{Config, Problem};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
 use crate::assemble::{self, Parts};
 use crate::exchange::Exchange;
 use crate::exit::{Code, Failure};
+use crate::health::control::Control;
+use crate::health::{Health, plan};
 
 /// How often each worker looks after its access log and its idle connections.
 const TICK: Duration = Duration::from_millis(100);
@@ -43,6 +47,7 @@ pub struct Started {
 }
 
 /// One listener that is open.
+#[derive(Clone)]
 pub struct Listening {
     /// `front`, `cache` or `admin`.
     pub role: &'static str,
@@ -61,23 +66,27 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     for warning in warnings {
         warn!("{warning}");
     }
+    raise_descriptors()?;
+    let health = preflight::preflight(config)?;
     let identity = identity(config)?;
     let parts = assemble::assemble(config)?;
     let log_writer = access_log(config)?;
     let open = bind(config)?;
-    descriptors(config)?;
     if let Some(identity) = identity {
         identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
     }
-    let started = Started { addresses: open.iter().map(|open| listening(open)).collect() };
-    let process = Process::start(config, parts, open, log_writer.as_ref())?;
+    let started = Started { addresses: open.iter().map(listening).collect() };
+    let process = Process::start(config, parts, open, log_writer.as_ref(), &health)?;
+    let mut control = process.control(config, health);
+    // The first look is the baseline that all others are compared with.
+    control.look();
     for listener in &started.addresses {
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
     let signals = signals::Watch::new()?;
     info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
     ready(&started);
-    signals.until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref());
+    signals.until_told(&process, &mut control, config.process.workers.drain_timeout, log_writer.as_deref());
     for worker in &process.workers {
         worker.access_log.flush(&worker.metrics);
     }
@@ -110,6 +119,15 @@ impl Role {
             Self::Admin => "admin",
         }
     }
+
+    /// The leg whose server end it is.
+    const fn leg(self) -> Option<Leg> {
+        match self {
+            Self::Front => Some(Leg::ClientFront),
+            Self::Cache => Some(Leg::FrontCache),
+            Self::Admin => None,
+        }
+    }
 }
 
 fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
@@ -118,24 +136,9 @@ fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     identity.map(Some).map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
 }
 
-/// Raises the limit of file descriptors and says when it may not be enough.
-fn descriptors(config: &Config) -> Result<(), Failure> {
-    let limit = rlimit::raise().map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))?;
-    let servers = |backend: &BackendSettings| (backend.connections_max * backend.servers.len()) as u64;
-    let mut backends: u64 = config.origins.iter().map(servers).sum();
-    if let CacheTier::Servers { backend, .. } = &config.cache.tier {
-        backends += servers(backend);
-    }
-    let listeners = config.front.as_ref().map_or(0, |front| front.listen.len()) + config.cache.listen.len();
-    let need = DescriptorNeed {
-        clients: config.process.workers.connections_max as u64,
-        backends,
-        listening: (listeners * config.process.workers.workers) as u64,
-    };
-    if let Err(error) = limit.check(need) {
-        warn!("{error}");
-    }
-    Ok(())
+/// Raises the limit of file descriptors as far as it goes; the preflight says when that is not enough.
+fn raise_descriptors() -> Result<(), Failure> {
+    rlimit::raise().map(drop).map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))
 }
 
 fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
@@ -173,16 +176,29 @@ pub struct Process {
     workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
+    /// The legs of the listeners that serve, in their order.
+    legs: Vec<Leg>,
+    /// Origins, then cache servers.
+    backends: Vec<Arc<Backend>>,
 }
 
 impl Process {
-    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&Arc<AccessLogWriter>>) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        parts: Parts,
+        open: Vec<Open>,
+        log: Option<&Arc<AccessLogWriter>>,
+        health: &Arc<Health>,
+    ) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
         let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
+        let listening = serving.iter().map(listening).collect();
+        let legs = serving.iter().filter_map(|open| open.role.leg()).collect();
+        let backends = parts.backends.clone();
         let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
         let plan = Plan {
             thread_name: "tidegate-w",
@@ -192,9 +208,28 @@ impl Process {
             ticks: housekeeping(&parts),
         };
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let watched = Watched { parts, workers: workers.clone(), limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
+        let watched = Watched {
+            parts,
+            workers: workers.clone(),
+            limit,
+            draining: Arc::clone(&draining),
+            log: log.cloned(),
+            started: Clock::System.wall(),
+            health: Arc::clone(health),
+            roles: plan::role_words(config),
+            listening,
+            ready_when_critical: config.admin.as_ref().is_none_or(|admin| admin.ready_when_critical),
+        };
         let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
-        Ok(Self { serving, admin, workers, draining })
+        Ok(Self { serving, admin, workers, draining, legs, backends })
+    }
+
+    /// What looks at the kernel each second.
+    fn control(&self, config: &Config, health: Arc<Health>) -> Control {
+        let listeners = self.legs.iter().copied().zip(self.serving.listeners().iter().cloned()).collect();
+        let leg = |index| if index < config.origins.len() { Leg::CacheOrigin } else { Leg::FrontCache };
+        let backends = self.backends.iter().enumerate().map(|(index, backend)| (leg(index), Arc::clone(backend)));
+        Control::new(health, plan::context(config), listeners, backends.collect())
     }
 }
 
