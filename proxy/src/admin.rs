@@ -61,7 +61,7 @@ pub struct Admin {
 impl Admin {
     /// Tells about these.
     pub fn new(watched: Watched) -> Self {
-        Self { watched, live: Live::default() }
+        Self { watched, live: Live::new(Moment::now(&Clock::System)) }
     }
 
     /// Called often; once per second it looks at what moved and tells those who listen.

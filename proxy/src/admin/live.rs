@@ -31,7 +31,7 @@ const WINDOW: usize = 10;
 const RETRY: u64 = 2000;
 
 /// What moves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Live {
     state: Mutex<State>,
     listeners: Listeners,
@@ -47,6 +47,13 @@ struct State {
 }
 
 impl Live {
+    /// Begins when the process does: nothing has been counted yet.
+    pub fn new(start: Moment) -> Self {
+        let live = Self { state: Mutex::default(), listeners: Listeners::default() };
+        live.feed(start, [], None);
+        live
+    }
+
     /// Whether a second has passed since the last one was taken in.
     pub fn is_due(&self, now: MonoTime) -> bool {
         let state = self.state.lock();
@@ -169,8 +176,9 @@ mod tests {
 
     #[tokio::test]
     async fn rates_are_those_of_the_last_ten_seconds() {
-        let (live, start, metrics) = (Live::default(), Clock::System.mono(), Metrics::default());
-        for second in 0..30 {
+        let (start, metrics) = (Clock::System.mono(), Metrics::default());
+        let live = Live::new(later(start, 0));
+        for second in 1..=30 {
             assert!(live.is_due(later(start, second).mono));
             metrics.add(Counter::Responses2xx, if second < 20 { 1000 } else { 5 });
             live.feed(later(start, second), [&metrics], None);
@@ -188,13 +196,14 @@ mod tests {
             "{event}"
         );
         assert!(
-            event.contains("\"step\":{\"at\":1010,\"requests\":10000,\"connections\":0,") && event.ends_with("}\n\n"),
+            event.contains("\"step\":{\"at\":1020,\"requests\":50,\"connections\":0,") && event.ends_with("}\n\n"),
             "{event}"
         );
     }
 
     #[test]
     fn nobody_is_told_when_nobody_listens() {
-        Live::default().tell(later(Clock::System.mono(), 0), || panic!("health was asked"));
+        let now = later(Clock::System.mono(), 0);
+        Live::new(now).tell(now, || panic!("health was asked"));
     }
 }
