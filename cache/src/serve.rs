@@ -34,8 +34,6 @@ use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
 
 /// Our name in Cache-Status.
 const NAME: &str = common::http::via::PSEUDONYM;
-/// Requests that wait for one fetch.
-const WAITERS_MAX: usize = 8192;
 /// How long it is remembered that a key's responses are not for sharing, so that nobody waits for them.
 const NOT_SHAREABLE: Duration = Duration::from_secs(10);
 /// Keys that are remembered so.
@@ -100,7 +98,7 @@ impl Local {
 
     fn without_store(fills_max: u64) -> Self {
         let not_shareable = Cache::builder().max_capacity(NOT_SHAREABLE_MAX).time_to_live(NOT_SHAREABLE).build();
-        Self { memory: None, flights: Flights::new(WAITERS_MAX), budget: Budget::new(fills_max), not_shareable }
+        Self { memory: None, flights: Flights::new(), budget: Budget::new(fills_max), not_shareable }
     }
 
     /// The store.

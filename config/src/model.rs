@@ -9,6 +9,8 @@ use common::serve::settings::{ServeSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
+use crate::rules::Rules;
+
 /// A whole configuration, valid in itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -72,6 +74,8 @@ pub struct Cache {
     pub unknown_host: UnknownHost,
     /// The tier itself.
     pub tier: CacheTier,
+    /// What sites and routes begin with.
+    pub rules: Rules,
 }
 
 /// Where stored responses are.
@@ -137,6 +141,8 @@ pub struct Route {
     pub limits: ExchangeLimits,
     /// Whether the cache tier may store and reuse.
     pub cache: CacheMode,
+    /// By which rules.
+    pub rules: Rules,
 }
 
 /// Which paths a route takes.

@@ -23,6 +23,7 @@ use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::rules::WaitOver;
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
 use crate::policy::not_stored::NotStored;
@@ -58,7 +59,7 @@ impl Local {
             return self.lead(ask, hash, None, why).run().await;
         }
         for _ in 0..ROUNDS_MAX {
-            match self.flights.board(hash.0) {
+            match self.flights.board(hash.0, ask.rules().waiting.waiters_max) {
                 Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
                 Boarding::Alone => break,
                 Boarding::Wait(waiter) => {
@@ -67,6 +68,10 @@ impl Local {
                         Ok(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
                         Ok(Landing::Failed(error)) => Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash)),
                         Ok(Landing::Abandoned | Landing::Pending) => continue,
+                        Err(_) if ask.rules().waiting.over == WaitOver::Error => {
+                            let timeout = Err(OriginError::HttpResponseTimeout.into());
+                            Some(self.failed(&ask, &why, timeout, backend::Facts::default(), hash))
+                        }
                         Ok(Landing::NotShareable) | Err(_) => None,
                     };
                     match joined {
@@ -81,7 +86,7 @@ impl Local {
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
-        if let Boarding::Lead(permit) = self.flights.board(hash.0) {
+        if let Boarding::Lead(permit) = self.flights.board(hash.0, request.route.rules.waiting.waiters_max) {
             let mut head = request.head.clone();
             head.method = Method::GET;
             let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
@@ -421,7 +426,8 @@ fn has_conditions(fields: &HeaderMap) -> bool {
 }
 
 fn wait_max(ask: &Ask) -> Duration {
-    ask.route.limits.connect_timeout + ask.route.limits.response_timeout
+    let limits = &ask.route.limits;
+    ask.rules().waiting.timeout.unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
 }
 
 fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
