@@ -50,7 +50,10 @@ fn a_route_inherits_from_its_site_and_a_site_from_the_cache() {
         (site.lifetime.force, route.lifetime.force),
         (Some(Duration::from_secs(60)), Some(Duration::ZERO))
     );
-    assert_eq!((site.stored_response_max, route.stored_response_max), (1 << 20, 1 << 20));
+    assert_eq!(
+        (site.stored_response_max, route.stored_response_max),
+        (1 << 20, 1 << 20)
+    );
     assert_eq!(
         (site.key.query, route.key.query),
         (QueryRule::Whole, QueryRule::Only(vec!["a".to_owned()]))
@@ -61,10 +64,22 @@ fn a_route_inherits_from_its_site_and_a_site_from_the_cache() {
 #[test]
 fn rules_that_mean_nothing_are_refused_where_they_stand() {
     for (table, expected) in [
-        ("lifetime_min = '2m'\nlifetime_max = '1m'", "site[0].rules.lifetime_min: is longer"),
-        ("stored_response_max = '65MiB'", "site[0].rules.stored_response_max: is more than cache.memory"),
-        ("key_query = { without = ['a'] }", "site[0].rules.key_query: \"without\" is neither"),
-        ("negative = { 304 = '1s' }", "site[0].rules.negative.304: is not a status"),
+        (
+            "lifetime_min = '2m'\nlifetime_max = '1m'",
+            "site[0].rules.lifetime_min: is longer",
+        ),
+        (
+            "stored_response_max = '65MiB'",
+            "site[0].rules.stored_response_max: is more than cache.memory",
+        ),
+        (
+            "key_query = { without = ['a'] }",
+            "site[0].rules.key_query: \"without\" is neither",
+        ),
+        (
+            "negative = { 304 = '1s' }",
+            "site[0].rules.negative.304: is not a status",
+        ),
         ("negative = { 404 = 1 }", "site[0].rules.negative.404: "),
         ("bypass = ['session']", "site[0].rules.bypass[0]: "),
         ("target_fields = ['a b']", "site[0].rules.target_fields[0]: "),
@@ -84,5 +99,8 @@ fn rules_without_a_cache_are_warned_of() {
     let site = "[[site]]\nhosts = ['a.test']\norigin = 'o'\n[site.rules]\nlifetime = '1m'\n";
     let loaded = parse(&format!("{FRONT}{site}"), "t.toml");
     let warnings = loaded.map(|loaded| loaded.warnings).expect("valid");
-    assert!(warnings[0].to_string().contains("site[0].rules: nothing is stored"), "{warnings:?}");
+    assert!(
+        warnings[0].to_string().contains("site[0].rules: nothing is stored"),
+        "{warnings:?}"
+    );
 }

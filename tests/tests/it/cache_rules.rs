@@ -90,7 +90,11 @@ fn each_rule_decides_whether_the_second_request_is_a_hit() {
 fn a_waiter_whose_time_is_over_gets_an_error_where_the_rules_say_so() {
     let gate = Gate::new();
     let held = gate.clone();
-    let origin = Origin::start(move |_| Script::new().wait(&held).send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let origin = Origin::start(move |_| {
+        Script::new()
+            .wait(&held)
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    });
     let tidegate = Setup::of(&origin.address())
         .set("cache.rules.wait_timeout", "'10ms'")
         .set("cache.rules.wait_over", "'error'")
