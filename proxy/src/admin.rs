@@ -4,6 +4,8 @@
 
 mod health; // /health, /live, /ready
 mod metrics; // /metrics
+mod purge; // /purge
+pub mod query; // parameters of requests
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +19,7 @@ use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
@@ -50,19 +52,36 @@ impl Admin {
     }
 
     fn answer(&self, request: &Request<Body>) -> Response {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        if path == "/purge" {
+            return self.purge(request, query);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        match request.uri().path() {
+        match path {
             "/health" => json(StatusCode::OK, health::report(&self.watched)),
             "/live" => text(StatusCode::OK, "live\n"),
             "/ready" if health::is_ready(&self.watched) => text(StatusCode::OK, "ready\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/metrics" => metrics::page(&self.watched),
-            "/" => text(StatusCode::OK, "tidegate: /health /live /ready /metrics\n"),
+            "/" => text(StatusCode::OK, "tidegate: /health /live /ready /metrics /purge\n"),
             _ => text(StatusCode::NOT_FOUND, "try /health, /live, /ready or /metrics\n"),
         }
+    }
+}
+
+impl Admin {
+    /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
+    fn purge(&self, request: &Request<Body>, query: &str) -> Response {
+        if *request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n").with(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not from a web page\n");
+        }
+        purge::answer(&self.watched, query)
     }
 }
 

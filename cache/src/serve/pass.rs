@@ -9,6 +9,7 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::policy::invalidate::{invalidates, is_safe};
 use crate::policy::key::{Key, KeyHasher};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
 use crate::tier::{Answer, Facts, TierRequest};
 
@@ -17,7 +18,8 @@ impl Local {
     pub(super) async fn pass(&self, request: TierRequest<'_>, why: Option<Fwd>) -> Answer {
         let status = why.map(|why| CacheStatus::new(NAME, Outcome::Fwd(why)));
         let mut answer = if is_safe(&request.head.method) || self.memory.is_none() {
-            forward(request).await
+            let rules = self.memory.is_some().then_some(&request.route.rules);
+            forward(request, rules).await
         } else {
             self.change(request).await
         };
@@ -48,7 +50,7 @@ impl Local {
             self.invalidate(&ask, &fetched);
             Response {
                 status: fetched.status,
-                fields: fetch::passed_on(fetched.fields).into(),
+                fields: fetch::passed_to_client(fetched.fields, &route.rules).into(),
                 body: fetched.body,
             }
         });
@@ -74,7 +76,7 @@ impl Local {
 }
 
 /// The short way for what changes nothing: no copy of the head is kept.
-async fn forward(request: TierRequest<'_>) -> Answer {
+async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let TierRequest {
         mut head,
         body,
@@ -95,7 +97,10 @@ async fn forward(request: TierRequest<'_>) -> Answer {
         let (head, body) = response.into_parts();
         Response {
             status: head.status,
-            fields: Fields::from(fetch::passed_on(head.headers)),
+            fields: Fields::from(match hides {
+                Some(rules) => fetch::passed_to_client(head.headers, rules),
+                None => fetch::passed_on(head.headers),
+            }),
             body,
         }
     });
