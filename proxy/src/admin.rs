@@ -6,6 +6,8 @@ mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
 mod live; // /events, /history
 mod dashboard; // /dashboard
+mod purge; // /purge
+pub mod query; // parameters of requests
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,7 @@ use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
@@ -80,11 +82,15 @@ impl Admin {
     }
 
     fn answer(&self, request: &Request<Body>) -> Response {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        if path == "/purge" {
+            return self.purge(request, query);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        match request.uri().path() {
+        match path {
             "/health" => health::page(&self.watched, health::wants_text(request)),
             "/health/handshakes" => json(StatusCode::OK, health::handshakes(&self.watched)),
             "/live" => text(StatusCode::OK, "live\n"),
@@ -98,7 +104,7 @@ impl Admin {
             "/history" => json(StatusCode::OK, self.live.history()),
             "/" => text(
                 StatusCode::OK,
-                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history\n",
+                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge\n",
             ),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -124,6 +130,19 @@ impl Admin {
             }
             None => text(StatusCode::SERVICE_UNAVAILABLE, "too many listen already\n"),
         }
+    }
+}
+
+impl Admin {
+    /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
+    fn purge(&self, request: &Request<Body>, query: &str) -> Response {
+        if *request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n").with(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not from a web page\n");
+        }
+        purge::answer(&self.watched, query)
     }
 }
 
