@@ -86,7 +86,10 @@ impl Tier {
     /// The tier that a configuration describes; `servers` is the backend of its cache servers, where it has some.
     pub fn new(settings: &CacheTier, servers: Option<Arc<Backend>>) -> Self {
         let place = match (settings, servers) {
-            (CacheTier::Servers { when_down, .. }, Some(backend)) => Place::Servers { backend, when_down: *when_down },
+            (CacheTier::Servers { when_down, .. }, Some(backend)) => Place::Servers {
+                backend,
+                when_down: *when_down,
+            },
             _ => Place::Nowhere,
         };
         Self { place }
@@ -103,13 +106,26 @@ impl Tier {
 
 async fn forward(mut request: TierRequest<'_>) -> Answer {
     outgoing::prepare(&mut request.head, &request.hop);
-    let TierRequest { head, body, route, worker, .. } = request;
+    let TierRequest {
+        head,
+        body,
+        route,
+        worker,
+        ..
+    } = request;
     let outcome = route.backend.send(head, body, 0, &route.limits, worker).await;
-    let facts = Facts { backend: Some(outcome.facts), ..Facts::default() };
+    let facts = Facts {
+        backend: Some(outcome.facts),
+        ..Facts::default()
+    };
     let result = outcome.result.map(|response| {
         let (mut head, body) = response.into_parts();
         common::http::hop_by_hop::remove_from_response(&mut head.headers, common::http::hop_by_hop::Upgrade::Remove);
-        Response { status: head.status, fields: Fields::from(head.headers), body }
+        Response {
+            status: head.status,
+            fields: Fields::from(head.headers),
+            body,
+        }
     });
     Answer { result, facts }
 }

@@ -8,23 +8,23 @@ use std::time::Duration;
 use http::Method;
 use parking_lot::Mutex;
 
-use super::settings::{BackendSettings, Balance, ServerAddress};
+use super::settings::{BackendSettings, Balance, EjectionSettings, RetryCause, ServerAddress, ServerSettings};
 use super::testing::{self, Server, answer, answer_part, request};
-use super::{Backend, Outcome, resolve};
+use super::{Backend, Order, Outcome, ServerState, resolve};
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::worker::Worker;
 
-fn backend(servers: Vec<ServerAddress>, change: impl FnOnce(&mut BackendSettings)) -> Arc<Backend> {
+fn backend(servers: Vec<ServerSettings>, change: impl FnOnce(&mut BackendSettings)) -> Arc<Backend> {
     let mut settings = testing::settings(servers);
     change(&mut settings);
     let addresses = resolve(&settings).unwrap();
     Arc::new(Backend::new(settings, addresses, 2))
 }
 
-fn refusing() -> ServerAddress {
-    ServerAddress::Socket(testing::refusing_address())
+fn refusing() -> ServerSettings {
+    ServerAddress::Socket(testing::refusing_address()).into()
 }
 
 async fn send(backend: &Arc<Backend>, worker: &Arc<Worker>, method: Method, body: Body, key: u64) -> Outcome {
@@ -69,7 +69,11 @@ async fn a_second_request_takes_the_connection_of_the_first() {
     assert_eq!(level(&backend), (0, 1, 0));
     let second = get(&backend, &worker).await;
     assert!(second.facts.reused && second.facts.connect.is_none());
-    assert_eq!(level(&backend), (0, 1, 0), "a body that came with its head needs no connection any more");
+    assert_eq!(
+        level(&backend),
+        (0, 1, 0),
+        "a body that came with its head needs no connection any more"
+    );
     assert_eq!(content(second).await, "hello");
     assert_eq!(server.accepted(), 1);
     let shown = backend.snapshot().remove(0);
@@ -192,7 +196,7 @@ async fn a_reused_connection_that_turns_out_dead_costs_an_idempotent_request_no_
     assert_eq!(worker.metrics.get(Counter::BackendRetries), 1);
     let shown = backend.snapshot().remove(0);
     assert_eq!(shown.failures, [(OriginError::ConnectionTerminated, 1)]);
-    assert!(!shown.in_penalty, "it was the connection, not the server");
+    assert_eq!(shown.state, ServerState::Up, "it was the connection, not the server");
     assert_eq!(level(&backend), (0, 1, 0));
 }
 
@@ -213,7 +217,7 @@ async fn a_post_is_not_sent_again_once_a_byte_of_it_was_sent() {
 async fn a_new_connection_that_closes_without_an_answer_is_the_servers_failure() {
     let server = Server::scripted(|_, stream| drop(request(stream)));
     let (backend, worker) = (backend(vec![server.socket(), refusing()], |_| ()), testing::worker(0));
-    let outcome = get(&backend, &worker).await;
+    let outcome = send(&backend, &worker, Method::POST, Body::Empty, 0).await;
     assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated.into());
     assert_eq!(outcome.facts.attempts, 1);
 }
@@ -246,7 +250,10 @@ async fn a_server_that_refuses_is_skipped_for_a_while() {
     };
     assert_eq!(attempts().await, 2);
     let shown = backend.snapshot();
-    assert_eq!((shown[0].in_penalty, shown[1].in_penalty), (true, false));
+    assert_eq!(
+        (shown[0].state, shown[1].state),
+        (ServerState::Refusing, ServerState::Up)
+    );
     assert_eq!(shown[0].failures, [(OriginError::ConnectionRefused, 1)]);
     assert_eq!((shown[0].attempts, shown[0].connects), (1, 0));
     for _ in 0..3 {
@@ -279,7 +286,10 @@ async fn the_last_error_is_told_when_nobody_answers() {
             OriginError::ConnectionRefused,
         ),
         (
-            vec![refusing(), ServerAddress::Unix("/nonexistent/tidegate.sock".into())],
+            vec![
+                refusing(),
+                ServerAddress::Unix("/nonexistent/tidegate.sock".into()).into(),
+            ],
             1,
             2,
             OriginError::DestinationUnavailable,
@@ -311,7 +321,7 @@ async fn a_server_without_an_address_is_a_dns_error() {
 #[tokio::test]
 async fn a_key_stays_on_its_server_and_moves_to_another_only_while_that_refuses() {
     let servers = [Server::answering("0"), Server::answering("1"), Server::answering("2")];
-    let mut sockets: Vec<ServerAddress> = servers.iter().map(Server::socket).collect();
+    let mut sockets: Vec<ServerSettings> = servers.iter().map(Server::socket).collect();
     sockets.push(refusing());
     let worker = testing::worker(0);
     let backend = backend(sockets, |settings| settings.balance = Balance::ConsistentHash);

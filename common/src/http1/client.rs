@@ -38,12 +38,21 @@ pub struct Connection {
     deadline: Deadline,
 }
 
-/// Where a connection goes when its exchange has left it reusable.
+/// Where a connection goes when its exchange has left it reusable, and who is told how the exchange went.
 ///
-/// Dropped instead when it is not: an implementation releases the connection's slot in its `Drop`.
-pub trait Home: Send + Unpin + 'static {
-    /// Takes the connection back.
+/// Just dropped when nobody waited for the end: an implementation releases the connection's slot in its `Drop`.
+pub trait Home: Send + Unpin + Sized + 'static {
+    /// The head of the final response is there.
+    fn answered(&mut self, _status: StatusCode) {}
+
+    /// The response is whole; takes the connection back.
     fn take_back(self, connection: Connection);
+
+    /// The response is whole, the connection is not reusable.
+    fn finished(self) {}
+
+    /// The server failed in mid-body.
+    fn failed(self, _error: OriginError) {}
 }
 
 /// Why an exchange gave no response.
@@ -267,8 +276,9 @@ impl Exchange {
         mut head: ResponseHead,
         method: &Method,
         limits: &ExchangeLimits,
-        home: H,
+        mut home: H,
     ) -> Result<Response<Body>, Failure> {
+        home.answered(head.status);
         let framing = match framing::of_response(method, head.status, head.version, &mut head.fields) {
             Ok(framing) => framing,
             Err(framing::BadFraming) => {
@@ -297,6 +307,8 @@ impl Exchange {
             Some(body) if self.outbox.is_done() => {
                 if may_persist {
                     self.go_home(home);
+                } else {
+                    home.finished();
                 }
                 body
             }
@@ -337,6 +349,8 @@ impl Exchange {
                 io: self.io,
                 deadline: self.deadline,
             });
+        } else {
+            home.finished();
         }
     }
 }
@@ -381,11 +395,13 @@ struct ResponseBody<H: Home> {
 impl<H: Home> ResponseBody<H> {
     /// The body is whole: the connection goes home where it may.
     fn end(&mut self) {
-        if let Some((exchange, home)) = self.state.take()
-            && self.may_persist
-            && !matches!(self.reading, Reading::UntilClose)
-        {
+        let Some((exchange, home)) = self.state.take() else {
+            return;
+        };
+        if self.may_persist && !matches!(self.reading, Reading::UntilClose) {
             exchange.go_home(home);
+        } else {
+            home.finished();
         }
     }
 
@@ -481,7 +497,9 @@ impl<H: Home> http_body::Body for ResponseBody<H> {
                 None
             }
             Err(error) => {
-                this.state = None;
+                if let (Some((_, home)), BodyError::Origin(error)) = (this.state.take(), error) {
+                    home.failed(error);
+                }
                 Some(Err(error))
             }
         })

@@ -4,8 +4,8 @@ mod scalar; // durations, sizes, numbers, choices, texts
 mod address; // where to listen, where servers are, address blocks
 mod pattern; // hosts, paths, expressions, names
 
-pub(crate) use address::{ADDRESS, BacklogCodec, LOG_TARGET, MODE, NETWORK, SERVER};
-pub(crate) use pattern::{HOST, PATH, PREFIX, REGEX, USER, host_text, is_name};
+pub(crate) use address::{ADDRESS, BacklogCodec, IP, LOG_TARGET, MODE, NETWORK, SERVER};
+pub(crate) use pattern::{BODY_PART, CHECK_PATH, HOST, HOST_FIELD, PATH, PREFIX, REGEX, USER, host_text, is_name};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
 
 use toml::Spanned;

@@ -42,20 +42,40 @@ pub fn report(watched: &Watched) -> Vec<u8> {
 /// `degraded` while a backend has no server that takes connections.
 fn status(watched: &Watched) -> &'static str {
     let is_down = |backend: &Backend| backend.snapshot().iter().all(|server| server.in_penalty);
-    if watched.backends().iter().any(|backend| is_down(backend)) { "degraded" } else { "ok" }
+    if watched.backends().iter().any(|backend| is_down(backend)) {
+        "degraded"
+    } else {
+        "ok"
+    }
 }
 
 fn requests(watched: &Watched) -> u64 {
-    const CLASSES: [Counter; 5] =
-        [Counter::Responses1xx, Counter::Responses2xx, Counter::Responses3xx, Counter::Responses4xx, Counter::Responses5xx];
-    let of_worker = |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
+    const CLASSES: [Counter; 5] = [
+        Counter::Responses1xx,
+        Counter::Responses2xx,
+        Counter::Responses3xx,
+        Counter::Responses4xx,
+        Counter::Responses5xx,
+    ];
+    let of_worker =
+        |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
     watched.workers.iter().map(|worker| of_worker(&worker.metrics)).sum()
 }
 
 fn describe(backend: &Backend, mut object: Object<'_>) {
     object.field("name", backend.name());
     let mut servers: Array<'_> = object.array("servers");
-    for ServerSnapshot { address, busy, idle, waiting, in_penalty, attempts, connects, .. } in backend.snapshot() {
+    for ServerSnapshot {
+        address,
+        busy,
+        idle,
+        waiting,
+        in_penalty,
+        attempts,
+        connects,
+        ..
+    } in backend.snapshot()
+    {
         servers
             .object()
             .field("address", &*address)

@@ -16,7 +16,10 @@ use crate::exit::{Code, Failure};
 /// # Errors
 /// The system refuses to handle signals.
 pub fn until_told(process: &Process, drain_timeout: Duration, log: Option<&AccessLogWriter>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(refused)?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(refused)?;
         while !signals.next().await.is_end() {
