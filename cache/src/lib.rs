@@ -3,3 +3,11 @@
 //! `tier` is the call; modules stand in the order in which a request meets them.
 
 pub mod tier; // the call: in this process, or on cache servers
+mod serve; // conducts one request to the store in this process
+pub mod policy; // what RFC 9111 and its neighbours say, pure
+pub mod store; // what is kept, and where
+mod answer; // a stored response → the response to one request
+mod collapse; // one fetch per key: leaders and waiters
+mod fetch; // what is asked of the origin
+mod fill; // a response body → content that many read
+mod remote; // the tier on cache servers

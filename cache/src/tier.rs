@@ -8,13 +8,18 @@ use std::time::Duration;
 use common::backend::settings::ExchangeLimits;
 use common::backend::{self, Backend};
 use common::http::body::Body;
-use common::http::outgoing::{self, Hop};
-use common::http::response::{Fields, Response};
+use common::http::outgoing::Hop;
+use common::http::response::Response;
 use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
 use common::worker::Worker;
-use config::{CacheMode, CacheTier, WhenDown};
+use config::CacheTier;
 use http::request::Parts;
+
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::rules::Rules;
+use crate::remote::Remote;
+use crate::serve::Local;
 
 /// The cache tier of this process.
 pub struct Tier {
@@ -23,10 +28,10 @@ pub struct Tier {
 
 /// Where it is.
 enum Place {
-    /// Nowhere: requests pass to the origins.
-    Nowhere,
+    /// In this process.
+    Local(Arc<Local>),
     /// On cache servers.
-    Servers { backend: Arc<Backend>, when_down: WhenDown },
+    Remote(Remote),
 }
 
 /// A route as the tier needs it.
@@ -35,8 +40,10 @@ pub struct TierRoute {
     pub backend: Arc<Backend>,
     /// Limits of an exchange with it.
     pub limits: ExchangeLimits,
-    /// Whether responses may be stored and reused.
-    pub mode: CacheMode,
+    /// Whether responses may be stored and reused at all.
+    pub is_cached: bool,
+    /// By which rules.
+    pub rules: Rules,
 }
 
 /// One request to the tier.
@@ -66,15 +73,15 @@ pub struct Answer {
 pub struct Facts {
     /// The server that was asked, and what that took.
     pub backend: Option<backend::Facts>,
-    /// The backend it belongs to.
-    pub backend_name: Option<Arc<str>>,
-    /// What the cache did (RFC 9211).
-    pub outcome: Option<&'static str>,
-    /// Time to look into the store.
+    /// The route's origin.
+    pub origin: Option<Arc<str>>,
+    /// What the cache did; `None` where there is no cache in this process.
+    pub outcome: Option<CacheStatus<'static>>,
+    /// Time until it was known that there is something in the store, or not.
     pub lookup: Option<Duration>,
 }
 
-/// An answer that is there at once (a hit: no allocation, no task, no await), or one that is coming.
+/// An answer that is there at once (a hit: no task, no await), or one that is coming.
 pub enum Call<'a> {
     /// From store.
     Ready(Answer),
@@ -86,11 +93,9 @@ impl Tier {
     /// The tier that a configuration describes; `servers` is the backend of its cache servers, where it has some.
     pub fn new(settings: &CacheTier, servers: Option<Arc<Backend>>) -> Self {
         let place = match (settings, servers) {
-            (CacheTier::Servers { when_down, .. }, Some(backend)) => Place::Servers {
-                backend,
-                when_down: *when_down,
-            },
-            _ => Place::Nowhere,
+            (CacheTier::Servers { when_down, .. }, Some(servers)) => Place::Remote(Remote::new(servers, *when_down)),
+            (CacheTier::Memory { bytes, .. }, _) => Place::Local(Local::new(*bytes)),
+            (CacheTier::None | CacheTier::Servers { .. }, _) => Place::Local(Local::storing_nothing()),
         };
         Self { place }
     }
@@ -98,41 +103,31 @@ impl Tier {
     /// Answers one request. Dropping what is pending means that the client left.
     pub fn call<'a>(&'a self, request: TierRequest<'a>) -> Call<'a> {
         match &self.place {
-            Place::Nowhere => Call::Pending(Box::pin(forward(request))),
-            Place::Servers { .. } => Call::Pending(Box::pin(forward(request))),
+            Place::Local(local) => local.call(request),
+            Place::Remote(remote) => Call::Pending(Box::pin(remote.forward(request))),
         }
     }
-}
 
-async fn forward(mut request: TierRequest<'_>) -> Answer {
-    outgoing::prepare(&mut request.head, &request.hop);
-    let TierRequest {
-        head,
-        body,
-        route,
-        worker,
-        ..
-    } = request;
-    let outcome = route.backend.send(head, body, 0, &route.limits, worker).await;
-    let facts = Facts {
-        backend: Some(outcome.facts),
-        ..Facts::default()
-    };
-    let result = outcome.result.map(|response| {
-        let (mut head, body) = response.into_parts();
-        common::http::hop_by_hop::remove_from_response(&mut head.headers, common::http::hop_by_hop::Upgrade::Remove);
-        Response {
-            status: head.status,
-            fields: Fields::from(head.headers),
-            body,
+    /// The store in this process, where there is one.
+    pub fn local(&self) -> Option<&Local> {
+        match &self.place {
+            Place::Local(local) => Some(local),
+            Place::Remote(_) => None,
         }
-    });
-    Answer { result, facts }
+    }
 }
 
 impl Facts {
     /// The counter of the outcome.
     pub fn counter(&self) -> Option<Counter> {
-        None
+        Some(match self.outcome.as_ref()?.outcome {
+            Outcome::Hit => Counter::CacheHit,
+            Outcome::Fwd(Fwd::Bypass) => Counter::CacheBypass,
+            Outcome::Fwd(Fwd::Method) => Counter::CacheMethod,
+            Outcome::Fwd(Fwd::UriMiss | Fwd::Miss) => Counter::CacheUriMiss,
+            Outcome::Fwd(Fwd::VaryMiss) => Counter::CacheVaryMiss,
+            Outcome::Fwd(Fwd::Request) => Counter::CacheRequest,
+            Outcome::Fwd(Fwd::Stale | Fwd::Partial) => Counter::CacheStale,
+        })
     }
 }

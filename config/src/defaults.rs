@@ -166,6 +166,8 @@ pub(crate) fn retry_on() -> Vec<RetryCause> {
 pub(crate) const EJECTION: EjectionSettings = EjectionSettings {
     // Envoy's: fewer would be the accidents of one deployment, more would be seen by users.
     failures: 5,
+    // See `EJECTION_STATUSES`.
+    statuses: Vec::new(),
     // Half of the requests failing is no accident, and a server with one broken page is far from it.
     error_percent: 50,
     // Below that one unlucky second would do.
@@ -177,6 +179,10 @@ pub(crate) const EJECTION: EjectionSettings = EjectionSettings {
     // The rest must bear the load: with more than half away, it would fail next.
     ejected_percent_max: 50,
 };
+
+/// An origin that says so does not work, or has nobody behind it who does. A cache server passes on what origins say, so
+/// none of its statuses are its own.
+pub(crate) const EJECTION_STATUSES: [u16; 3] = [502, 503, 504];
 
 /// Where health checks are asked for.
 pub(crate) const HEALTH: HealthSettings = HealthSettings {

@@ -65,7 +65,8 @@ impl Visitor for Reader<'_> {
             return;
         }
         if let Some((inner, path)) = self.take_table(name) {
-            *table = read_table(inner, T::preset(), &path, self.notes);
+            let preset = std::mem::replace(table, T::preset());
+            *table = read_table(inner, preset, &path, self.notes);
         }
     }
 

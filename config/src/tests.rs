@@ -303,7 +303,8 @@ fn shared_names_in_cache_mean_the_listener_or_the_servers() {
     assert_eq!(server.cache.unknown_host, UnknownHost::Site(0));
     assert_eq!(server.sites[0].name, "default");
 
-    let asked = "[cache]\nservers = [\"a:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\nwhen_down = \"error\"\n";
+    let asked = "[cache]\nservers = [\"a:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\nwhen_down = \"error\"\n\
+                 [cache.ejection]\nfailures = 9\n";
     let front = good(&format!("{LEAST}{asked}"));
     let CacheTier::Servers { backend, when_down } = &front.cache.tier else {
         panic!("{:?}", front.cache)
@@ -315,6 +316,11 @@ fn shared_names_in_cache_mean_the_listener_or_the_servers() {
     assert_eq!(
         (backend.balance, *when_down),
         (Balance::ConsistentHash, WhenDown::Error)
+    );
+    assert_eq!(
+        (backend.ejection.failures, &backend.ejection.statuses[..]),
+        (9, &[][..]),
+        "what cache servers say is what origins said"
     );
     assert_eq!(backend.name, "cache.servers");
     assert_eq!(front.cache.serve, crate::defaults::SERVE);
@@ -551,6 +557,7 @@ fields_max = 200
 
 [origin.a.ejection]
 failures = 5
+statuses = [502, 503, 504]
 error_percent = 50
 tries_min = 20
 window = "10s"

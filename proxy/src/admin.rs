@@ -4,6 +4,7 @@
 
 mod health; // /health, /live, /ready
 mod metrics; // /metrics
+mod backends; // servers: their part of both, and orders
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,6 +15,7 @@ use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
+use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
@@ -31,6 +33,8 @@ pub struct Watched {
     pub limit: Arc<ConnectionLimit>,
     /// Whether the process is draining.
     pub draining: Arc<AtomicBool>,
+    /// The access log, where there is one.
+    pub log: Option<Arc<AccessLogWriter>>,
     /// When the process started.
     pub started: WallTime,
 }
@@ -46,10 +50,12 @@ impl Admin {
         Self { watched }
     }
 
-    fn answer(&self, request: &Request<Body>) -> Response {
+    fn answer(&self, request: &Request<Body>, conn: &ConnInfo) -> Response {
+        if request.uri().path().starts_with(backends::PREFIX) {
+            return backends::order(&self.watched, request, conn);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
-                .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         match request.uri().path() {
             "/health" => json(StatusCode::OK, health::report(&self.watched)),
@@ -68,25 +74,22 @@ impl Watched {
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
     }
+
+    /// Access log lines that the file did not take.
+    fn log_lines_failed(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.lines_failed())
+    }
 }
 
 impl Service for Admin {
     type Record = Unrecorded;
 
-    async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply {
-            response: dated(self.answer(&request)),
-            record: Unrecorded,
-            close: None,
-        }
+    async fn call(&self, request: Request<Body>, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+        Reply { response: dated(self.answer(&request, conn)), record: Unrecorded, close: None }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply {
-            response: dated(text(error.status(), format!("{error}\n"))),
-            record: Unrecorded,
-            close: None,
-        }
+        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded, close: None }
     }
 }
 
@@ -107,9 +110,6 @@ fn json(status: StatusCode, content: Vec<u8>) -> Response {
 
 fn dated(response: Response) -> Response {
     let mut response = response.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-        .fields
-        .added
-        .push_display(&DATE, Clock::System.wall().http_date());
+    response.fields.added.push_display(&DATE, Clock::System.wall().http_date());
     response
 }

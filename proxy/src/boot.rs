@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use common::backend::Control;
 use common::backend::settings::BackendSettings;
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
@@ -66,26 +67,21 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     let open = bind(config)?;
     descriptors(config)?;
     if let Some(identity) = identity {
-        identity
-            .assume()
-            .map_err(|error| Failure::new(Code::Permission, error))?;
+        identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
     }
-    let started = Started {
-        addresses: open.iter().map(|open| listening(open)).collect(),
-    };
+    let started = Started { addresses: open.iter().map(|open| listening(open)).collect() };
     let process = Process::start(config, parts, open, log_writer.as_ref())?;
     for listener in &started.addresses {
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        revision = env!("TIDEGATE_REVISION"),
-        "ready"
-    );
+    let signals = signals::Watch::new()?;
+    info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
     ready(&started);
-    signals::until_told(&process, config.process.workers.drain_timeout, log_writer.as_ref())?;
-    drop(process);
-    if let Some(Err(error)) = log_writer.map(|writer| writer.close(LOG_CLOSE)) {
+    signals.until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref());
+    for worker in &process.workers {
+        worker.access_log.flush(&worker.metrics);
+    }
+    if let Some(Err(error)) = log_writer.as_ref().map(|writer| writer.close(LOG_CLOSE)) {
         warn!("{error}");
     }
     info!("ended");
@@ -117,13 +113,9 @@ impl Role {
 }
 
 fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
-    let Some(user) = &config.process.user else {
-        return Ok(None);
-    };
+    let Some(user) = &config.process.user else { return Ok(None) };
     let identity = user::resolve(user, config.process.group.as_deref());
-    identity
-        .map(Some)
-        .map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
+    identity.map(Some).map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
 }
 
 /// Raises the limit of file descriptors and says when it may not be enough.
@@ -146,46 +138,29 @@ fn descriptors(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn access_log(config: &Config) -> Result<Option<AccessLogWriter>, Failure> {
-    let Some(settings) = &config.log.access else {
-        return Ok(None);
-    };
+fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
+    let Some(settings) = &config.log.access else { return Ok(None) };
     let writer = AccessLogWriter::start(settings.clone());
-    writer
-        .map(Some)
-        .map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+    writer.map(Arc::new).map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
 }
 
 /// Binds everything, or nothing.
 fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
     let workers = config.process.workers.workers;
-    let front = config
-        .front
-        .iter()
-        .flat_map(|front| &front.listen)
-        .map(|listen| (Role::Front, listen, workers));
+    let front = config.front.iter().flat_map(|front| &front.listen).map(|listen| (Role::Front, listen, workers));
     let cache = config.cache.listen.iter().map(|listen| (Role::Cache, listen, workers));
     let admin = config.admin.iter().map(|admin| (Role::Admin, &admin.listen, 1));
     let bind = |(role, settings, shards): (Role, &ListenSettings, usize)| {
         let bound = listener::bind(settings, shards);
-        bound
-            .map(|bound| Open { role, bound })
-            .map_err(|error| Failure::coded(error.exit_code(), error))
+        bound.map(|bound| Open { role, bound }).map_err(|error| Failure::coded(error.exit_code(), error))
     };
     front.chain(cache).chain(admin).map(bind).collect()
 }
 
 fn listening(open: &Open) -> Listening {
     let name = open.bound.settings.name.clone();
-    let address = open
-        .bound
-        .local_addr
-        .map_or_else(|| name.clone(), |address| address.to_string());
-    Listening {
-        role: open.role.word(),
-        name,
-        address,
-    }
+    let address = open.bound.local_addr.map_or_else(|| name.clone(), |address| address.to_string());
+    Listening { role: open.role.word(), name, address }
 }
 
 /// What runs: the workers, and the admin listener's thread.
@@ -194,24 +169,23 @@ pub struct Process {
     pub serving: Running,
     /// The admin listener, on a thread of its own, so that health answers while the workers are saturated.
     pub admin: Option<Running>,
+    /// Looks after the backends until the process ends.
+    _control: Control,
+    /// The workers that serve.
+    workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
 }
 
 impl Process {
-    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&AccessLogWriter>) -> Result<Self, Failure> {
+    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&Arc<AccessLogWriter>>) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
-        let log_end = |_| log.map_or_else(AccessLog::disabled, AccessLogWriter::worker_end);
-        let workers: Vec<_> = (0..count)
-            .map(|index| Worker::new(index, Clock::System, log_end(index)))
-            .collect();
+        let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
+        let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
-        let listeners = serving
-            .into_iter()
-            .map(|open| (open.bound, endpoint(config, &parts, open.role)))
-            .collect();
+        let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -219,24 +193,12 @@ impl Process {
             tick_every: TICK,
             ticks: housekeeping(&parts),
         };
+        let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
+        let control = Control::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let watched = Watched {
-            parts,
-            workers,
-            limit,
-            draining: Arc::clone(&draining),
-            started: Clock::System.wall(),
-        };
-        let admin = admin
-            .into_iter()
-            .next()
-            .map(|open| start_admin(open.bound, watched, count))
-            .transpose()?;
-        Ok(Self {
-            serving,
-            admin,
-            draining,
-        })
+        let watched = Watched { parts, workers: workers.clone(), limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
+        let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
+        Ok(Self { serving, admin, _control: control, workers, draining })
     }
 }
 
@@ -245,10 +207,7 @@ fn endpoint(config: &Config, parts: &Parts, role: Role) -> Arc<dyn Endpoint> {
         (Role::Front, Some(exchange), Some(front)) => (exchange, &front.serve),
         _ => (&parts.cache_server, &config.cache.serve),
     };
-    Arc::new(HttpEndpoint {
-        service: Arc::clone(service),
-        settings: Arc::new(settings.clone()),
-    })
+    Arc::new(HttpEndpoint { service: Arc::clone(service), settings: Arc::new(settings.clone()) })
 }
 
 /// What each worker does now and then.
@@ -263,10 +222,7 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
-    let endpoint = HttpEndpoint {
-        service,
-        settings: Arc::new(config::SERVE),
-    };
+    let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,

@@ -3,6 +3,7 @@
 mod run; // serve what a configuration says
 mod check; // validate a configuration
 mod demo; // front, cache and a sample origin, at once
+mod backend; // servers of a running process
 mod completions; // for shells
 
 use std::io::Write as _;
@@ -30,6 +31,8 @@ enum Command {
     Check(check::Arguments),
     /// Run front, cache and a sample origin in one process, with URLs to try.
     Demo(demo::Arguments),
+    /// Show the servers that a running process asks, or order one of them ready, drain or down.
+    Backend(backend::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -40,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Backend(arguments) => backend::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match done {

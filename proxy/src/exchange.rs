@@ -52,11 +52,7 @@ impl Service for Exchange {
             Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
         record.answered(&response);
-        Reply {
-            response,
-            record,
-            close,
-        }
+        Reply { response, record, close }
     }
 
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
@@ -64,11 +60,7 @@ impl Service for Exchange {
         let mut record = ExchangeRecord::unparsed(conn, id);
         let response = respond::refused(&Refusal::Parse(*error), &mut record, false);
         record.answered(&response);
-        Reply {
-            response,
-            record,
-            close: None,
-        }
+        Reply { response, record, close: None }
     }
 }
 
@@ -91,13 +83,7 @@ impl Exchange {
             tls: conn.tls,
             request_id: record.id.clone(),
         };
-        let answer = match self.tier.call(TierRequest {
-            head,
-            body,
-            route,
-            hop,
-            worker: &conn.worker,
-        }) {
+        let answer = match self.tier.call(TierRequest { head, body, route, hop, worker: &conn.worker }) {
             Call::Ready(answer) => answer,
             Call::Pending(coming) => coming.await,
         };

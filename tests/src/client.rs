@@ -40,7 +40,10 @@ impl Client {
     /// When nobody listens there.
     #[track_caller]
     pub fn connect(address: &str) -> Self {
-        Self::try_connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
+        match Self::try_connect(address) {
+            Ok(client) => client,
+            Err(error) => panic!("connect to {address}: {error}"),
+        }
     }
 
     /// Connects, or says why not.
@@ -91,10 +94,11 @@ impl Client {
     /// Reads a final response, whose framing depends on the method that `request` begins with.
     #[track_caller]
     pub fn read_answer_to(&mut self, request: impl AsRef<[u8]>) -> Response {
-        self.try_read_answer_to(request).unwrap_or_else(|stop| {
-            let unused = latin1(self.wire.unused());
-            panic!("no response head but {stop:?} after {unused:?}")
-        })
+        match self.try_read_answer_to(request) {
+            Ok(response) => response,
+            // Not in a closure: the panic is to name the caller's line.
+            Err(stop) => panic!("no response head but {stop:?} after {:?}", latin1(self.wire.unused())),
+        }
     }
 
     /// Reads a final response, or says why there is none.
@@ -123,8 +127,10 @@ impl Client {
     /// Reads one head, interim or final, and nothing after it.
     #[track_caller]
     pub fn read_head(&mut self) -> Response {
-        self.try_read_head()
-            .unwrap_or_else(|stop| panic!("no response head but {stop:?}"))
+        match self.try_read_head() {
+            Ok(response) => response,
+            Err(stop) => panic!("no response head but {stop:?}"),
+        }
     }
 
     fn try_read_head(&mut self) -> Result<Response, Stop> {

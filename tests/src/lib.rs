@@ -23,4 +23,5 @@ pub mod process; // a child, its log, its end
 pub mod metrics; // what /metrics says
 pub mod setup; // a configuration in the making
 pub mod tidegate; // one running tidegate, in one process or in two tiers
+pub mod source; // the workspace's own sources as text
 pub mod programs; // curl, wrk, h2load: there, or skipped aloud

@@ -9,7 +9,10 @@ use crate::client::once;
 #[track_caller]
 pub fn read(admin: &str, name: &str, labels: &str) -> u64 {
     let page = page(admin);
-    sum(&page, name, labels).unwrap_or_else(|| panic!("no metric {name} in\n{page}"))
+    match sum(&page, name, labels) {
+        Some(value) => value,
+        None => panic!("no metric {name} in\n{page}"),
+    }
 }
 
 /// The whole page.

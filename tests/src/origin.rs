@@ -250,6 +250,8 @@ impl Connection<'_> {
     fn take_step(&mut self, step: &Step) -> Result<(), Stop> {
         match step {
             Step::Send(bytes) => self.send(bytes),
+            Step::Content(_) if self.answers_head() => Ok(()),
+            Step::Content(bytes) => self.send(bytes),
             Step::Drip(bytes) => bytes.chunks(1).try_for_each(|byte| self.send(byte)),
             Step::Repeat(bytes, times) => (0..*times).try_for_each(|_| self.send_counted(bytes)),
             Step::Forever(bytes, pause) => loop {
@@ -279,6 +281,13 @@ impl Connection<'_> {
                 Err(Stop::Reset)
             }
         }
+    }
+
+    fn answers_head(&self) -> bool {
+        let requests = self.shared.requests.lock();
+        self.current
+            .and_then(|index| requests.get(index))
+            .is_some_and(|request| request.method() == "HEAD")
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), Stop> {

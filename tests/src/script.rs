@@ -14,6 +14,8 @@ pub struct Script {
 pub(crate) enum Step {
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Send these bytes unless the request is a HEAD.
+    Content(Vec<u8>),
     /// Send each of these bytes by a write of its own.
     Drip(Vec<u8>),
     /// Send these bytes so many times.
@@ -47,14 +49,14 @@ impl Script {
         Self::answer(200, "Cache-Control: no-store\r\n", content)
     }
 
-    /// A whole response with more field lines, each ended by CRLF, and a Content-Length.
+    /// A whole response with more field lines, each ended by CRLF, and a Content-Length; to a HEAD without its content.
     pub fn answer(status: u16, lines: &str, content: impl AsRef<[u8]>) -> Self {
         let content = content.as_ref();
         let head = format!(
             "HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n{lines}\r\n",
             content.len()
         );
-        Self::new().send(head).send(content)
+        Self::new().send(head).then(Step::Content(content.to_vec()))
     }
 
     /// A 200 that may be stored for a minute.

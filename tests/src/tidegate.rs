@@ -101,10 +101,21 @@ impl Tidegate {
         self.nodes().map(|node| node.metric(name, labels)).sum()
     }
 
+    /// Waits until a metric, summed over all processes, is `value`. An exchange is counted just after its last byte was
+    /// sent, so that a client may know of it first.
+    #[track_caller]
+    pub fn expect_metric(&self, name: &str, labels: &str, value: u64) {
+        let what = format!(
+            "{name}{{{labels}}} is {value}; now:\n{}",
+            metrics::page(self.front.address("admin"))
+        );
+        eventually(&what, || self.metric(name, labels) == value);
+    }
+
     /// Waits until a metric, summed over all processes, has reached `value`.
     #[track_caller]
-    pub fn wait_for_metric(&self, name: &str, labels: &str, value: u64) {
-        let what = format!("{name}{{{labels}}} is {value}");
+    pub fn expect_metric_of_at_least(&self, name: &str, labels: &str, value: u64) {
+        let what = format!("{name}{{{labels}}} is at least {value}");
         eventually(&what, || self.metric(name, labels) >= value);
     }
 

@@ -84,6 +84,7 @@ mod tests {
 
     const SETTINGS: EjectionSettings = EjectionSettings {
         failures: 5,
+        statuses: Vec::new(),
         error_percent: 50,
         tries_min: 20,
         window: secs(10),

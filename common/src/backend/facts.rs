@@ -11,6 +11,8 @@ use crate::http1::client::ExchangeError;
 pub struct Outcome {
     /// The response, its body still to be read, or the last error.
     pub result: Result<http::Response<Body>, ExchangeError>,
+    /// The request's body, where the request failed and not one byte of it was taken.
+    pub unsent: Option<Body>,
     /// How it came about.
     pub facts: Facts,
 }

@@ -133,7 +133,7 @@ impl Backend {
     pub async fn send(
         self: &Arc<Self>,
         head: Parts,
-        mut body: Body,
+        body: Body,
         key: u64,
         limits: &ExchangeLimits,
         worker: &Arc<Worker>,
@@ -151,10 +151,13 @@ impl Backend {
         let mut tried = Vec::new();
         // "The intermediary considers the next hop to be unavailable" (RFC 9209 §2.3.4): there is nobody to ask.
         let mut result = Err(OriginError::DestinationUnavailable.into());
+        let mut unsent = Some(body);
         let mut next = self.pick(key, &tried, worker);
         let mut retry = None;
         while let Some(server) = next {
-            let attempted = self.attempt(server, &ask, body, source, &mut facts).await;
+            let attempted = self
+                .attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
+                .await;
             // Counted off before the next one is asked for: it is over.
             drop(retry.take());
             let policy = Policy {
@@ -162,14 +165,14 @@ impl Backend {
                 retries_left,
             };
             let decision;
-            (decision, body, result) = match attempted {
+            (decision, unsent, result) = match attempted {
                 Ok(response) => {
                     let decision = retry::decide_response(response.status(), ask.has_content, &head.method, policy);
-                    (decision, Body::Empty, Ok(response))
+                    (decision, None, Ok(response))
                 }
                 Err(failure) => {
                     let decision = retry::decide(&failure, facts.reused, &head.method, policy);
-                    (decision, failure.body.unwrap_or_default(), Err(failure.error))
+                    (decision, failure.body, Err(failure.error))
                 }
             };
             let is_late = ask.until.is_some_and(|until| worker.clock.mono() >= until);
@@ -197,7 +200,7 @@ impl Backend {
                 worker.metrics.count(Counter::BackendRetries);
             }
         }
-        Outcome { result, facts }
+        Outcome { result, unsent, facts }
     }
 
     /// Closes idle connections that `worker` used last and that are dead, or idle for longer than `idle_timeout`.
@@ -374,10 +377,7 @@ impl Backend {
 
 impl Home for Seat {
     fn answered(&mut self, status: StatusCode) {
-        self.is_failure = matches!(
-            status,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        );
+        self.is_failure = self.backend.settings.ejection.statuses.contains(&status.as_u16());
     }
 
     fn take_back(self, connection: Connection) {
@@ -398,7 +398,7 @@ impl Home for Seat {
 impl Seat {
     fn note(&self) {
         if self.is_failure {
-            self.backend.note_failure(self.server, "502, 503 or 504", mono_now());
+            self.backend.note_failure(self.server, "its status", mono_now());
         } else {
             self.backend.note_success(self.server);
         }

@@ -76,6 +76,8 @@ pub struct ServerSettings {
 pub struct EjectionSettings {
     /// Failures in a row that eject a server; zero: never.
     pub failures: u32,
+    /// Statuses that are failures.
+    pub statuses: Vec<u16>,
     /// Share of failed tries within `window` that ejects a server, in percent; zero: never.
     pub error_percent: u32,
     /// Tries within `window` below which that share says nothing.

@@ -65,6 +65,7 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         deadline: None,
         ejection: EjectionSettings {
             failures: 0,
+            statuses: vec![503],
             error_percent: 0,
             tries_min: 20,
             window: LONG,

@@ -67,6 +67,11 @@ impl FieldLines {
         &self.bytes
     }
 
+    /// The lines, taken.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

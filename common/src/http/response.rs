@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::body::Body;
@@ -38,14 +39,25 @@ enum Base {
 #[derive(Debug)]
 pub struct SharedFields {
     map: HeaderMap,
-    lines: FieldLines,
+    lines: Bytes,
 }
 
 impl SharedFields {
-    /// Renders `map` once.
-    pub fn new(map: HeaderMap) -> Self {
-        let lines = FieldLines::from_map(&map);
-        Self { map, lines }
+    /// Renders `map` once; its values become slices of what was rendered, so that nothing else is kept alive.
+    pub fn new(map: &HeaderMap) -> Self {
+        let lines = Bytes::from(FieldLines::from_map(map).into_bytes());
+        let mut own = HeaderMap::with_capacity(map.len());
+        let mut at = 0;
+        for (name, value) in map {
+            at += name.as_str().len() + 2;
+            let slice = lines.slice(at..at + value.len());
+            at += value.len() + 2;
+            own.append(
+                name.clone(),
+                HeaderValue::from_maybe_shared(slice).unwrap_or_else(|_| value.clone()),
+            );
+        }
+        Self { map: own, lines }
     }
 
     /// The fields.
@@ -55,7 +67,7 @@ impl SharedFields {
 
     /// Bytes that the map and the rendered lines occupy, as the store weighs them.
     pub fn weight(&self) -> usize {
-        2 * self.lines.as_bytes().len() + self.map.capacity() * size_of::<(HeaderName, HeaderValue, u64)>()
+        self.lines.len() + self.map.capacity() * (size_of::<(HeaderName, HeaderValue)>() + 24)
     }
 }
 
@@ -124,7 +136,7 @@ impl Fields {
     /// Appends to `out` every line as HTTP/1.1 sends it.
     pub fn render(&self, out: &mut Vec<u8>) {
         match &self.base {
-            Base::Shared(shared) => out.extend_from_slice(shared.lines.as_bytes()),
+            Base::Shared(shared) => out.extend_from_slice(&shared.lines),
             Base::Owned(map) => {
                 for (name, value) in map {
                     out.extend_from_slice(name.as_str().as_bytes());

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
-use http::{Method, Response, StatusCode, Version, request};
+use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode, Version, request};
 use http_body::{Frame, SizeHint};
 
 use super::chunked::{ChunkedReader, Step};
@@ -23,6 +23,7 @@ use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
 use super::render::{self, Coding};
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
+use crate::http::hop_by_hop::connection_options;
 use crate::http::origin_error::OriginError;
 use crate::net::stream::Stream;
 
@@ -140,6 +141,9 @@ impl Connection {
         };
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
+            Ok(response) if !is_asked_for(response.status, &head.headers) => {
+                Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
+            }
             Ok(response) => exchange.into_response(response, &head.method, limits, home),
             Err(error) => Err(exchange.fail(error, received_before)),
         }
@@ -361,18 +365,23 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
     whole
 }
 
+/// Whether a server may answer so: 206 answers a Range (RFC 9110 §15.3.7), 304 a condition (§15.4.5). Taken for an answer
+/// to a plain request, either would harm everybody it is handed to.
+fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
+    match status {
+        StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
+        StatusCode::NOT_MODIFIED => [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE]
+            .iter()
+            .any(|name| request.contains_key(name)),
+        _ => true,
+    }
+}
+
 /// "If the close connection option is present, the connection will not persist after the current response" and HTTP/1.0
 /// persists only with keep-alive (RFC 9112 §9.3).
 fn persists(head: &ResponseHead) -> bool {
-    let mut options = head
-        .fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    if head.version == Version::HTTP_10 {
-        return options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"));
-    }
-    !options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    let options = connection_options(&head.fields);
+    !options.close && (head.version == Version::HTTP_11 || options.keep_alive)
 }
 
 /// How a response body's end is found.

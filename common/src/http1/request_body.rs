@@ -17,6 +17,7 @@ use super::deadline::Deadline;
 use super::framing::Framing;
 use super::io::{BODY_READ, Io};
 use crate::http::body::BodyError;
+use crate::serve::service::CloseReason;
 
 /// What the connection and the body of its running request share.
 pub(crate) type Shared = Arc<Mutex<Inbox>>;
@@ -85,6 +86,18 @@ impl Inbox {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Some(Err(self.fail(BodyError::ClientGone)))),
             }
+        }
+    }
+
+    /// Why no further request can follow the running one, as far as its body tells.
+    pub(crate) fn unusable(&self) -> Option<CloseReason> {
+        match self.body {
+            Reading::Failed(BodyError::ClientTimeout) => Some(CloseReason::BodyTimeout),
+            Reading::Failed(BodyError::ClientMalformed(_)) => Some(CloseReason::Malformed),
+            Reading::Failed(_) => Some(CloseReason::UnreadBody),
+            // The client may or may not send a body that it was not told to send.
+            Reading::Length(_) | Reading::Chunked(..) if self.continue_owed => Some(CloseReason::UnreadBody),
+            Reading::Done | Reading::Length(_) | Reading::Chunked(..) => None,
         }
     }
 

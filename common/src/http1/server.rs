@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONNECTION, EXPECT};
+use http::header::EXPECT;
 use http::{HeaderMap, Method, Request, Version};
 use parking_lot::Mutex;
 
@@ -21,6 +21,7 @@ use super::parse::{self, HeadLimits, ParseError, RequestHead};
 use super::render::{self, Coding, ResponseFrame};
 use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
+use crate::http::hop_by_hop::connection_options;
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
@@ -228,8 +229,8 @@ impl Connection {
 
     /// Why the connection will close after this request, where that is known before it is answered.
     fn close_after(&self, head: &RequestHead) -> Option<CloseReason> {
-        let (close, keep_alive) = connection_options(&head.fields);
-        if close || (head.version == Version::HTTP_10 && !keep_alive) {
+        let options = connection_options(&head.fields);
+        if options.close || (head.version == Version::HTTP_10 && !options.keep_alive) {
             Some(CloseReason::Requested)
         } else if self.requests >= self.settings.requests_per_connection_max {
             Some(CloseReason::RequestsMax)
@@ -276,10 +277,7 @@ impl Connection {
         if self.drain.is_draining() {
             close = close.or(Some(CloseReason::Drain));
         }
-        let refused_body = matches!(self.shared.lock().body, Reading::Failed(_)) || self.shared.lock().continue_owed;
-        if refused_body {
-            close = close.or(Some(CloseReason::UnreadBody));
-        }
+        close = close.or_else(|| self.shared.lock().unusable());
         let mut head = Vec::with_capacity(768);
         let connection = match (close, sending.version) {
             (Some(_), _) => Some("close"),
@@ -449,18 +447,6 @@ fn poll_left(shared: &Shared, half_close: HalfClose, cx: &mut Context<'_>) -> Po
         }
     }
     Poll::Pending
-}
-
-/// `close` and `keep-alive` in Connection.
-fn connection_options(fields: &HeaderMap) -> (bool, bool) {
-    let (mut close, mut keep_alive) = (false, false);
-    for value in fields.get_all(CONNECTION) {
-        for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            close |= option.eq_ignore_ascii_case(b"close");
-            keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-    (close, keep_alive)
 }
 
 /// "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation." and "A server

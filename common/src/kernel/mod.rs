@@ -16,5 +16,8 @@ pub mod memory; // how much memory there is
 pub mod sockets; // single sockets: getsockopt, sock_diag
 pub mod connects; // own connects, counted per server
 pub mod sample; // everything known at one moment
+mod pace; // when something dear is done again
 pub mod sampler; // reads that moment
+pub mod preflight; // settings judged before the start and while running
 pub mod diagnosis; // samples → findings
+pub mod report; // both as text

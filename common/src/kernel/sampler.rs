@@ -1,7 +1,7 @@
 //! Reads everything at one moment: the thin I/O side of the diagnosis, called by the control thread each second.
 //!
 //! Cheap things (files, own listeners) are read each time, about 0.3 ms. Walking sockets is paced by what it cost last time,
-//! so that it never takes more than 1/400 of one core. No thread of its own, no clock but for that pacing.
+//! so that each of the two walks takes 0.2 % of one core at most. No thread of its own, no clock but for that pacing.
 
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counters::Counters;
+use super::pace::Paced;
 use super::reading::{Reading, Why};
 use super::root::ProcRoot;
 use super::sample::{Leg, ListenerSample, Moment, Sample};
@@ -20,7 +21,7 @@ use super::sockets::{options, proc_tcp, tcp_info};
 use super::sockstat::{parse_sockstat, parse_softnet};
 use super::sysctl::Sysctls;
 use super::tables::{self, Column};
-use crate::time::{MonoTime, mono_now};
+use crate::time::mono_now;
 
 /// One listening socket of ours, to be looked at.
 #[derive(Clone, Debug)]
@@ -62,10 +63,6 @@ pub struct Sampler {
 const HALF_OPEN_STATES: States = States::of(&[State::SynRecv, State::SynSent]);
 const HALF_OPEN_INTERVAL: Duration = Duration::from_secs(1);
 const CENSUS_INTERVAL: Duration = Duration::from_secs(10);
-/// A count that took t is not repeated before 400 t.
-const COST_SHARE: u32 = 400;
-/// A sample that comes a little early still counts anew.
-const EARLY: Duration = Duration::from_millis(100);
 const ANOTHER_ROOT: Why = Why::NotAsked("the counters are read from another root than this machine's");
 
 impl Sampler {
@@ -101,6 +98,11 @@ impl Sampler {
     pub fn sample(&mut self, at: Moment, listeners: Listeners<'_>) -> Sample {
         let mut counters = Counters::default();
         let netstat = self.tables("net/netstat", tables::paired, &mut counters);
+        // Close to ListenDrops, whose listeners they are to name.
+        let listeners = match listeners {
+            Listeners::Own(own) => own.iter().map(|listener| self.look_at(listener)).collect(),
+            Listeners::All => self.all_listeners().ok().unwrap_or_default(),
+        };
         let snmp = self.tables("net/snmp", tables::paired, &mut counters);
         // Without IPv6 there is no snmp6, and nothing to be said about it.
         let _: Reading<()> = self.tables("net/snmp6", tables::single, &mut counters);
@@ -120,10 +122,7 @@ impl Sampler {
             settings: Sysctls::read(&self.root),
             half_open: self.count_half_open(),
             census: self.count_all(),
-            listeners: match listeners {
-                Listeners::Own(own) => own.iter().map(|listener| self.look_at(listener)).collect(),
-                Listeners::All => self.all_listeners().ok().unwrap_or_default(),
-            },
+            listeners,
             accepts: Vec::new(),
             connects: Vec::new(),
         }
@@ -271,115 +270,6 @@ fn listener_sample(entry: &Entry, name: Arc<str>, shard: usize) -> ListenerSampl
     }
 }
 
-/// A count that is taken anew when its time has come and it is worth its cost.
-#[derive(Debug)]
-struct Paced<T> {
-    interval: Duration,
-    next: Option<MonoTime>,
-    last: Reading<Arc<T>>,
-}
-
-impl<T> Paced<T> {
-    fn every(interval: Duration) -> Self {
-        Self {
-            interval,
-            next: None,
-            last: Reading::Unavailable(Why::NotAsked("it has not been counted yet")),
-        }
-    }
-
-    fn due(&self, now: MonoTime) -> bool {
-        self.next.is_none_or(|next| now >= next)
-    }
-
-    fn keep(&mut self, started: MonoTime, count: Reading<T>) -> Reading<Arc<T>> {
-        let cost = mono_now().saturating_duration_since(started);
-        self.next = Some(started + self.interval.saturating_sub(EARLY).max(cost * COST_SHARE));
-        self.last = count.map(Arc::new);
-        self.last.clone()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsFd;
-    use std::path::Path;
-
-    use super::*;
-    use crate::time::Clock;
-
-    fn now() -> Moment {
-        Moment::now(&Clock::System)
-    }
-
-    #[test]
-    fn the_running_machine_is_read_with_our_own_listener() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let address = listener.local_addr().expect("an address");
-        let client = TcpStream::connect(address).expect("connected");
-        let own = [OwnListener {
-            leg: Leg::ClientFront,
-            name: Arc::from("web"),
-            shard: 0,
-            port: Some(address.port()),
-            backlog_asked: Some(128),
-            socket: listener.as_fd(),
-        }];
-        let mut sampler = Sampler::new(ProcRoot::default());
-        sampler.watch_servers(vec![address]);
-        let sample = sampler.sample(now(), Listeners::Own(&own));
-        assert_eq!(sample.listeners[0].queue.get().map(|queue| queue.depth), Some(1));
-        let census = sample.census.ok().expect("a census");
-        assert_eq!(census.by_server[&address].get(State::Established), 1);
-        assert!(census.by_listener.contains_key(&address.port()));
-        assert!(sample.netstat.ok().is_some() && sample.snmp.ok().is_some());
-        let all = sampler.all_listeners().ok().expect("listeners");
-        assert!(
-            all.iter()
-                .any(|found| found.port == Some(address.port()) && found.queue.get().is_some())
-        );
-        assert!(
-            sampler
-                .raw_counters()
-                .iter()
-                .any(|(table, name, _)| table == "TcpExt" && name == "ListenDrops")
-        );
-        drop(client);
-    }
-
-    #[test]
-    fn a_root_without_anything_leaves_everything_unavailable() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let own = [OwnListener {
-            leg: Leg::ClientFront,
-            name: Arc::from("web"),
-            shard: 0,
-            port: None,
-            backlog_asked: None,
-            socket: listener.as_fd(),
-        }];
-        let sample = Sampler::new(ProcRoot::new(Path::new(dir.path()))).sample(now(), Listeners::Own(&own));
-        assert_eq!(sample.netstat, Reading::Unavailable(Why::Absent));
-        assert_eq!(sample.kernel.why(), Some(Why::Absent));
-        assert_eq!(sample.half_open.why(), Some(Why::Absent));
-        assert_eq!(
-            sample.listeners[0].queue.why(),
-            Some(ANOTHER_ROOT),
-            "our queue does not explain that tree"
-        );
-    }
-
-    #[test]
-    fn what_is_dear_is_counted_less_often() {
-        let start = mono_now();
-        let mut paced: Paced<u8> = Paced::every(Duration::from_secs(1));
-        assert!(paced.due(start));
-        paced.keep(start - Duration::from_secs(1), Reading::Available(1));
-        assert!(
-            !paced.due(start + Duration::from_secs(10)),
-            "it took a second: not before 400 s"
-        );
-    }
-}
+#[path = "sampler_tests.rs"]
+mod tests;

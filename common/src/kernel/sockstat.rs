@@ -39,17 +39,6 @@ pub fn parse_sockstat(text: &str) -> Option<Sockstat> {
     (named == 5).then_some(stat)
 }
 
-/// Reads the IPv6 sockets in use from `sockstat6`.
-pub fn parse_sockstat6(text: &str) -> Option<u64> {
-    let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix("TCP6:"))?;
-    line.strip_suffix('\n')?
-        .trim()
-        .strip_prefix("inuse ")?
-        .trim()
-        .parse()
-        .ok()
-}
-
 /// Packets at the CPUs' input queues (`/proc/net/softnet_stat`, net/core/net-procfs.c), summed over CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Softnet {
@@ -121,8 +110,6 @@ mod tests {
         ] {
             assert_eq!(parse_sockstat(cut), None, "{cut:?}");
         }
-        assert_eq!(parse_sockstat6("TCP6: inuse 12\nUDP6: inuse 0\n"), Some(12));
-        assert_eq!(parse_sockstat6("TCP6: inuse 1"), None);
     }
 
     #[test]
@@ -146,7 +133,6 @@ mod tests {
         fn no_text_breaks_the_parsers(text in "\\PC*", tcp in "TCP6?:( [a-z]{0,6} [0-9]{0,30}){0,6}\n?") {
             for text in [text.as_str(), tcp.as_str()] {
                 proptest::prop_assert!(parse_sockstat(text).is_none_or(|_| text.contains("inuse")));
-                proptest::prop_assert!(parse_sockstat6(text).is_none_or(|_| text.contains("TCP6")));
                 proptest::prop_assert!(parse_softnet(text).is_none_or(|sum| sum.cpus > 0));
             }
         }

@@ -42,8 +42,6 @@ settings! {
     tcp_max_tw_buckets: i64 = "net/ipv4/tcp_max_tw_buckets", "The most sockets in TIME_WAIT.";
     tcp_fin_timeout: i64 = "net/ipv4/tcp_fin_timeout", "Seconds in `FIN_WAIT_2` (not in TIME_WAIT).";
     tcp_migrate_req: i64 = "net/ipv4/tcp_migrate_req", "A closed `SO_REUSEPORT` listener's queue moves to another (≥ 5.14).";
-    tcp_synack_retries: i64 = "net/ipv4/tcp_synack_retries", "How often a SYN-ACK is repeated.";
-    tcp_syn_retries: i64 = "net/ipv4/tcp_syn_retries", "How often a SYN is repeated.";
     tcp_mem: [u64; 3] = "net/ipv4/tcp_mem", "Pages for all TCP buffers: low, pressure, limit.";
     ip_local_port_range: [u64; 2] = "net/ipv4/ip_local_port_range", "First and last port for outgoing connections.";
     ip_local_reserved_ports: ReservedPorts = "net/ipv4/ip_local_reserved_ports", "Ports taken out of that range.";

@@ -28,6 +28,7 @@ impl Keys for BackendSettings {
     fn preset() -> Self {
         Self {
             retry_on: defaults::retry_on(),
+            ejection: EjectionSettings::preset(),
             ..defaults::ORIGIN
         }
     }
@@ -187,18 +188,23 @@ const fn cause(error: OriginError) -> (&'static str, RetryCause) {
 
 impl Keys for EjectionSettings {
     fn preset() -> Self {
-        defaults::EJECTION
+        Self {
+            statuses: defaults::EJECTION_STATUSES.to_vec(),
+            ..defaults::EJECTION
+        }
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
-        let meaning = "Failures in a row that eject a server; 0: never. Failures are errors, broken bodies, and the \
-                       statuses 502, 503 and 504.";
+        let meaning =
+            "Failures in a row that eject a server; 0: never. Failures are errors, broken bodies and `statuses`.";
         v.key(
             "failures",
             Count { min: 0, max: 1_000_000 },
             &mut self.failures,
             meaning,
         );
+        let statuses = List::any(Count { min: 500, max: 599 });
+        v.key("statuses", statuses, &mut self.statuses, "Statuses that are failures.");
         let meaning = "Failures within `window` that eject a server, in percent of the tries; 0: never.";
         v.key(
             "error_percent",

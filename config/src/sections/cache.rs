@@ -61,6 +61,7 @@ impl Keys for CacheDraft {
             balance: defaults::CACHE_SERVERS_BALANCE,
             ..BackendSettings::preset()
         };
+        backend.ejection.statuses = Vec::new();
         backend.limits.response_timeout = defaults::CACHE_SERVER_RESPONSE_TIMEOUT;
         Self {
             memory: None,

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use common::backend::{Backend, ServerSnapshot};
-use common::telemetry::json::{Array, Object};
+use common::telemetry::json::Object;
 use common::telemetry::metrics::Counter;
 use common::time::Clock;
 
-use super::Watched;
+use super::{Watched, backends};
 
 /// Whether new work should be sent here.
 pub fn is_ready(watched: &Watched) -> bool {
@@ -29,61 +28,24 @@ pub fn report(watched: &Watched) -> Vec<u8> {
         .field("workers", watched.workers.len() as u64)
         .field("connections_open", watched.limit.open() as u64)
         .field("requests", requests(watched));
-    let mut backends = object.array("backends");
+    let mut listed = object.array("backends");
     for backend in watched.backends() {
-        describe(backend, backends.object());
+        backends::describe(backend, listed.object());
     }
-    drop(backends);
+    drop(listed);
     drop(object);
     out.push(b'\n');
     out
 }
 
-/// `degraded` while a backend has no server that takes connections.
+/// `degraded` while a backend has no server that is up.
 fn status(watched: &Watched) -> &'static str {
-    let is_down = |backend: &Backend| backend.snapshot().iter().all(|server| server.in_penalty);
-    if watched.backends().iter().any(|backend| is_down(backend)) {
-        "degraded"
-    } else {
-        "ok"
-    }
+    if watched.backends().iter().any(|backend| backends::is_down(backend)) { "degraded" } else { "ok" }
 }
 
 fn requests(watched: &Watched) -> u64 {
-    const CLASSES: [Counter; 5] = [
-        Counter::Responses1xx,
-        Counter::Responses2xx,
-        Counter::Responses3xx,
-        Counter::Responses4xx,
-        Counter::Responses5xx,
-    ];
-    let of_worker =
-        |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
+    const CLASSES: [Counter; 5] =
+        [Counter::Responses1xx, Counter::Responses2xx, Counter::Responses3xx, Counter::Responses4xx, Counter::Responses5xx];
+    let of_worker = |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
     watched.workers.iter().map(|worker| of_worker(&worker.metrics)).sum()
-}
-
-fn describe(backend: &Backend, mut object: Object<'_>) {
-    object.field("name", backend.name());
-    let mut servers: Array<'_> = object.array("servers");
-    for ServerSnapshot {
-        address,
-        busy,
-        idle,
-        waiting,
-        in_penalty,
-        attempts,
-        connects,
-        ..
-    } in backend.snapshot()
-    {
-        servers
-            .object()
-            .field("address", &*address)
-            .field("takes_connections", !in_penalty)
-            .field("busy", busy as u64)
-            .field("idle", idle as u64)
-            .field("waiting", waiting as u64)
-            .field("attempts", attempts)
-            .field("connects", connects);
-    }
 }

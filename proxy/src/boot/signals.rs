@@ -5,47 +5,64 @@ use std::time::Duration;
 
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::mono_now;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Process;
 use crate::exit::{Code, Failure};
 
-/// Waits for a signal to end the process, and for the end.
-///
-/// # Errors
-/// The system refuses to handle signals.
-pub fn until_told(process: &Process, drain_timeout: Duration, log: Option<&AccessLogWriter>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(refused)?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().map_err(refused)?;
-        while !signals.next().await.is_end() {
-            if let Some(log) = log {
-                log.reopen();
-                info!("access log reopened");
-            }
-        }
-        info!(timeout = ?drain_timeout, "draining");
-        process.draining.store(true, Ordering::Relaxed);
-        process.serving.drain(mono_now() + drain_timeout);
-        loop {
-            tokio::select! {
-                () = process.serving.ended() => break,
-                told = signals.next() => if told.is_end() {
-                    warn!("told again: ending at once");
-                    process.serving.cut();
+/// Signals, handled from the moment this is made.
+pub struct Watch {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Watch {
+    /// Starts handling signals.
+    ///
+    /// # Errors
+    /// The system refuses to.
+    pub fn new() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let signals = runtime.block_on(async { Signals::new() }).map_err(refused)?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Waits for a signal to end the process, and for the end.
+    pub fn until_told(self, process: &Process, drain_timeout: Duration, log: Option<&AccessLogWriter>) {
+        let Self { runtime, mut signals } = self;
+        runtime.block_on(async {
+            while !signals.next().await.is_end() {
+                if let Some(log) = log {
+                    log.reopen();
+                    info!("access log reopened");
                 }
             }
-        }
-        if let Some(admin) = &process.admin {
-            admin.cut();
-        }
-        Ok(())
-    })
+            info!(timeout = ?drain_timeout, "draining");
+            process.draining.store(true, Ordering::Relaxed);
+            process.serving.drain(mono_now() + drain_timeout);
+            loop {
+                tokio::select! {
+                    () = process.serving.ended() => break,
+                    told = signals.next() => if told.is_end() {
+                        warn!("told again: ending at once");
+                        process.serving.cut();
+                        // A worker that is stuck cannot be waited for.
+                        drop(tokio::time::timeout(CUT_TIMEOUT, process.serving.ended()).await);
+                        break;
+                    }
+                }
+            }
+            if let Some(admin) = &process.admin {
+                admin.cut();
+            }
+        });
+    }
 }
+
+/// How long workers that were told to end at once may take.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn refused(error: std::io::Error) -> Failure {
     Failure::new(Code::System, format_args!("signals: {error}"))

@@ -92,7 +92,10 @@ impl Refusal {
     /// Why the connection closes after it: a sender that breaks the rules of messages is not trusted with another one.
     pub const fn close(&self) -> Option<CloseReason> {
         match self {
-            Self::Host(_) | Self::Body(_) => Some(CloseReason::Malformed),
+            Self::Host(_) | Self::NotImplemented => Some(CloseReason::Malformed),
+            Self::Body(BodyError::ClientTimeout) => Some(CloseReason::BodyTimeout),
+            Self::Body(BodyError::ClientMalformed(_)) => Some(CloseReason::Malformed),
+            Self::Body(_) => Some(CloseReason::UnreadBody),
             _ => None,
         }
     }
@@ -140,9 +143,7 @@ impl From<ExchangeError> for Refusal {
 
 /// Whether the client would rather read JSON than HTML: the one that its Accept names first.
 pub fn wants_json(fields: &HeaderMap) -> bool {
-    let Some(accept) = fields.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else {
-        return false;
-    };
+    let Some(accept) = fields.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else { return false };
     let position = |text: &str| accept.find(text);
     match (position("json"), position("html")) {
         (Some(json), Some(html)) => json < html,

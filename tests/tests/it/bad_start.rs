@@ -126,7 +126,7 @@ fn an_origin_name_without_an_address_is_told() {
     let file = write_config(&path, &Setup::of("nonexistent.invalid:80").in_process());
     let outcome = run(&["run", "-c", &file]);
     assert!(
-        [CONFIGURATION, 68].contains(&outcome.code),
+        [UNAVAILABLE, CONFIGURATION].contains(&outcome.code),
         "{} {}",
         outcome.code,
         outcome.text()

@@ -261,10 +261,7 @@ fn uploads_over_the_limit_are_refused() {
         let (_, text) = client.wait_for_end();
         assert!(text.starts_with("HTTP/1.1 413 "), "{lines}: {text}");
     }
-    assert_eq!(
-        tidegate.metric("tidegate_limit_hits_total", r#"limit="request_body""#),
-        2
-    );
+    tidegate.expect_metric("tidegate_limit_hits_total", r#"limit="request_body""#, 2);
     assert!(
         !origin
             .requests()

@@ -6,6 +6,7 @@ use tests::script::Script;
 use tests::setup::{Setup, Shape};
 use tests::sys::SIGKILL;
 use tests::tidegate::Tidegate;
+use tests::wait::eventually;
 
 fn echo() -> Origin {
     Origin::start(|request| Script::cacheable(request.target()))
@@ -29,13 +30,13 @@ fn each_key_stays_on_one_of_two_cache_servers() {
         }
     }
     assert_eq!(origin.requests().len(), KEYS, "each key was fetched once");
+    tidegate.expect_metric("tidegate_cache_stored_total", "", KEYS as u64);
     let stored: Vec<u64> = tidegate
         .cache_servers
         .iter()
         .map(|node| node.metric("tidegate_cache_stored_total", ""))
         .collect();
-    assert_eq!(stored.iter().sum::<u64>(), KEYS as u64);
-    // Even odds: fewer than 5 of 40 on one side comes once in ten million runs, and the keys are always the same.
+    // Even odds: fewer than 5 of 40 on one side come once in five million runs.
     assert!(stored.iter().all(|count| *count >= 5), "{stored:?}");
 }
 
@@ -46,6 +47,7 @@ fn the_keys_of_a_dead_cache_server_move_and_the_others_stay() {
     for key in 0..20 {
         assert_eq!(tidegate.get(&format!("/{key}")).status, 200);
     }
+    tidegate.expect_metric("tidegate_cache_stored_total", "", 20);
     let moved = tidegate.cache_servers[0].metric("tidegate_cache_stored_total", "");
     stop(&mut tidegate, 0);
     for round in 0..2 {
@@ -58,13 +60,13 @@ fn the_keys_of_a_dead_cache_server_move_and_the_others_stay() {
             );
         }
     }
-    let stored = tidegate.cache_servers[1].metric("tidegate_cache_stored_total", "");
-    assert_eq!(
-        (stored, origin.requests().len() as u64),
-        (20, 20 + moved),
-        "only what the dead one held was fetched again"
-    );
-    assert_eq!(tidegate.front.metric("tidegate_tier_fallback_total", ""), 0);
+    let (left, front) = (&tidegate.cache_servers[1], &tidegate.front);
+    eventually("the other has all keys", || {
+        left.metric("tidegate_cache_stored_total", "") == 20
+    });
+    let fetched = origin.requests().len() as u64;
+    assert_eq!(fetched, 20 + moved, "only what the dead one held was fetched again");
+    assert_eq!(front.metric("tidegate_tier_fallback_total", ""), 0);
 }
 
 #[test]
@@ -84,12 +86,13 @@ fn the_origin_is_asked_directly_when_all_cache_servers_are_down() {
         let response = client.ask(request("POST", "/post", "Content-Length: 1\r\n", "x"));
         assert_eq!((response.status, response.text().as_str()), (200, "/post"));
     }
+    assert_eq!(origin.count("/a"), 4);
     let front = &tidegate.front;
-    assert_eq!(
-        (front.metric("tidegate_tier_fallback_total", ""), origin.count("/a")),
-        (6, 4)
-    );
-    assert_eq!(front.metric("tidegate_backend_connections", r#"state="busy""#), 0);
+    eventually("six are counted", || {
+        front.metric("tidegate_tier_fallback_total", "") == 6
+    });
+    let busy = || front.metric("tidegate_backend_connections", r#"state="busy""#);
+    eventually("no backend connection is busy", || busy() == 0);
 }
 
 #[test]

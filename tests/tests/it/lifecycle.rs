@@ -179,6 +179,7 @@ fn a_cache_server_drains_as_a_front_does() {
     assert_eq!(tidegate.cache_servers[0].process.wait_for_exit(), 0);
 }
 
+#[track_caller]
 fn admin(tidegate: &Tidegate, path: &str) -> Response {
     once(
         tidegate.front.address("admin"),
@@ -211,7 +212,7 @@ fn the_admin_listener_tells_health_readiness_and_metrics() {
             |word: &str| page.contains(&format!("# {word} {base} ")) || page.contains(&format!("# {word} {name} "));
         assert!(declared("HELP") && declared("TYPE"), "{line}");
     }
-    assert_eq!(tidegate.metric("tidegate_responses_total", r#"class="2xx""#), 1);
+    tidegate.expect_metric("tidegate_responses_total", r#"class="2xx""#, 1);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod fixture; // the fixture's own peers against each other
-mod tidy; // the shape of the code: layers, sizes, words, papers
+mod tidy; // the shape of the house: layers, borders, steps, papers
+mod tidy_files; // what every source file must be
 mod cli; // version, help, completions, demo
 mod bad_config; // problems told at once, exit codes
 mod bad_start; // ports, permissions, names that this machine does not give

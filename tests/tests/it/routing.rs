@@ -105,10 +105,9 @@ fn a_host_without_a_site_is_misdirected() {
         let (status, text) = ask(&sites.tidegate, host, "/");
         assert_eq!(status, 421, "{host}: {text}");
     }
-    assert_eq!(
-        sites.tidegate.metric("tidegate_misdirected_total", ""),
-        unknown.len() as u64
-    );
+    sites
+        .tidegate
+        .expect_metric("tidegate_misdirected_total", "", unknown.len() as u64);
 }
 
 #[test]

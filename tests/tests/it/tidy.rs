@@ -1,18 +1,12 @@
-//! The shape of the code, as a test: layers, order of steps, sizes, head docs, words, papers.
+//! The shape of the house, as a test: layers, borders, the order of steps, papers.
 //!
-//! Reads the sources and `cargo metadata`; runs nothing of tidegate.
+//! Reads `cargo metadata` and the sources; runs nothing of tidegate. What single files look like: `tidy_files.rs`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tests::binary::{cargo, workspace};
-
-/// Lines of a source file; of a file of tests.
-const LINES_MAX: usize = 500;
-const TEST_LINES_MAX: usize = 800;
-/// Lines of a head doc.
-const HEAD_DOC_LINES_MAX: usize = 10;
+use tests::source::{code, sources, words};
 
 /// The crates, and which of them each may depend on: `common ← config ← cache ← proxy`; bench and tests drive the binary
 /// as strangers.
@@ -31,7 +25,7 @@ const BORDERS: [(&str, &[&str]); 10] = [
     ("h2", &["common"]),
     ("httparse", &["common"]),
     ("moka", &["cache"]),
-    ("socket2", &["common", "tests"]),
+    ("socket2", &["common", "bench", "tests"]),
     ("nix", &["common"]),
     ("libc", &["common", "bench", "tests"]),
     ("serde", &["config"]),
@@ -138,10 +132,7 @@ fn later_steps_used(text: &str, position: usize) -> Vec<&'static str> {
 
 /// Whether the code names `path` followed by `module`, alone or in braces.
 fn uses(text: &str, path: &str, module: &str) -> bool {
-    let code: String = text
-        .lines()
-        .map(|line| without_comment(line).to_owned() + "\n")
-        .collect();
+    let code = code(text);
     code.match_indices(path).any(|(at, _)| {
         let rest = &code[at + path.len()..];
         let group = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
@@ -168,72 +159,6 @@ fn the_check_of_steps_finds_what_it_looks_for() {
     ] {
         assert_eq!(later_steps_used(text, 1), expected, "{text}");
     }
-}
-
-#[test]
-fn every_file_has_a_head_doc_and_a_bounded_length() {
-    let mut wrong = Vec::new();
-    for file in sources() {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let name = file.strip_prefix(workspace()).unwrap().display();
-        let head_doc = text.lines().take_while(|line| line.starts_with("//!")).count();
-        if head_doc == 0 {
-            wrong.push(format!("{name}: has no head doc"));
-        } else if head_doc > HEAD_DOC_LINES_MAX {
-            wrong.push(format!(
-                "{name}: its head doc has {head_doc} lines, {HEAD_DOC_LINES_MAX} are enough"
-            ));
-        }
-        let max = if file.starts_with(workspace().join("tests")) {
-            TEST_LINES_MAX
-        } else {
-            LINES_MAX
-        };
-        let lines = text.lines().count();
-        if lines > max {
-            wrong.push(format!("{name}: has {lines} lines, more than {max}: split it"));
-        }
-    }
-    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-}
-
-/// RFC 9110 and nginx use these words in opposite senses (docs/glossary.md).
-#[test]
-fn no_identifier_says_upstream_or_downstream() {
-    let banned = |word: &str| {
-        ["upstream", "downstream"]
-            .iter()
-            .any(|bad| word.to_lowercase().contains(bad))
-    };
-    expect_no_line("says upstream or downstream", |line| {
-        words(&without_strings(without_comment(line))).any(banned)
-    });
-}
-
-#[test]
-fn nothing_is_left_to_do() {
-    let marks = ["TODO", "FIXME", "XXX", "unimplemented"];
-    expect_no_line("is left to do", |line| {
-        words(&without_strings(line)).any(|word| marks.contains(&word))
-    });
-}
-
-#[test]
-fn lints_are_silenced_only_with_a_reason() {
-    expect_no_line("silences a lint without a check that it is needed", |line| {
-        let line = without_strings(without_comment(line));
-        line.contains("#[allow(") || line.contains("#![allow(")
-    });
-}
-
-fn expect_no_line(what: &str, is_wrong: impl Fn(&str) -> bool) {
-    let mut wrong = Vec::new();
-    for file in sources() {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let found = text.lines().enumerate().filter(|(_, line)| is_wrong(line));
-        wrong.extend(found.map(|(index, line)| format!("{}:{}: {}", file.display(), index + 1, line.trim())));
-    }
-    assert!(wrong.is_empty(), "{what}:\n{}\n", wrong.join("\n"));
 }
 
 #[test]
@@ -265,43 +190,4 @@ fn every_paper_that_the_readme_names_exists() {
             "README.md names {paper}, which is not there"
         );
     }
-}
-
-/// All sources of the workspace.
-fn sources() -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for (name, _) in LAYERS {
-        collect(&workspace().join(name), &mut files);
-    }
-    assert!(files.len() > 20, "{files:?}");
-    files
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
-fn without_comment(line: &str) -> &str {
-    line.split("//").next().unwrap_or_default()
-}
-
-/// A line without what stands in its double quotes, roughly: enough for looking for words.
-fn without_strings(line: &str) -> String {
-    line.replace("\\\"", "")
-        .split('"')
-        .step_by(2)
-        .collect::<Vec<_>>()
-        .join("\"\"")
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty())
 }

@@ -89,7 +89,7 @@ fn busiest_syn_queue(context: &Context<'_>) -> (Leg, Option<String>) {
 /// Rows 16 and 17.
 fn timestamps(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let echoes = context.delta(Counter::TsEcrRejected);
-    if context.reportable(echoes) {
+    if echoes >= context.thresholds.timestamps_min {
         let mut finding = context.server_finding(Cause::TimestampEcho, Certainty::High, echoes);
         finding.evidence = vec![context.counter(Counter::TsEcrRejected)];
         finding.evidence.extend(half_open(context));
@@ -109,7 +109,7 @@ fn timestamps(context: &Context<'_>, findings: &mut Vec<Finding>) {
         ),
     };
     let time_waits = context.window.last.sockstat.get().is_none_or(|stat| stat.time_wait > 0);
-    let enough = count >= context.thresholds.time_wait_paws_min
+    let enough = count >= context.thresholds.timestamps_min
         && (opens == 0 || ratio(count, opens) >= context.thresholds.drops_share);
     if enough && time_waits {
         let mut finding = context.server_finding(Cause::TimeWaitPaws, certainty, context.delta(counter));
@@ -167,9 +167,9 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
     }
     let (accepted, repeated) = accepts(context);
     let thresholds = context.thresholds;
-    let by_accepts = accepted >= thresholds.accepts_min;
-    let lossy =
-        by_accepts && repeated >= thresholds.drops_min && ratio(repeated, accepted) >= thresholds.synack_loss_share;
+    let lossy = accepted >= thresholds.accepts_min
+        && repeated >= thresholds.drops_min
+        && ratio(repeated, accepted) >= thresholds.synack_loss_share;
     let opens = context.delta(Counter::PassiveOpens);
     let waiting = context
         .window
@@ -180,8 +180,9 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
         .map_or(0, |half_open| half_open.incoming.repeated);
     let pending = waiting >= thresholds.half_open_repeated_min
         && (opens == 0 || ratio(u64::from(waiting), opens) >= thresholds.synack_loss_share);
-    // Clients that do get through without a repetition exclude a loss on the way: the others are scans.
-    if !lossy && (!pending || by_accepts) {
+    // Clients that get through, all of them without a repetition, exclude a loss on the way: the others are scans.
+    let excluded = accepted > 0 && repeated == 0;
+    if !lossy && (!pending || excluded) {
         return;
     }
     let certainty = if lossy { Certainty::High } else { Certainty::Medium };
@@ -283,7 +284,9 @@ fn before_tcp(context: &Context<'_>, findings: &mut Vec<Finding>) {
         findings.push(finding);
     }
     let lost = context.window.softnet_dropped.unwrap_or(0);
-    if lost >= context.thresholds.drops_min {
+    let packets = context.delta(Counter::InSegs);
+    let many = packets == 0 || ratio(lost, packets) >= context.thresholds.drops_share;
+    if lost >= context.thresholds.drops_min && many {
         let mut finding = context.server_finding(Cause::CpuBacklog, Certainty::Medium, lost);
         finding.leg = Leg::Machine;
         finding.evidence = vec![

@@ -111,6 +111,24 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// Whether one finding per listener or server is kept; otherwise there is one per leg, and the listener that it names
+    /// is what sockets show at the moment.
+    pub const fn is_per_subject(self) -> bool {
+        matches!(
+            self.family(),
+            Self::AcceptQueue
+                | Self::ListenerClosed
+                | Self::ConnectLoss
+                | Self::ConnectTimeout
+                | Self::ConnectRefused
+                | Self::ConnectReset
+                | Self::ConnectUnreachable
+                | Self::LocalPorts
+        )
+    }
+}
+
 /// How sure a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Certainty {

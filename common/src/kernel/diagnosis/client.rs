@@ -1,8 +1,10 @@
 //! Signatures of our own connects, one server at a time: legs 2 and 3 from their client's end (HANDSHAKE §4 and §8 row 20).
 
 use super::super::connects::ConnectCounts;
+use super::super::counters::Counter;
 use super::super::reading::Reading;
-use super::super::sample::Side;
+use super::super::sample::{Leg, Side};
+use super::super::sockets::census::Half;
 use super::super::sockets::entry::State;
 use super::super::sockstat::ratio;
 use super::cause::{Cause, Certainty};
@@ -12,11 +14,47 @@ use super::window::ServerWindow;
 
 /// Adds the findings about servers that we connect to.
 pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
+    if context.roles.serves.is_empty() && context.roles.connects.is_empty() {
+        any_programs_connects(context, findings);
+    }
     for server in &context.window.servers {
         failures(context, server, findings);
         loss(context, server, findings);
         local_ports(context, server, findings);
     }
+}
+
+/// Where nobody counts connects (the doctor alone): those under way whose SYN had to be repeated, of any program here.
+fn any_programs_connects(context: &Context<'_>, findings: &mut Vec<Finding>) {
+    let Reading::Available(half_open) = &context.window.last.half_open else {
+        return;
+    };
+    let outgoing = half_open.outgoing;
+    if outgoing.repeated < context.thresholds.half_open_repeated_min || context.delta(Counter::SynRetrans) == 0 {
+        return;
+    }
+    let mut finding = Finding::new(
+        context.window,
+        Cause::ConnectLoss,
+        Leg::Machine,
+        Side::Client,
+        Certainty::Medium,
+    );
+    finding.count = u64::from(outgoing.repeated);
+    finding.acute = true;
+    finding.evidence = vec![
+        context.counter(Counter::SynRetrans),
+        context.counter(Counter::TimeoutRehash),
+    ];
+    finding.evidence.push(under_way(outgoing));
+    findings.push(finding);
+}
+
+fn under_way(outgoing: Half) -> Evidence {
+    let Half { total, repeated } = outgoing;
+    Evidence::Sockets(format!(
+        "{total} connects under way on this machine, {repeated} with a repeated SYN"
+    ))
 }
 
 fn finding(
@@ -85,12 +123,7 @@ fn loss(context: &Context<'_>, server: &ServerWindow<'_>, findings: &mut Vec<Fin
     if let Reading::Available(half_open) = &context.window.last.half_open
         && half_open.outgoing.repeated > 0
     {
-        let outgoing = half_open.outgoing;
-        let text = format!(
-            "{} connects under way on this machine, {} with a repeated SYN",
-            outgoing.total, outgoing.repeated
-        );
-        finding.evidence.push(Evidence::Sockets(text));
+        finding.evidence.push(under_way(half_open.outgoing));
     }
     findings.push(finding);
 }

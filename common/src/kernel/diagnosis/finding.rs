@@ -72,7 +72,7 @@ impl Finding {
             leg: self.leg,
             side: self.side,
             family: self.cause.family(),
-            subject: self.subject.clone(),
+            subject: self.subject.clone().filter(|_| self.cause.is_per_subject()),
         }
     }
 }
@@ -86,7 +86,7 @@ pub struct Key {
     pub side: Side,
     /// See [`Cause::family`].
     pub family: Cause,
-    /// The listener or server.
+    /// The listener or server; see [`Cause::is_per_subject`].
     pub subject: Option<String>,
 }
 
@@ -171,14 +171,13 @@ impl fmt::Display for Evidence {
                 counter, delta: None, ..
             } => write!(f, "{} unavailable", counter.name()),
             Self::Setting { name, value } => write!(f, "{name} = {value}"),
-            Self::Sockets(text) | Self::Connects(text) | Self::Kernel(text) => f.write_str(text),
-            Self::Excluded(text) => write!(f, "excluded: {text}"),
+            Self::Sockets(text) | Self::Connects(text) | Self::Kernel(text) | Self::Excluded(text) => f.write_str(text),
         }
     }
 }
 
 /// "25 s", "0.5 s".
-pub(super) fn seconds(over: Duration) -> String {
+pub(in super::super) fn seconds(over: Duration) -> String {
     let seconds = over.as_secs_f64();
     if seconds < 9.95 && over.subsec_millis() >= 50 {
         format!("{seconds:.1} s")

@@ -1,6 +1,8 @@
 //! The accounting identity: which known causes add up to ListenDrops (HANDSHAKE §1).
 //!
-//!     ΔListenDrops = ΔListenOverflows + ΔTCPReqQFullDrop + ΔPAWSPassive + cookies counted as drops + residual
+//! ```text
+//! ΔListenDrops = ΔListenOverflows + ΔTCPReqQFullDrop + ΔPAWSPassive + cookies counted as drops + residual
+//! ```
 //!
 //! Pure. A column that a kernel does not have contributes nothing: what it would count cannot happen there.
 

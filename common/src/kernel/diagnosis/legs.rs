@@ -9,6 +9,7 @@ use super::super::sockets::census::Half;
 use super::super::sockets::entry::State;
 use super::cause::Impact;
 use super::context::Roles;
+use super::identity::Identity;
 use super::tracker::Tracker;
 use super::window::Window;
 
@@ -61,8 +62,10 @@ pub struct LegReport {
 pub struct ServerEnd {
     /// Connections that the namespace's listeners made.
     pub passive_opens: Option<u64>,
-    /// ListenDrops.
-    pub drops: Option<u64>,
+    /// SYNs and final ACKs that were discarded: ListenDrops without the cookies below.
+    pub lost: Option<u64>,
+    /// SYN cookies that this kernel counts in ListenDrops although nothing is lost by them.
+    pub cookies: u64,
     /// ListenOverflows.
     pub overflows: Option<u64>,
     /// The fullest accept queue: the worst member, not the sum.
@@ -187,9 +190,11 @@ fn server_end(leg: Leg, window: &Window<'_>) -> ServerEnd {
             repeated: sum.repeated + half.repeated,
         })
     });
+    let identity = Identity::of(window);
     ServerEnd {
         passive_opens: window.deltas.get(Counter::PassiveOpens),
-        drops: window.deltas.get(Counter::ListenDrops),
+        lost: identity.map(|identity| identity.lost()),
+        cookies: identity.map_or(0, |identity| identity.cookies),
         overflows: window.deltas.get(Counter::ListenOverflows),
         worst_queue: worst.map(|(listener, queue)| WorstQueue {
             listener: listener.last.name.to_string(),

@@ -17,7 +17,9 @@ pub mod tracker; // findings over time
 pub mod legs; // verdict and key numbers per leg
 
 #[cfg(test)]
-mod fixtures;
+pub(super) mod fixtures;
+#[cfg(test)]
+mod scenarios;
 
 use std::collections::BTreeMap;
 

@@ -33,9 +33,12 @@ pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
         let mut finding = context.drop_finding(verdict_without_sockets(context), Certainty::High, identity.overflows);
         finding.subject = None;
         finding.evidence = counters(context);
-        finding.evidence.push(Evidence::Sockets(
-            "no listener that was looked at shows a full queue".to_owned(),
-        ));
+        let looked = if context.window.listeners.is_empty() {
+            "no listener could be looked at"
+        } else {
+            "none of the listeners that were looked at has lost anything"
+        };
+        finding.evidence.push(Evidence::Sockets(looked.to_owned()));
         findings.push(finding);
         return;
     }

@@ -11,8 +11,6 @@ pub struct Thresholds {
     pub drops_min: u64,
     /// Nor fewer than this part of the connections accepted in the window.
     pub drops_share: f64,
-    /// Overflows that are this part of all drops make a full accept queue the main cause.
-    pub overflow_share: f64,
     /// A backlog below this is small enough to be filled by a burst.
     pub backlog_small: u32,
     /// Half-open connections with a repeated SYN-ACK, at least, and as a part of the accepted connections.
@@ -23,8 +21,8 @@ pub struct Thresholds {
     pub accepts_min: u64,
     /// The SYN queue counts as at its last quarter from this part of `tcp_max_syn_backlog` on.
     pub syn_backlog_share: f64,
-    /// Segments that met a TIME_WAIT with a newer timestamp.
-    pub time_wait_paws_min: u64,
+    /// SYNs that met a TIME_WAIT with a newer timestamp, or ACKs that echo one that was never sent.
+    pub timestamps_min: u64,
     /// `SYN_RECV` ended by RST, as a part of the accepted connections.
     pub half_open_reset_share: f64,
     /// Cookies that came back, as a part of those sent, below which a flood is suspected.
@@ -58,13 +56,12 @@ impl Default for Thresholds {
             windows: [Duration::from_secs(10), Duration::from_secs(60)],
             drops_min: 5,
             drops_share: 0.001,
-            overflow_share: 0.8,
             backlog_small: 512,
-            half_open_repeated_min: 5,
+            half_open_repeated_min: 3,
             synack_loss_share: 0.01,
             accepts_min: 20,
             syn_backlog_share: 0.7,
-            time_wait_paws_min: 3,
+            timestamps_min: 3,
             half_open_reset_share: 0.05,
             cookies_answered_share: 0.5,
             conntrack_share: 0.95,

@@ -109,7 +109,7 @@ impl Tracker {
         changes
     }
 
-    fn seen(&mut self, now: Moment, finding: Finding) -> Option<Event> {
+    fn seen(&mut self, now: Moment, mut finding: Finding) -> Option<Event> {
         let event = |change, finding| {
             Some(Event {
                 at: now.wall,
@@ -128,6 +128,10 @@ impl Tracker {
             return event(Change::Opened, finding);
         };
         open.seen = now;
+        // Sockets are looked at less often than counters: what they once named stays named.
+        if finding.subject.is_none() {
+            finding.subject.clone_from(&open.finding.subject);
+        }
         let from = open.finding.cause;
         if finding.cause == from {
             open.finding = finding;

@@ -122,7 +122,7 @@ pub struct Window<'a> {
 pub struct ListenerWindow<'a> {
     /// As it is at the end.
     pub last: &'a ListenerSample,
-    /// What its `sk_drops` grew by.
+    /// What its `sk_drops` grew by, since one sample before the window.
     pub drops: Option<u64>,
     /// The deepest accept queue that a sample saw.
     pub depth_peak: u32,
@@ -159,6 +159,9 @@ impl<'a> Window<'a> {
         let (first, last) = (samples.get(from)?, samples.back()?);
         let over = last.at.since(first.at);
         let inside: Vec<&Sample> = samples.range(from..).collect();
+        // Sockets are read a little after the counters. What a listener threw away in between belongs to the counters of the
+        // next window: its drops are taken from one sample earlier, so that a drop is never without its listener.
+        let around: Vec<&Sample> = samples.range(from.saturating_sub(1)..).collect();
         if inside.len() < 2 || over.is_zero() {
             return None;
         }
@@ -173,7 +176,7 @@ impl<'a> Window<'a> {
                 .listeners
                 .iter()
                 .enumerate()
-                .map(|(index, l)| listener_window(&inside, l, index))
+                .map(|(index, l)| listener_window(&inside, &around, l, index))
                 .collect(),
             vanished: vanished(&inside),
             servers: last
@@ -192,9 +195,15 @@ impl<'a> Window<'a> {
     }
 }
 
-fn listener_window<'a>(inside: &[&'a Sample], last: &'a ListenerSample, index: usize) -> ListenerWindow<'a> {
+fn listener_window<'a>(
+    inside: &[&'a Sample],
+    around: &[&'a Sample],
+    last: &'a ListenerSample,
+    index: usize,
+) -> ListenerWindow<'a> {
     let seen = || inside.iter().filter_map(|sample| find(&sample.listeners, last, index));
-    let first_drops = seen().next().and_then(|first| first.drops.get());
+    let mut earlier = around.iter().filter_map(|sample| find(&sample.listeners, last, index));
+    let first_drops = earlier.next().and_then(|first| first.drops.get());
     ListenerWindow {
         last,
         drops: match (first_drops, last.drops.get()) {

@@ -52,7 +52,7 @@ impl Half {
 pub struct HalfOpen {
     /// `SYN_RECV`: the SYN queues.
     pub incoming: Half,
-    /// `SYN_SENT`: `connect()` under way, of every program here.
+    /// `SYN_SENT` but for loopback, whose other end is seen here too: `connect()` under way, of every program here.
     pub outgoing: Half,
     /// `SYN_RECV` by local port; the kernel keeps no link to the member of an `SO_REUSEPORT` group.
     pub by_port: BTreeMap<u16, Half>,
@@ -68,7 +68,7 @@ impl HalfOpen {
                 self.incoming.count(entry);
                 self.by_port.entry(entry.local.port()).or_default().count(entry);
             }
-            State::SynSent => self.outgoing.count(entry),
+            State::SynSent if !canonical(entry.remote.ip()).is_loopback() => self.outgoing.count(entry),
             _ => {}
         }
     }
@@ -150,12 +150,13 @@ mod tests {
             entry(State::SynRecv, "10.0.0.1:80", "192.0.2.2:5000", 0),
             entry(State::SynRecv, "10.0.0.1:80", "192.0.2.3:5000", 2),
             entry(State::TimeWait, "10.0.0.1:40000", "10.9.0.7:8080", 0),
+            entry(State::SynSent, "127.0.0.1:40002", "127.0.0.1:80", 1),
             entry(State::SynSent, "[::ffff:10.0.0.1]:40001", "[::ffff:10.9.0.7]:8080", 1),
         ] {
             census.count(&entry);
             half_open.count(&entry);
         }
-        assert_eq!(census.total.connections(), 5);
+        assert_eq!(census.total.connections(), 6);
         assert_eq!(census.by_listener[&80].get(State::SynRecv), 2);
         assert_eq!(census.by_server[&server].get(State::TimeWait), 1);
         assert_eq!(census.by_server[&server].connections(), 2);

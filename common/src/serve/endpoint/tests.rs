@@ -53,6 +53,7 @@ fn reply(status: StatusCode) -> Reply<Unrecorded> {
     Reply {
         response: Response::new(status, "hello"),
         record: Unrecorded,
+        close: None,
     }
 }
 

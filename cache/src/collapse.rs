@@ -1,0 +1,194 @@
+//! Collapsed forwarding: one fetch per key on the whole server; who fetches is the leader, who waits a waiter.
+//!
+//! RFC 9111 §4: "A cache can use a response that is stored or storable to satisfy multiple requests, […] This enables a
+//! cache to 'collapse requests'". Waiters are woken when the leader's response head has come (or failed), never polled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::http::origin_error::OriginError;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::store::Stored;
+
+/// Locks over which keys are spread, so that workers seldom meet.
+const SHARDS: usize = 64;
+
+/// What a leader has found; what its waiters then do.
+#[derive(Clone, Debug)]
+pub(crate) enum Landing {
+    /// It is not known yet.
+    Pending,
+    /// This response may be reused; its content may still be coming.
+    Stored(Arc<Stored>),
+    /// There is no answer: the fetch failed for everybody.
+    Failed(OriginError),
+    /// The answer is not for others: everybody asks for himself, at once.
+    NotShareable,
+    /// The leader ended without an answer: somebody else leads.
+    Abandoned,
+}
+
+/// The fetches under way.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    shards: Vec<Mutex<HashMap<u64, Arc<Flight>>>>,
+    waiters_max: usize,
+}
+
+#[derive(Debug)]
+struct Flight {
+    landing: watch::Sender<Landing>,
+    waiters: AtomicUsize,
+}
+
+/// What a request that found nothing may do.
+pub(crate) enum Boarding {
+    /// Fetch; others wait for it.
+    Lead(Permit),
+    /// Wait for the one who fetches.
+    Wait(Waiter),
+    /// Too many wait for this key already: fetch alone.
+    Alone,
+}
+
+/// Leave to fetch one key.
+///
+/// INVARIANT: a waiter never waits for a permit that no longer exists.
+#[must_use = "dropping it hands the fetch to a waiter"]
+pub(crate) struct Permit {
+    flights: Arc<Flights>,
+    key: u64,
+    flight: Arc<Flight>,
+}
+
+/// A request that waits for a leader.
+pub(crate) struct Waiter {
+    flight: Arc<Flight>,
+    landing: watch::Receiver<Landing>,
+}
+
+impl Flights {
+    /// None under way; at most `waiters_max` will wait for one key.
+    pub(crate) fn new(waiters_max: usize) -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Arc::new(Self { shards, waiters_max })
+    }
+
+    /// Joins the fetch of `key`, or starts it.
+    pub(crate) fn board(self: &Arc<Self>, key: u64) -> Boarding {
+        let mut shard = self.shard(key).lock();
+        if let Some(flight) = shard.get(&key) {
+            if flight.waiters.fetch_add(1, Ordering::Relaxed) >= self.waiters_max {
+                flight.waiters.fetch_sub(1, Ordering::Relaxed);
+                return Boarding::Alone;
+            }
+            return Boarding::Wait(Waiter { flight: Arc::clone(flight), landing: flight.landing.subscribe() });
+        }
+        let flight = Arc::new(Flight { landing: watch::Sender::new(Landing::Pending), waiters: AtomicUsize::new(0) });
+        shard.insert(key, Arc::clone(&flight));
+        drop(shard);
+        Boarding::Lead(Permit { flights: Arc::clone(self), key, flight })
+    }
+
+    /// Requests that wait now, for all keys.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = |shard: &Mutex<HashMap<u64, Arc<Flight>>>| -> usize {
+            shard.lock().values().map(|flight| flight.waiters.load(Ordering::Relaxed)).sum()
+        };
+        self.shards.iter().map(waiting).sum()
+    }
+
+    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Arc<Flight>>> {
+        &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or(0)]
+    }
+}
+
+impl Permit {
+    /// Tells the waiters what was found. Until the permit is dropped, later requests are told the same: what was found may
+    /// not be in the store yet.
+    pub(crate) fn land(&self, landing: Landing) {
+        self.flight.landing.send_replace(landing);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.flights.shard(self.key).lock().remove(&self.key);
+        self.flight.landing.send_if_modified(|landing| {
+            let is_pending = matches!(landing, Landing::Pending);
+            if is_pending {
+                *landing = Landing::Abandoned;
+            }
+            is_pending
+        });
+    }
+}
+
+impl Waiter {
+    /// Waits until the leader has found something, or is gone.
+    pub(crate) async fn wait(mut self) -> Landing {
+        match self.landing.wait_for(|landing| !matches!(landing, Landing::Pending)).await {
+            Ok(landing) => landing.clone(),
+            Err(_) => Landing::Abandoned,
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead(flights: &Arc<Flights>, key: u64) -> Permit {
+        match flights.board(key) {
+            Boarding::Lead(permit) => permit,
+            Boarding::Wait(_) | Boarding::Alone => panic!("somebody leads already"),
+        }
+    }
+
+    fn wait(flights: &Arc<Flights>, key: u64) -> Waiter {
+        match flights.board(key) {
+            Boarding::Wait(waiter) => waiter,
+            Boarding::Lead(_) | Boarding::Alone => panic!("nobody leads"),
+        }
+    }
+
+    #[tokio::test]
+    async fn waiters_are_told_when_the_leader_is_dropped() {
+        let flights = Flights::new(10);
+        let permit = lead(&flights, 1);
+        let (a, b) = (wait(&flights, 1), wait(&flights, 1));
+        assert_eq!(flights.waiting(), 2);
+        drop(permit);
+        assert!(matches!(a.wait().await, Landing::Abandoned));
+        assert!(matches!(b.wait().await, Landing::Abandoned));
+        assert_eq!(flights.waiting(), 0);
+        drop(lead(&flights, 1));
+    }
+
+    #[tokio::test]
+    async fn waiters_of_an_answer_that_is_not_shareable_go_on_at_once() {
+        let flights = Flights::new(10);
+        let permit = lead(&flights, 1);
+        let waiter = wait(&flights, 1);
+        permit.land(Landing::NotShareable);
+        assert!(matches!(waiter.wait().await, Landing::NotShareable));
+    }
+
+    #[test]
+    fn only_so_many_wait_for_one_key() {
+        let flights = Flights::new(1);
+        let _permit = lead(&flights, 1);
+        let _waiter = wait(&flights, 1);
+        assert!(matches!(flights.board(1), Boarding::Alone));
+        let _other = lead(&flights, 2);
+    }
+}

@@ -1,0 +1,128 @@
+//! What is asked of the origin, and what came back.
+
+use std::sync::Arc;
+
+use common::backend;
+use common::http::body::Body;
+use common::http::hop_by_hop::{self, Upgrade};
+use common::http::outgoing::{self, Hop};
+use common::http1::client::ExchangeError;
+use common::worker::Worker;
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::policy::age::Times;
+use crate::policy::key::{Key, KeyHasher};
+use crate::policy::rules::Rules;
+use crate::policy::not_stored::NotStored;
+use crate::policy::store::{self, Storable};
+use crate::policy::target::TargetUri;
+use crate::tier::TierRoute;
+
+/// A client's request, kept while the origin is asked on its behalf: it outlives the client.
+pub(crate) struct Ask {
+    /// Where it belongs.
+    pub(crate) route: Arc<TierRoute>,
+    /// The worker it runs on.
+    pub(crate) worker: Arc<Worker>,
+    /// The head as the client sent it.
+    pub(crate) client: Parts,
+    /// The head as the origin is sent it.
+    pub(crate) fetch: Parts,
+    /// Whether the client's connection is encrypted.
+    pub(crate) tls: bool,
+}
+
+/// A response of the origin's, its head before hop-by-hop fields are removed.
+pub(crate) struct Fetched {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The fields as they came.
+    pub(crate) fields: HeaderMap,
+    /// The content.
+    pub(crate) body: Body,
+    /// When it was asked for and when it came.
+    pub(crate) times: Times,
+}
+
+impl Ask {
+    /// A request that is about to be forwarded.
+    pub(crate) fn new(client: Parts, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
+        let mut fetch = client.clone();
+        outgoing::prepare(&mut fetch, hop);
+        Self { route: Arc::clone(route), worker: Arc::clone(worker), client, fetch, tls: hop.tls }
+    }
+
+    /// Sends a request with this head and content.
+    pub(crate) async fn send(&self, head: Parts, body: Body) -> (Result<Fetched, ExchangeError>, backend::Facts) {
+        let request = self.worker.clock.wall();
+        let backend = &self.route.backend;
+        let outcome = backend.send(head, body, self.spread(), &self.route.limits, &self.worker).await;
+        let times = Times { request, response: self.worker.clock.wall() };
+        let fetched = outcome.result.map(|response| {
+            let (head, body) = response.into_parts();
+            Fetched { status: head.status, fields: head.headers, body, times }
+        });
+        (fetched, outcome.facts)
+    }
+
+    /// The route's rules.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.route.rules
+    }
+
+    /// The target URI.
+    pub(crate) fn target(&self) -> TargetUri<'_> {
+        target(&self.client, self.tls)
+    }
+
+    /// The cache key.
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key::new(self.target(), &self.client.headers, &self.rules().key)
+    }
+
+    /// Whether what came may be stored; `method` is the one it may be reused for.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(crate) fn storable(&self, method: &Method, fetched: &Fetched) -> Result<Storable, NotStored> {
+        if fetched.body.len().is_some_and(|length| length > self.rules().stored_response_max) {
+            return Err(NotStored::TooLarge);
+        }
+        store::storable(&self.exchange(method, fetched), self.rules())
+    }
+
+    /// The exchange as the policy looks at it.
+    pub(crate) fn exchange<'a>(&'a self, method: &'a Method, fetched: &'a Fetched) -> store::Exchange<'a> {
+        store::Exchange {
+            method,
+            target: self.target(),
+            request: &self.client.headers,
+            status: fetched.status,
+            response: &fetched.fields,
+            times: fetched.times,
+        }
+    }
+
+    /// A hash of the key that is the same in all processes, for consistent hashing.
+    fn spread(&self) -> u64 {
+        self.key().hash(&KeyHasher::fixed()).0
+    }
+}
+
+/// The fields of a response that goes on to the client that caused the fetch.
+pub(crate) fn passed_on(mut fields: HeaderMap) -> HeaderMap {
+    hop_by_hop::remove_from_response(&mut fields, Upgrade::Remove);
+    fields
+}
+
+/// The target URI of a request whose Host field says which host it is for.
+pub(crate) fn target(head: &Parts, tls: bool) -> TargetUri<'_> {
+    TargetUri {
+        scheme: if tls { "https" } else { "http" },
+        authority: head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        path: head.uri.path(),
+        query: head.uri.query(),
+    }
+}

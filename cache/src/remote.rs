@@ -1,0 +1,73 @@
+//! The cache tier on cache servers: a request goes to the one that owns its key, and to the origin when none answers.
+
+use std::sync::Arc;
+
+use common::backend::Backend;
+use common::http::origin_error::OriginError;
+use common::http::outgoing;
+use common::http::response::{Fields, Response};
+use common::http1::client::ExchangeError;
+use common::telemetry::metrics::Counter;
+use config::WhenDown;
+use http::Method;
+
+use crate::fetch;
+use crate::policy::key::{Key, KeyHasher};
+use crate::tier::{Answer, Facts, TierRequest};
+
+/// The cache servers.
+pub(crate) struct Remote {
+    servers: Arc<Backend>,
+    when_down: WhenDown,
+    hasher: KeyHasher,
+}
+
+impl Remote {
+    /// These servers.
+    pub(crate) fn new(servers: Arc<Backend>, when_down: WhenDown) -> Self {
+        // The same in every front, so that all of them agree on who owns a key.
+        Self { servers, when_down, hasher: KeyHasher::fixed() }
+    }
+
+    /// Sends a request to the cache server that owns its key.
+    pub(crate) async fn forward(&self, request: TierRequest<'_>) -> Answer {
+        let TierRequest { mut head, body, route, hop, worker } = request;
+        let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
+        outgoing::prepare(&mut head, &hop);
+        let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
+        let mut outcome = self.servers.send(head, body, key.0, &route.limits, worker).await;
+        let mut origin = self.servers.name();
+        let error = match outcome.result {
+            Err(ExchangeError::Origin(error)) => Some(error),
+            Err(ExchangeError::Client(_)) | Ok(_) => None,
+        };
+        if let (Some(error), Some(head), Some(body)) = (error, again, outcome.unsent.take())
+            && may_go_elsewhere(error, &head.method)
+        {
+            worker.metrics.count(Counter::TierFallback);
+            tracing::warn!(error.kind = error.word(), "no cache server answers, asking the origin");
+            outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
+            origin = route.backend.name();
+        }
+        let facts = Facts { backend: Some(outcome.facts), origin: Some(origin.into()), ..Facts::default() };
+        let result = outcome.result.map(|response| {
+            let (head, body) = response.into_parts();
+            Response { status: head.status, fields: Fields::from(fetch::passed_on(head.headers)), body }
+        });
+        Answer { result, facts }
+    }
+}
+
+/// Whether a request that no cache server answered may be sent to the origin: nobody has seen it, or it can be sent twice.
+fn may_go_elsewhere(error: OriginError, method: &Method) -> bool {
+    match error {
+        OriginError::ConnectionRefused
+        | OriginError::ConnectionTimeout
+        | OriginError::DestinationUnavailable
+        | OriginError::DestinationIpUnroutable
+        | OriginError::DnsError
+        | OriginError::ConnectionLimitReached => true,
+        OriginError::ConnectionTerminated => method.is_idempotent(),
+        _ => false,
+    }
+}

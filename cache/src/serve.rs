@@ -1,0 +1,203 @@
+//! Conducts one request to the store in this process: key → lookup → (fresh | stale | wait | ask) → fetch → store → answer.
+//!
+//! All branching between the steps is here and in `serve/ask.rs` (what happens when the origin has to be asked); the steps
+//! never call each other. A hit returns without a task, an await or a lock that another worker holds for long.
+
+mod ask; // the origin has to be asked
+mod pass; // requests that go past the store
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::http::body::Body;
+use common::http::response::Response;
+use common::time::WallTime;
+use common::worker::Worker;
+use http::StatusCode;
+use http::request::Parts;
+use moka::sync::Cache;
+
+use crate::answer::{Asked, CACHE_STATUS, Made, answer};
+use crate::collapse::Flights;
+use crate::fetch::target;
+use crate::fill::Budget;
+use crate::policy::bypass::bypass;
+use crate::policy::key::{Key, KeyHash};
+use crate::policy::meta::StoredMeta;
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::request::RequestDigest;
+use crate::policy::reuse::{Reuse, is_only_if_cached, reuse};
+use crate::policy::vary;
+use crate::store::memory::Memory;
+use crate::store::{Entry, Stored};
+use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
+
+/// Our name in Cache-Status.
+const NAME: &str = common::http::via::PSEUDONYM;
+/// Requests that wait for one fetch.
+const WAITERS_MAX: usize = 8192;
+/// How long it is remembered that a key's responses are not for sharing, so that nobody waits for them.
+const NOT_SHAREABLE: Duration = Duration::from_secs(10);
+/// Keys that are remembered so.
+const NOT_SHAREABLE_MAX: u64 = 100_000;
+
+/// The cache tier in this process.
+pub struct Local {
+    /// `None`: nothing is ever stored.
+    memory: Option<Memory>,
+    flights: Arc<Flights>,
+    budget: Budget,
+    /// Keys whose responses were not for sharing a moment ago ("hit-for-miss").
+    not_shareable: Cache<u64, ()>,
+}
+
+/// What the store knows about a request.
+enum Found {
+    /// The answer, and whether what it came from is refreshed in the background.
+    Answer(Answer, Option<Selected>),
+    /// The origin has to be asked.
+    Ask(Why),
+}
+
+/// Why the origin has to be asked.
+#[derive(Clone)]
+struct Why {
+    fwd: Fwd,
+    /// What is stored and may be validated.
+    selected: Option<Selected>,
+}
+
+/// One of the stored responses of a key: the one that fits the request.
+#[derive(Clone)]
+struct Selected {
+    entry: Arc<Entry>,
+    index: usize,
+}
+
+impl Selected {
+    fn stored(&self) -> &Arc<Stored> {
+        &self.entry.variants()[self.index]
+    }
+
+    /// The other variants.
+    fn others(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        let variants = self.entry.variants().iter().enumerate();
+        variants.filter(|(index, _)| *index != self.index).map(|(_, stored)| stored)
+    }
+}
+
+impl Local {
+    /// A store with room for `bytes` bytes.
+    pub fn new(bytes: u64) -> Arc<Self> {
+        // Fills hold what is not in the store yet: a quarter of its size at the most.
+        Arc::new(Self { memory: Some(Memory::new(bytes)), ..Self::without_store(bytes / 4) })
+    }
+
+    /// A tier that passes everything.
+    pub fn storing_nothing() -> Arc<Self> {
+        Arc::new(Self::without_store(0))
+    }
+
+    fn without_store(fills_max: u64) -> Self {
+        let not_shareable = Cache::builder().max_capacity(NOT_SHAREABLE_MAX).time_to_live(NOT_SHAREABLE).build();
+        Self { memory: None, flights: Flights::new(WAITERS_MAX), budget: Budget::new(fills_max), not_shareable }
+    }
+
+    /// The store.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
+    /// Requests that wait for another one's fetch now.
+    pub fn waiting(&self) -> usize {
+        self.flights.waiting()
+    }
+
+    /// Answers one request.
+    pub fn call<'a>(self: &'a Arc<Self>, request: TierRequest<'a>) -> Call<'a> {
+        let Some(memory) = self.memory.as_ref().filter(|_| request.route.is_cached) else {
+            let outcome = self.memory.is_some().then_some(Fwd::Bypass);
+            return Call::Pending(Box::pin(self.pass(request, outcome)));
+        };
+        let TierRequest { head, route, hop, worker, .. } = &request;
+        if let Some(why) = bypass(&head.method, head.uri.query(), &head.headers, &route.rules.bypass) {
+            return Call::Pending(Box::pin(self.pass(request, Some(why.into()))));
+        }
+        // Content in a GET means nothing to a cache, and something to nobody else.
+        if !request.body.is_empty() {
+            return Call::Pending(Box::pin(self.pass(request, Some(Fwd::Bypass))));
+        }
+        let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
+        let hash = memory.hash(&key);
+        let digest = RequestDigest::of(&head.method, &head.headers);
+        match self.look_up(memory, (hash, &key), head, &digest, route, worker) {
+            Found::Answer(answer, None) => Call::Ready(answer),
+            Found::Answer(answer, Some(selected)) => {
+                self.refresh(&request, hash, selected);
+                Call::Ready(answer)
+            }
+            Found::Ask(why) => Call::Pending(Box::pin(self.ask(request, hash, why))),
+        }
+    }
+
+    fn look_up(
+        &self,
+        memory: &Memory,
+        (hash, key): (KeyHash, &Key<'_>),
+        head: &Parts,
+        digest: &RequestDigest<'_>,
+        route: &TierRoute,
+        worker: &Worker,
+    ) -> Found {
+        let rules = &route.rules;
+        let only_if_cached = is_only_if_cached(digest, rules);
+        let Some(entry) = memory.get(hash, key) else {
+            return not_found(Fwd::UriMiss, only_if_cached);
+        };
+        let Some(index) = select(&entry, head, route) else {
+            return not_found(Fwd::VaryMiss, only_if_cached);
+        };
+        let now = worker.clock.wall();
+        let selected = Selected { entry, index };
+        let stored = selected.stored();
+        let (age, detail, refreshes) = match reuse(&stored.meta, stored.mark(), digest, rules, now) {
+            Reuse::Fresh { age, refresh_ahead } => (age, None, refresh_ahead),
+            Reuse::Stale { age, why, refresh } => (age, Some(why.word()), refresh),
+            Reuse::Validate(why) => return Found::Ask(Why { fwd: why.into(), selected: Some(selected) }),
+            Reuse::OnlyIfCached => return not_found(Fwd::Stale, true),
+        };
+        let status = CacheStatus { ttl: Some(stored.meta.ttl(now)), detail, ..CacheStatus::new(NAME, Outcome::Hit) };
+        let asked = Asked { fields: &head.headers, digest, rules, now, token: hash.0 };
+        match answer(stored, &asked, age, false, status) {
+            Made::Response(response) => {
+                let facts = Facts { outcome: Some(status), ..Facts::default() };
+                Found::Answer(Answer { result: Ok(response), facts }, refreshes.then_some(selected))
+            }
+            Made::AskOrigin => Found::Ask(Why { fwd: Fwd::Request, selected: Some(selected) }),
+            Made::Unreadable => Found::Ask(Why { fwd: Fwd::Miss, selected: None }),
+        }
+    }
+}
+
+fn select(entry: &Entry, head: &Parts, route: &TierRoute) -> Option<usize> {
+    let metas = entry.variants().iter().map(|stored| &stored.meta as &StoredMeta);
+    vary::select(metas, &head.headers, &route.rules.vary)
+}
+
+/// "a cache SHOULD either respond using a stored response consistent with the other constraints of the request or respond with
+/// a 504 (Gateway Timeout) status code" (RFC 9111 §5.2.1.7, only-if-cached)
+fn not_found(fwd: Fwd, only_if_cached: bool) -> Found {
+    if !only_if_cached {
+        return Found::Ask(Why { fwd, selected: None });
+    }
+    let status = CacheStatus { detail: Some("only_if_cached"), ..CacheStatus::new(NAME, Outcome::Fwd(fwd)) };
+    let mut response = Response::new(StatusCode::GATEWAY_TIMEOUT, Body::Empty);
+    response.fields.added.push_display(&CACHE_STATUS, status);
+    let facts = Facts { outcome: Some(status), ..Facts::default() };
+    Found::Answer(Answer { result: Ok(response), facts }, None)
+}
+
+/// Now, for a request on `worker`.
+fn now(worker: &Worker) -> WallTime {
+    worker.clock.wall()
+}

@@ -1,0 +1,446 @@
+//! The origin has to be asked: one leader per key fetches, the others wait for what it finds.
+//!
+//! The leader runs on a task of its own, so that a client that leaves takes nothing away from those who wait. What comes
+//! back is stored, freshens what is stored, or passes; what does not come back may be made up for by what is stale.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::backend;
+use common::http::body::Body;
+use common::http::origin_error::OriginError;
+use common::http::response::{Fields, Response, SharedFields};
+use common::http1::client::ExchangeError;
+use common::telemetry::metrics::Counter;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Local, NAME, Selected, Why, now};
+use crate::answer::{Asked, CACHE_STATUS, Made, answer};
+use crate::collapse::{Boarding, Landing, Permit};
+use crate::fetch::{self, Ask, Fetched};
+use crate::fill::{self, Filled};
+use crate::policy::conditional::{self, Evaluated, Representation};
+use crate::policy::freshen::{HeadEffect, freshen, head_effect};
+use crate::policy::key::KeyHash;
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::request::{RequestDigest, make_unconditional};
+use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
+use crate::policy::not_stored::NotStored;
+use crate::policy::store::Storable;
+use crate::policy::validate::{self, Selected304};
+use crate::policy::validators::Validators;
+use crate::policy::{stored_fields, vary};
+use crate::store::Stored;
+use crate::store::content::Content;
+use crate::tier::{Answer, Facts, TierRequest};
+
+/// How often a request waits anew when the one it waited for ended without an answer.
+const ROUNDS_MAX: u32 = 3;
+/// Entity tags sent with one validation.
+const TAGS_MAX: usize = 8;
+
+/// One leader's fetch, on a task of its own.
+struct Lead {
+    local: Arc<Local>,
+    ask: Arc<Ask>,
+    hash: KeyHash,
+    permit: Option<Permit>,
+    why: Why,
+}
+
+impl Local {
+    /// Fetches, or waits for the one who does.
+    pub(super) async fn ask(self: &Arc<Self>, request: TierRequest<'_>, hash: KeyHash, why: Why) -> Answer {
+        let TierRequest { head, route, hop, worker, .. } = request;
+        let ask = Arc::new(Ask::new(head, &hop, route, worker));
+        let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask, &why);
+        if is_alone || self.not_shareable.contains_key(&hash.0) {
+            return self.lead(ask, hash, None, why).run().await;
+        }
+        for _ in 0..ROUNDS_MAX {
+            match self.flights.board(hash.0) {
+                Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
+                Boarding::Alone => break,
+                Boarding::Wait(waiter) => {
+                    let landed = tokio::time::timeout(wait_max(&ask), waiter.wait()).await;
+                    let joined = match landed {
+                        Ok(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
+                        Ok(Landing::Failed(error)) => Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash)),
+                        Ok(Landing::Abandoned | Landing::Pending) => continue,
+                        Ok(Landing::NotShareable) | Err(_) => None,
+                    };
+                    match joined {
+                        Some(answer) => return answer,
+                        None => break,
+                    }
+                }
+            }
+        }
+        self.lead(ask, hash, None, why).run().await
+    }
+
+    /// Validates or fetches again in the background, unless somebody does already.
+    pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
+        if let Boarding::Lead(permit) = self.flights.board(hash.0) {
+            let mut head = request.head.clone();
+            head.method = Method::GET;
+            let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
+            let why = Why { fwd: Fwd::Stale, selected: Some(selected) };
+            let lead = self.lead(ask, hash, Some(permit), why);
+            drop(tokio::spawn(lead.run()));
+        }
+    }
+
+    fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
+        Lead { local: Arc::clone(self), ask, hash, permit, why }
+    }
+
+    /// A waiter's answer from what the leader found, where that fits its request.
+    fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Option<Answer> {
+        let rules = ask.rules();
+        let now = now(&ask.worker);
+        let meta = &stored.meta;
+        if !ask.key().is(&stored.key) || !meta.vary.matches(&meta.vary_key, &ask.client.headers, &rules.vary) {
+            return None;
+        }
+        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
+        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else { return None };
+        let ttl = Some(meta.ttl(now));
+        let status = CacheStatus { ttl, collapsed: true, stored: true, ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd)) };
+        let asked = Asked { fields: &ask.client.headers, digest: &digest, rules, now, token: hash.0 };
+        match answer(stored, &asked, age, true, status) {
+            Made::Response(response) => Some(done(response, status, ask, backend::Facts::default())),
+            Made::AskOrigin | Made::Unreadable => None,
+        }
+    }
+
+    /// What a client gets when the origin failed: something stale where that is allowed, else the failure.
+    fn failed(
+        &self,
+        ask: &Ask,
+        why: &Why,
+        result: Result<Fetched, ExchangeError>,
+        backend: backend::Facts,
+        hash: KeyHash,
+    ) -> Answer {
+        let failure = match &result {
+            Ok(fetched) => Failure::Status(fetched.status),
+            Err(_) => Failure::Unreachable,
+        };
+        let now = now(&ask.worker);
+        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
+        let stale = why.selected.as_ref().and_then(|selected| {
+            let stored = selected.stored();
+            let stale = reuse_on_failure(&stored.meta, stored.mark(), &digest, failure, ask.rules(), now)?;
+            let fwd_status = result.as_ref().ok().map(|fetched| fetched.status);
+            let ttl = Some(stored.meta.ttl(now));
+            let outcome = Outcome::Fwd(why.fwd);
+            let status = CacheStatus { ttl, fwd_status, detail: Some(stale.word()), ..CacheStatus::new(NAME, outcome) };
+            let asked = Asked { fields: &ask.client.headers, digest: &digest, rules: ask.rules(), now, token: hash.0 };
+            match answer(stored, &asked, stored.meta.current_age(now), false, status) {
+                Made::Response(response) => Some((response, status)),
+                Made::AskOrigin | Made::Unreadable => None,
+            }
+        });
+        if let Some((response, status)) = stale {
+            return done(response, status, ask, backend);
+        }
+        let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));
+        match result {
+            Ok(fetched) => passed(fetched, status, ask, backend),
+            Err(error) => Answer { result: Err(error), facts: facts(status, ask, backend) },
+        }
+    }
+}
+
+/// Runs the fetch on a task of its own and waits for its answer; the fetch goes on when nobody waits any more.
+async fn detached(lead: Lead) -> Answer {
+    let outcome = CacheStatus::new(NAME, Outcome::Fwd(lead.why.fwd));
+    match tokio::spawn(lead.run()).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let facts = Facts { outcome: Some(outcome), ..Facts::default() };
+            Answer { result: Err(OriginError::ProxyInternalError.into()), facts }
+        }
+    }
+}
+
+impl Lead {
+    async fn run(mut self) -> Answer {
+        loop {
+            let (head, named) = self.request();
+            let (result, backend) = self.ask.send(head, Body::Empty).await;
+            let fetched = match result {
+                Ok(fetched) => fetched,
+                Err(error) => return self.unreachable(error, backend),
+            };
+            let forwards_conditions = self.why.selected.is_none() && has_conditions(&self.ask.fetch.headers) && is_partial_miss(&self.ask, &self.why);
+            return match validate::read_answer(fetched.status, named.is_some()) {
+                validate::Answer::NotModified => match self.not_modified(fetched, named.unwrap_or(0), backend) {
+                    Some(answer) => answer,
+                    // None of what is stored is meant: asked again, without conditions.
+                    None => {
+                        self.why.selected = None;
+                        continue;
+                    }
+                },
+                validate::Answer::Unasked304 if !forwards_conditions => {
+                    self.unreachable(OriginError::HttpProtocolError.into(), backend)
+                }
+                validate::Answer::ServerError if self.why.selected.is_some() => {
+                    self.land(Landing::NotShareable);
+                    self.local.failed(&self.ask, &self.why, Ok(fetched), backend, self.hash)
+                }
+                validate::Answer::Unasked304 | validate::Answer::ServerError | validate::Answer::Full => {
+                    self.receive(fetched, backend)
+                }
+            };
+        }
+    }
+
+    /// The request as the origin gets it, and how many other variants it names where it validates.
+    fn request(&self) -> (http::request::Parts, Option<usize>) {
+        let mut head = self.ask.fetch.clone();
+        let mut named = None;
+        match &self.why.selected {
+            Some(selected) => {
+                let others = selected.others().map(|stored| &stored.meta);
+                named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
+            }
+            // A range of something unknown is passed on as it is; anything else is fetched whole.
+            None if is_partial_miss(&self.ask, &self.why) => {}
+            None => make_unconditional(&mut head.headers),
+        }
+        vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
+        (head, named)
+    }
+
+    fn land(&self, landing: Landing) {
+        if let Some(permit) = &self.permit {
+            permit.land(landing);
+        }
+    }
+
+    fn unreachable(&self, error: ExchangeError, backend: backend::Facts) -> Answer {
+        if let ExchangeError::Origin(error) = error {
+            self.land(Landing::Failed(error));
+        }
+        self.local.failed(&self.ask, &self.why, Err(error), backend, self.hash)
+    }
+
+    /// A whole response: stored if it may be, and passed on.
+    fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+        let method = self.ask.client.method.clone();
+        let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
+        match self.ask.storable(&method, &fetched) {
+            Ok(storable) => self.store(storable, fetched, backend),
+            Err(why) => {
+                self.not_stored(why, &fetched);
+                self.permit = None;
+                let status = CacheStatus { detail: Some(why.word()), ..status };
+                let fetched = self.on_condition(fetched);
+                passed(fetched, status, &self.ask, backend)
+            }
+        }
+    }
+
+    fn not_stored(&self, why: NotStored, fetched: &Fetched) {
+        self.land(Landing::NotShareable);
+        if why == NotStored::TooLarge {
+            self.ask.worker.metrics.count(Counter::CacheTooLarge);
+        }
+        if why.is_about_response() {
+            self.local.not_shareable.insert(self.hash.0, ());
+        }
+        if why == NotStored::Head {
+            self.head_freshens(fetched);
+        }
+    }
+
+    fn store(mut self, storable: Storable, fetched: Fetched, backend: backend::Facts) -> Answer {
+        let Storable { meta, omit, set_cookie } = storable;
+        let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
+        let ttl = Some(meta.ttl(fetched.times.response));
+        let Fetched { status, fields: own_fields, body, .. } = fetched;
+        let (content, coming) = match body {
+            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
+            Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
+            coming => (Content::filling(coming.len()), Some(coming)),
+        };
+        let key = self.ask.key().render();
+        let stored = Stored::new(key, meta, Arc::new(SharedFields::new(&fields)), content);
+        let cache_status =
+            CacheStatus { ttl, stored: true, detail: set_cookie.word(), ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd)) };
+        // Made before the fill begins, so that its reader is there from the first byte.
+        let response = self.first_answer(&stored, status, own_fields, cache_status);
+        self.land(Landing::Stored(Arc::clone(&stored)));
+        self.local.not_shareable.invalidate(&self.hash.0);
+        let ask = Arc::clone(&self.ask);
+        match coming {
+            None => {
+                self.keep(&stored);
+                self.permit = None;
+            }
+            Some(body) => drop(tokio::spawn(self.fill(body, stored))),
+        }
+        done(response, cache_status, &ask, backend)
+    }
+
+    /// The answer to the client that caused the fetch: its own copy of the fields, or what its conditions and range make of it.
+    fn first_answer(&self, stored: &Arc<Stored>, status: StatusCode, own: HeaderMap, cache_status: CacheStatus<'static>) -> Response {
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        if digest.conditional || digest.range.is_some() {
+            let now = now(&self.ask.worker);
+            let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+            let made = answer(stored, &asked, stored.meta.current_age(now), true, cache_status);
+            if let Made::Response(response) = made {
+                return response;
+            }
+        }
+        let body = stored.content.body().unwrap_or_default();
+        let mut response = Response { status, fields: Fields::from(fetch::passed_on(own)), body };
+        response.fields.added.push_display(&CACHE_STATUS, cache_status);
+        response
+    }
+
+    async fn fill(self, body: Body, stored: Arc<Stored>) {
+        let stored_max = self.ask.rules().stored_response_max;
+        let outgrown = || {
+            self.land(Landing::NotShareable);
+            self.ask.worker.metrics.count(Counter::CacheTooLarge);
+        };
+        if fill::fill(body, &stored.content, stored_max, &self.local.budget, outgrown).await == Filled::Whole {
+            self.keep(&stored);
+        }
+        // Only now does the permit end: until here, who asks joins the fill.
+    }
+
+    fn keep(&self, stored: &Arc<Stored>) {
+        if let Some(memory) = &self.local.memory {
+            let replaced = self.why.selected.as_ref().map(Selected::stored);
+            memory.put(self.hash, stored, replaced, self.ask.rules().vary.variants_max);
+            self.ask.worker.metrics.count(Counter::CacheStored);
+        }
+    }
+
+    /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
+    fn not_modified(&self, fetched: Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+        let selected = self.why.selected.as_ref()?;
+        let candidates: Vec<&Arc<Stored>> =
+            std::iter::once(selected.stored()).chain(selected.others().take(named)).collect();
+        let metas = candidates.iter().map(|stored| &stored.meta);
+        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response) else {
+            return None;
+        };
+        let mut first = None;
+        for place in places {
+            let freshened = self.freshen(candidates[place], &fetched);
+            first = first.or(freshened);
+        }
+        let stored = first?;
+        self.land(Landing::Stored(Arc::clone(&stored)));
+        let now = now(&self.ask.worker);
+        let status = CacheStatus {
+            ttl: Some(stored.meta.ttl(now)),
+            fwd_status: Some(StatusCode::NOT_MODIFIED),
+            stored: true,
+            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
+        };
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+        match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
+            Made::Response(response) => Some(done(response, status, &self.ask, backend)),
+            Made::AskOrigin | Made::Unreadable => None,
+        }
+    }
+
+    /// A stored response with the fields of a 304 (or of an answer to HEAD), put in the place of the old one.
+    fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
+        let get = Method::GET;
+        let freshened = freshen(old.fields.map(), old.meta.status, &self.ask.exchange(&get, fetched), self.ask.rules());
+        let fields = freshened.to_store();
+        let memory = self.local.memory.as_ref()?;
+        match (freshened.storing, fields) {
+            (Ok(storable), Some(fields)) => {
+                let fields = Arc::new(SharedFields::new(&fields));
+                let same_request = old.meta.vary.matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
+                let stored = Stored::new(old.key.clone(), storable.meta, fields, Arc::clone(&old.content));
+                let replaced = same_request.then_some(old);
+                memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
+                Some(stored)
+            }
+            (Err(why), _) if why.is_about_response() => {
+                memory.remove(self.hash, &self.ask.key());
+                Some(Arc::clone(old))
+            }
+            _ => Some(Arc::clone(old)),
+        }
+    }
+
+    /// An answer to HEAD updates what is stored for GET, or shows that it has changed.
+    fn head_freshens(&self, fetched: &Fetched) {
+        let Some(entry) = self.local.memory.as_ref().and_then(|memory| memory.get(self.hash, &self.ask.key())) else { return };
+        let rules = self.ask.rules();
+        let request = &self.ask.client.headers;
+        for stored in entry.variants().iter().filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary)) {
+            match head_effect(&stored.meta, stored.content.len(), fetched.status, &fetched.fields) {
+                HeadEffect::Freshen => drop(self.freshen(stored, fetched)),
+                HeadEffect::MarkStale => stored.mark_stale(),
+                HeadEffect::Nothing => {}
+            }
+        }
+    }
+
+    /// The client's own conditions, which were not sent on, applied to a response that is not stored.
+    fn on_condition(&self, fetched: Fetched) -> Fetched {
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        if !digest.conditional || is_partial_miss(&self.ask, &self.why) {
+            return fetched;
+        }
+        let now = fetched.times.response;
+        let validators = Validators::of(&fetched.fields, now, now);
+        let representation = Representation { status: fetched.status, validators: &validators, date: now, current: true };
+        let (status, fields) = match conditional::evaluate(&client.headers, &representation, now) {
+            Evaluated::NotModified => (StatusCode::NOT_MODIFIED, stored_fields::for_304(&fetched.fields)),
+            Evaluated::Full | Evaluated::AskOrigin => return fetched,
+        };
+        Fetched { status, fields, body: Body::Empty, times: fetched.times }
+    }
+}
+
+/// Whether a range is asked of something of which nothing is stored: then only that range is fetched, and not stored.
+fn is_partial_miss(ask: &Ask, why: &Why) -> bool {
+    why.selected.is_none() && ask.client.headers.contains_key(http::header::RANGE)
+}
+
+fn has_conditions(fields: &HeaderMap) -> bool {
+    RequestDigest::of(&Method::GET, fields).conditional
+}
+
+fn wait_max(ask: &Ask) -> Duration {
+    ask.route.limits.connect_timeout + ask.route.limits.response_timeout
+}
+
+fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
+    let asked = backend.attempts > 0;
+    Facts {
+        backend: asked.then_some(backend),
+        origin: Some(ask.route.backend.name().into()),
+        outcome: Some(status),
+        lookup: None,
+    }
+}
+
+fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+    Answer { result: Ok(response), facts: facts(status, ask, backend) }
+}
+
+fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+    let fields = Fields::from(fetch::passed_on(fetched.fields));
+    let mut response = Response { status: fetched.status, fields, body: fetched.body };
+    response.fields.added.push_display(&CACHE_STATUS, status);
+    done(response, status, ask, backend)
+}
