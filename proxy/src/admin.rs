@@ -55,7 +55,8 @@ impl Admin {
             return backends::order(&self.watched, request, conn);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         match request.uri().path() {
             "/health" => json(StatusCode::OK, health::report(&self.watched)),
@@ -85,11 +86,19 @@ impl Service for Admin {
     type Record = Unrecorded;
 
     async fn call(&self, request: Request<Body>, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(self.answer(&request, conn)), record: Unrecorded, close: None }
+        Reply {
+            response: dated(self.answer(&request, conn)),
+            record: Unrecorded,
+            close: None,
+        }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded, close: None }
+        Reply {
+            response: dated(text(error.status(), format!("{error}\n"))),
+            record: Unrecorded,
+            close: None,
+        }
     }
 }
 
@@ -110,6 +119,9 @@ fn json(status: StatusCode, content: Vec<u8>) -> Response {
 
 fn dated(response: Response) -> Response {
     let mut response = response.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.fields.added.push_display(&DATE, Clock::System.wall().http_date());
+    response
+        .fields
+        .added
+        .push_display(&DATE, Clock::System.wall().http_date());
     response
 }

@@ -67,15 +67,23 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     let open = bind(config)?;
     descriptors(config)?;
     if let Some(identity) = identity {
-        identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
+        identity
+            .assume()
+            .map_err(|error| Failure::new(Code::Permission, error))?;
     }
-    let started = Started { addresses: open.iter().map(|open| listening(open)).collect() };
+    let started = Started {
+        addresses: open.iter().map(listening).collect(),
+    };
     let process = Process::start(config, parts, open, log_writer.as_ref())?;
     for listener in &started.addresses {
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
     let signals = signals::Watch::new()?;
-    info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("TIDEGATE_REVISION"),
+        "ready"
+    );
     ready(&started);
     signals.until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref());
     for worker in &process.workers {
@@ -113,9 +121,13 @@ impl Role {
 }
 
 fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
-    let Some(user) = &config.process.user else { return Ok(None) };
+    let Some(user) = &config.process.user else {
+        return Ok(None);
+    };
     let identity = user::resolve(user, config.process.group.as_deref());
-    identity.map(Some).map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
+    identity
+        .map(Some)
+        .map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
 }
 
 /// Raises the limit of file descriptors and says when it may not be enough.
@@ -139,28 +151,46 @@ fn descriptors(config: &Config) -> Result<(), Failure> {
 }
 
 fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
-    let Some(settings) = &config.log.access else { return Ok(None) };
+    let Some(settings) = &config.log.access else {
+        return Ok(None);
+    };
     let writer = AccessLogWriter::start(settings.clone());
-    writer.map(Arc::new).map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+    writer
+        .map(Arc::new)
+        .map(Some)
+        .map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
 }
 
 /// Binds everything, or nothing.
 fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
     let workers = config.process.workers.workers;
-    let front = config.front.iter().flat_map(|front| &front.listen).map(|listen| (Role::Front, listen, workers));
+    let front = config
+        .front
+        .iter()
+        .flat_map(|front| &front.listen)
+        .map(|listen| (Role::Front, listen, workers));
     let cache = config.cache.listen.iter().map(|listen| (Role::Cache, listen, workers));
     let admin = config.admin.iter().map(|admin| (Role::Admin, &admin.listen, 1));
     let bind = |(role, settings, shards): (Role, &ListenSettings, usize)| {
         let bound = listener::bind(settings, shards);
-        bound.map(|bound| Open { role, bound }).map_err(|error| Failure::coded(error.exit_code(), error))
+        bound
+            .map(|bound| Open { role, bound })
+            .map_err(|error| Failure::coded(error.exit_code(), error))
     };
     front.chain(cache).chain(admin).map(bind).collect()
 }
 
 fn listening(open: &Open) -> Listening {
     let name = open.bound.settings.name.clone();
-    let address = open.bound.local_addr.map_or_else(|| name.clone(), |address| address.to_string());
-    Listening { role: open.role.word(), name, address }
+    let address = open
+        .bound
+        .local_addr
+        .map_or_else(|| name.clone(), |address| address.to_string());
+    Listening {
+        role: open.role.word(),
+        name,
+        address,
+    }
 }
 
 /// What runs: the workers, and the admin listener's thread.
@@ -178,14 +208,24 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(config: &Config, parts: Parts, open: Vec<Open>, log: Option<&Arc<AccessLogWriter>>) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        parts: Parts,
+        open: Vec<Open>,
+        log: Option<&Arc<AccessLogWriter>>,
+    ) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
-        let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
+        let workers: Vec<_> = (0..count)
+            .map(|index| Worker::new(index, Clock::System, log_end(index)))
+            .collect();
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
-        let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
+        let listeners = serving
+            .into_iter()
+            .map(|open| (open.bound, endpoint(config, &parts, open.role)))
+            .collect();
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -196,9 +236,26 @@ impl Process {
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
         let control = Control::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let watched = Watched { parts, workers: workers.clone(), limit, draining: Arc::clone(&draining), log: log.cloned(), started: Clock::System.wall() };
-        let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
-        Ok(Self { serving, admin, _control: control, workers, draining })
+        let watched = Watched {
+            parts,
+            workers: workers.clone(),
+            limit,
+            draining: Arc::clone(&draining),
+            log: log.cloned(),
+            started: Clock::System.wall(),
+        };
+        let admin = admin
+            .into_iter()
+            .next()
+            .map(|open| start_admin(open.bound, watched, count))
+            .transpose()?;
+        Ok(Self {
+            serving,
+            admin,
+            _control: control,
+            workers,
+            draining,
+        })
     }
 }
 
@@ -207,7 +264,10 @@ fn endpoint(config: &Config, parts: &Parts, role: Role) -> Arc<dyn Endpoint> {
         (Role::Front, Some(exchange), Some(front)) => (exchange, &front.serve),
         _ => (&parts.cache_server, &config.cache.serve),
     };
-    Arc::new(HttpEndpoint { service: Arc::clone(service), settings: Arc::new(settings.clone()) })
+    Arc::new(HttpEndpoint {
+        service: Arc::clone(service),
+        settings: Arc::new(settings.clone()),
+    })
 }
 
 /// What each worker does now and then.
@@ -222,7 +282,10 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
-    let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
+    let endpoint = HttpEndpoint {
+        service,
+        settings: Arc::new(config::SERVE),
+    };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,

@@ -22,10 +22,10 @@ use crate::fill::{self, Filled};
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
+use crate::policy::not_stored::NotStored;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
-use crate::policy::not_stored::NotStored;
 use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
@@ -51,7 +51,13 @@ struct Lead {
 impl Local {
     /// Fetches, or waits for the one who does.
     pub(super) async fn ask(self: &Arc<Self>, request: TierRequest<'_>, hash: KeyHash, why: Why) -> Answer {
-        let TierRequest { head, route, hop, worker, .. } = request;
+        let TierRequest {
+            head,
+            route,
+            hop,
+            worker,
+            ..
+        } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
         let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask, &why);
         if is_alone || self.not_shareable.contains_key(&hash.0) {
@@ -65,7 +71,9 @@ impl Local {
                     let landed = tokio::time::timeout(wait_max(&ask), waiter.wait()).await;
                     let joined = match landed {
                         Ok(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
-                        Ok(Landing::Failed(error)) => Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash)),
+                        Ok(Landing::Failed(error)) => {
+                            Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
+                        }
                         Ok(Landing::Abandoned | Landing::Pending) => continue,
                         Ok(Landing::NotShareable) | Err(_) => None,
                     };
@@ -85,14 +93,23 @@ impl Local {
             let mut head = request.head.clone();
             head.method = Method::GET;
             let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
-            let why = Why { fwd: Fwd::Stale, selected: Some(selected) };
+            let why = Why {
+                fwd: Fwd::Stale,
+                selected: Some(selected),
+            };
             let lead = self.lead(ask, hash, Some(permit), why);
             drop(tokio::spawn(lead.run()));
         }
     }
 
     fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
-        Lead { local: Arc::clone(self), ask, hash, permit, why }
+        Lead {
+            local: Arc::clone(self),
+            ask,
+            hash,
+            permit,
+            why,
+        }
     }
 
     /// A waiter's answer from what the leader found, where that fits its request.
@@ -104,10 +121,23 @@ impl Local {
             return None;
         }
         let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
-        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else { return None };
+        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else {
+            return None;
+        };
         let ttl = Some(meta.ttl(now));
-        let status = CacheStatus { ttl, collapsed: true, stored: true, ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd)) };
-        let asked = Asked { fields: &ask.client.headers, digest: &digest, rules, now, token: hash.0 };
+        let status = CacheStatus {
+            ttl,
+            collapsed: true,
+            stored: true,
+            ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd))
+        };
+        let asked = Asked {
+            fields: &ask.client.headers,
+            digest: &digest,
+            rules,
+            now,
+            token: hash.0,
+        };
         match answer(stored, &asked, age, true, status) {
             Made::Response(response) => Some(done(response, status, ask, backend::Facts::default())),
             Made::AskOrigin | Made::Unreadable => None,
@@ -135,8 +165,19 @@ impl Local {
             let fwd_status = result.as_ref().ok().map(|fetched| fetched.status);
             let ttl = Some(stored.meta.ttl(now));
             let outcome = Outcome::Fwd(why.fwd);
-            let status = CacheStatus { ttl, fwd_status, detail: Some(stale.word()), ..CacheStatus::new(NAME, outcome) };
-            let asked = Asked { fields: &ask.client.headers, digest: &digest, rules: ask.rules(), now, token: hash.0 };
+            let status = CacheStatus {
+                ttl,
+                fwd_status,
+                detail: Some(stale.word()),
+                ..CacheStatus::new(NAME, outcome)
+            };
+            let asked = Asked {
+                fields: &ask.client.headers,
+                digest: &digest,
+                rules: ask.rules(),
+                now,
+                token: hash.0,
+            };
             match answer(stored, &asked, stored.meta.current_age(now), false, status) {
                 Made::Response(response) => Some((response, status)),
                 Made::AskOrigin | Made::Unreadable => None,
@@ -148,7 +189,10 @@ impl Local {
         let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));
         match result {
             Ok(fetched) => passed(fetched, status, ask, backend),
-            Err(error) => Answer { result: Err(error), facts: facts(status, ask, backend) },
+            Err(error) => Answer {
+                result: Err(error),
+                facts: facts(status, ask, backend),
+            },
         }
     }
 }
@@ -159,8 +203,14 @@ async fn detached(lead: Lead) -> Answer {
     match tokio::spawn(lead.run()).await {
         Ok(answer) => answer,
         Err(_) => {
-            let facts = Facts { outcome: Some(outcome), ..Facts::default() };
-            Answer { result: Err(OriginError::ProxyInternalError.into()), facts }
+            let facts = Facts {
+                outcome: Some(outcome),
+                ..Facts::default()
+            };
+            Answer {
+                result: Err(OriginError::ProxyInternalError.into()),
+                facts,
+            }
         }
     }
 }
@@ -174,9 +224,11 @@ impl Lead {
                 Ok(fetched) => fetched,
                 Err(error) => return self.unreachable(error, backend),
             };
-            let forwards_conditions = self.why.selected.is_none() && has_conditions(&self.ask.fetch.headers) && is_partial_miss(&self.ask, &self.why);
+            let forwards_conditions = self.why.selected.is_none()
+                && has_conditions(&self.ask.fetch.headers)
+                && is_partial_miss(&self.ask, &self.why);
             return match validate::read_answer(fetched.status, named.is_some()) {
-                validate::Answer::NotModified => match self.not_modified(fetched, named.unwrap_or(0), backend) {
+                validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
                     // None of what is stored is meant: asked again, without conditions.
                     None => {
@@ -237,7 +289,10 @@ impl Lead {
             Err(why) => {
                 self.not_stored(why, &fetched);
                 self.permit = None;
-                let status = CacheStatus { detail: Some(why.word()), ..status };
+                let status = CacheStatus {
+                    detail: Some(why.word()),
+                    ..status
+                };
                 let fetched = self.on_condition(fetched);
                 passed(fetched, status, &self.ask, backend)
             }
@@ -261,7 +316,12 @@ impl Lead {
         let Storable { meta, omit, set_cookie } = storable;
         let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
         let ttl = Some(meta.ttl(fetched.times.response));
-        let Fetched { status, fields: own_fields, body, .. } = fetched;
+        let Fetched {
+            status,
+            fields: own_fields,
+            body,
+            ..
+        } = fetched;
         let (content, coming) = match body {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
@@ -269,8 +329,12 @@ impl Lead {
         };
         let key = self.ask.key().render();
         let stored = Stored::new(key, meta, Arc::new(SharedFields::new(&fields)), content);
-        let cache_status =
-            CacheStatus { ttl, stored: true, detail: set_cookie.word(), ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd)) };
+        let cache_status = CacheStatus {
+            ttl,
+            stored: true,
+            detail: set_cookie.word(),
+            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
+        };
         // Made before the fill begins, so that its reader is there from the first byte.
         let response = self.first_answer(&stored, status, own_fields, cache_status);
         self.land(Landing::Stored(Arc::clone(&stored)));
@@ -287,19 +351,35 @@ impl Lead {
     }
 
     /// The answer to the client that caused the fetch: its own copy of the fields, or what its conditions and range make of it.
-    fn first_answer(&self, stored: &Arc<Stored>, status: StatusCode, own: HeaderMap, cache_status: CacheStatus<'static>) -> Response {
+    fn first_answer(
+        &self,
+        stored: &Arc<Stored>,
+        status: StatusCode,
+        own: HeaderMap,
+        cache_status: CacheStatus<'static>,
+    ) -> Response {
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
         if digest.conditional || digest.range.is_some() {
             let now = now(&self.ask.worker);
-            let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+            let asked = Asked {
+                fields: &client.headers,
+                digest: &digest,
+                rules: self.ask.rules(),
+                now,
+                token: self.hash.0,
+            };
             let made = answer(stored, &asked, stored.meta.current_age(now), true, cache_status);
             if let Made::Response(response) = made {
                 return response;
             }
         }
         let body = stored.content.body().unwrap_or_default();
-        let mut response = Response { status, fields: Fields::from(fetch::passed_on(own)), body };
+        let mut response = Response {
+            status,
+            fields: Fields::from(fetch::passed_on(own)),
+            body,
+        };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);
         response
     }
@@ -325,17 +405,19 @@ impl Lead {
     }
 
     /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
-    fn not_modified(&self, fetched: Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
         let selected = self.why.selected.as_ref()?;
-        let candidates: Vec<&Arc<Stored>> =
-            std::iter::once(selected.stored()).chain(selected.others().take(named)).collect();
+        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
+            .chain(selected.others().take(named))
+            .collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response) else {
+        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response)
+        else {
             return None;
         };
         let mut first = None;
         for place in places {
-            let freshened = self.freshen(candidates[place], &fetched);
+            let freshened = self.freshen(candidates[place], fetched);
             first = first.or(freshened);
         }
         let stored = first?;
@@ -349,7 +431,13 @@ impl Lead {
         };
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
-        let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+        let asked = Asked {
+            fields: &client.headers,
+            digest: &digest,
+            rules: self.ask.rules(),
+            now,
+            token: self.hash.0,
+        };
         match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
             Made::Response(response) => Some(done(response, status, &self.ask, backend)),
             Made::AskOrigin | Made::Unreadable => None,
@@ -359,13 +447,21 @@ impl Lead {
     /// A stored response with the fields of a 304 (or of an answer to HEAD), put in the place of the old one.
     fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
         let get = Method::GET;
-        let freshened = freshen(old.fields.map(), old.meta.status, &self.ask.exchange(&get, fetched), self.ask.rules());
+        let freshened = freshen(
+            old.fields.map(),
+            old.meta.status,
+            &self.ask.exchange(&get, fetched),
+            self.ask.rules(),
+        );
         let fields = freshened.to_store();
         let memory = self.local.memory.as_ref()?;
         match (freshened.storing, fields) {
             (Ok(storable), Some(fields)) => {
                 let fields = Arc::new(SharedFields::new(&fields));
-                let same_request = old.meta.vary.matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
+                let same_request =
+                    old.meta
+                        .vary
+                        .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
                 let stored = Stored::new(old.key.clone(), storable.meta, fields, Arc::clone(&old.content));
                 let replaced = same_request.then_some(old);
                 memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
@@ -381,11 +477,22 @@ impl Lead {
 
     /// An answer to HEAD updates what is stored for GET, or shows that it has changed.
     fn head_freshens(&self, fetched: &Fetched) {
-        let Some(entry) = self.local.memory.as_ref().and_then(|memory| memory.get(self.hash, &self.ask.key())) else { return };
+        let Some(entry) = self
+            .local
+            .memory
+            .as_ref()
+            .and_then(|memory| memory.get(self.hash, &self.ask.key()))
+        else {
+            return;
+        };
         let rules = self.ask.rules();
         let request = &self.ask.client.headers;
-        for stored in entry.variants().iter().filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary)) {
-            match head_effect(&stored.meta, stored.content.len(), fetched.status, &fetched.fields) {
+        for stored in entry
+            .variants()
+            .iter()
+            .filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary))
+        {
+            match head_effect(&stored.meta, stored.content.length(), fetched.status, &fetched.fields) {
                 HeadEffect::Freshen => drop(self.freshen(stored, fetched)),
                 HeadEffect::MarkStale => stored.mark_stale(),
                 HeadEffect::Nothing => {}
@@ -402,12 +509,22 @@ impl Lead {
         }
         let now = fetched.times.response;
         let validators = Validators::of(&fetched.fields, now, now);
-        let representation = Representation { status: fetched.status, validators: &validators, date: now, current: true };
+        let representation = Representation {
+            status: fetched.status,
+            validators: &validators,
+            date: now,
+            current: true,
+        };
         let (status, fields) = match conditional::evaluate(&client.headers, &representation, now) {
             Evaluated::NotModified => (StatusCode::NOT_MODIFIED, stored_fields::for_304(&fetched.fields)),
             Evaluated::Full | Evaluated::AskOrigin => return fetched,
         };
-        Fetched { status, fields, body: Body::Empty, times: fetched.times }
+        Fetched {
+            status,
+            fields,
+            body: Body::Empty,
+            times: fetched.times,
+        }
     }
 }
 
@@ -435,12 +552,19 @@ fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Fa
 }
 
 fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    Answer { result: Ok(response), facts: facts(status, ask, backend) }
+    Answer {
+        result: Ok(response),
+        facts: facts(status, ask, backend),
+    }
 }
 
 fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
     let fields = Fields::from(fetch::passed_on(fetched.fields));
-    let mut response = Response { status: fetched.status, fields, body: fetched.body };
+    let mut response = Response {
+        status: fetched.status,
+        fields,
+        body: fetched.body,
+    };
     response.fields.added.push_display(&CACHE_STATUS, status);
     done(response, status, ask, backend)
 }

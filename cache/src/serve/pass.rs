@@ -30,13 +30,27 @@ impl Local {
 
     /// Forwards a request that may change something, and invalidates what it changed.
     async fn change(&self, request: TierRequest<'_>) -> Answer {
-        let TierRequest { head, body, route, hop, worker } = request;
+        let TierRequest {
+            head,
+            body,
+            route,
+            hop,
+            worker,
+        } = request;
         let ask = Ask::new(head, &hop, route, worker);
         let (result, facts) = ask.send(ask.fetch.clone(), body).await;
-        let facts = Facts { backend: Some(facts), origin: Some(route.backend.name().into()), ..Facts::default() };
+        let facts = Facts {
+            backend: Some(facts),
+            origin: Some(route.backend.name().into()),
+            ..Facts::default()
+        };
         let result = result.map(|fetched| {
             self.invalidate(&ask, &fetched);
-            Response { status: fetched.status, fields: fetch::passed_on(fetched.fields).into(), body: fetched.body }
+            Response {
+                status: fetched.status,
+                fields: fetch::passed_on(fetched.fields).into(),
+                body: fetched.body,
+            }
         });
         Answer { result, facts }
     }
@@ -45,8 +59,14 @@ impl Local {
         let Some(memory) = &self.memory else { return };
         let target = ask.target();
         for reference in invalidates(&ask.client.method, &target, fetched.status, &fetched.fields) {
-            let (path, query) = reference.split_once('?').map_or((&*reference, None), |(path, query)| (path, Some(query)));
-            let key = Key::new(TargetUri { path, query, ..target }, &ask.client.headers, &ask.rules().key);
+            let (path, query) = reference
+                .split_once('?')
+                .map_or((&*reference, None), |(path, query)| (path, Some(query)));
+            let key = Key::new(
+                TargetUri { path, query, ..target },
+                &ask.client.headers,
+                &ask.rules().key,
+            );
             let hash = memory.hash(&key);
             memory.remove(hash, &key);
         }
@@ -55,15 +75,29 @@ impl Local {
 
 /// The short way for what changes nothing: no copy of the head is kept.
 async fn forward(request: TierRequest<'_>) -> Answer {
-    let TierRequest { mut head, body, route, hop, worker } = request;
+    let TierRequest {
+        mut head,
+        body,
+        route,
+        hop,
+        worker,
+    } = request;
     let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key);
     let spread = key.hash(&KeyHasher::fixed()).0;
     outgoing::prepare(&mut head, &hop);
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
-    let facts = Facts { backend: Some(outcome.facts), origin: Some(route.backend.name().into()), ..Facts::default() };
+    let facts = Facts {
+        backend: Some(outcome.facts),
+        origin: Some(route.backend.name().into()),
+        ..Facts::default()
+    };
     let result = outcome.result.map(|response| {
         let (head, body) = response.into_parts();
-        Response { status: head.status, fields: Fields::from(fetch::passed_on(head.headers)), body }
+        Response {
+            status: head.status,
+            fields: Fields::from(fetch::passed_on(head.headers)),
+            body,
+        }
     });
     Answer { result, facts }
 }

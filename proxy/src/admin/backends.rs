@@ -23,16 +23,27 @@ pub fn order<B>(watched: &Watched, request: &Request<B>, conn: &ConnInfo) -> Res
         return response.with(header::ALLOW, http::HeaderValue::from_static("POST"));
     }
     // A page in a browser of this machine may send a POST here, but not without saying where it comes from.
-    let is_here = conn.client.is_none_or(|client| client.ip().to_canonical().is_loopback());
+    let is_here = conn
+        .client
+        .is_none_or(|client| client.ip().to_canonical().is_loopback());
     if !is_here || request.headers().contains_key(header::ORIGIN) {
-        return text(StatusCode::FORBIDDEN, "orders are taken from this machine, and not from web pages\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "orders are taken from this machine, and not from web pages\n",
+        );
     }
     let Some((name, server, order)) = parse(request.uri().path()) else {
-        return text(StatusCode::NOT_FOUND, "try /backends/NAME/SERVER/drain, ready or down\n");
+        return text(
+            StatusCode::NOT_FOUND,
+            "try /backends/NAME/SERVER/drain, ready or down\n",
+        );
     };
     let backend = watched.backends().iter().find(|backend| backend.name() == name);
     match backend.map(|backend| backend.order(server, order, mono_now())) {
-        Some(Ok(before)) => text(StatusCode::OK, format!("{name} {server}: {}, was {}\n", order.word(), before.word())),
+        Some(Ok(before)) => text(
+            StatusCode::OK,
+            format!("{name} {server}: {}, was {}\n", order.word(), before.word()),
+        ),
         Some(Err(NoSuchServer)) => text(StatusCode::NOT_FOUND, format!("{name} has no server {server}\n")),
         None => text(StatusCode::NOT_FOUND, format!("no backend is called {name}\n")),
     }
@@ -81,7 +92,11 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
     let servers: Vec<(&str, ServerSnapshot)> = watched
         .backends()
         .iter()
-        .flat_map(|backend| snapshots(backend).into_iter().map(move |server| (backend.name(), server)))
+        .flat_map(|backend| {
+            snapshots(backend)
+                .into_iter()
+                .map(move |server| (backend.name(), server))
+        })
         .collect();
     per_word(page, Family::BackendConnections, &servers, |server| {
         [("busy", server.busy as u64), ("idle", server.idle as u64)]
@@ -89,17 +104,31 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
     per_server(page, Family::BackendRequests, &servers, |server| Some(server.attempts));
     per_server(page, Family::BackendReused, &servers, |server| Some(server.reused));
     per_server(page, Family::BackendConnects, &servers, |server| Some(server.connects));
-    per_server(page, Family::BackendSynRetransmits, &servers, |server| server.retransmitted_syns);
-    per_server(page, Family::BackendSlowHandshakes, &servers, |server| Some(server.handshakes.slow));
-    per_server(page, Family::BackendUnresolved, &servers, |server| Some(server.unresolved));
+    per_server(page, Family::BackendSynRetransmits, &servers, |server| {
+        server.retransmitted_syns
+    });
+    per_server(page, Family::BackendSlowHandshakes, &servers, |server| {
+        Some(server.handshakes.slow)
+    });
+    per_server(page, Family::BackendUnresolved, &servers, |server| {
+        Some(server.unresolved)
+    });
     per_word(page, Family::BackendErrors, &servers, |server| {
-        server.failures.iter().map(|(error, count)| (error.word(), *count)).collect::<Vec<_>>()
+        server
+            .failures
+            .iter()
+            .map(|(error, count)| (error.word(), *count))
+            .collect::<Vec<_>>()
     });
     per_word(page, Family::BackendServerState, &servers, |server| {
         ServerState::ALL.map(|state| (state.word(), u64::from(state == server.state)))
     });
     per_word(page, Family::BackendServerChanges, &servers, |server| {
-        server.changes.iter().map(|(state, count)| (state.word(), *count)).collect::<Vec<_>>()
+        server
+            .changes
+            .iter()
+            .map(|(state, count)| (state.word(), *count))
+            .collect::<Vec<_>>()
     });
     per_word(page, Family::BackendHandshakes, &servers, |server| {
         let counts = &server.handshakes;
@@ -141,7 +170,10 @@ fn per_word<I: IntoIterator<Item = (&'static str, u64)>>(
     let mut samples = page.family(family);
     for (backend, server) in servers {
         for (word, value) in values(server) {
-            samples.sample(&[("backend", backend), ("server", &server.address), (label, word)], value);
+            samples.sample(
+                &[("backend", backend), ("server", &server.address), (label, word)],
+                value,
+            );
         }
     }
 }
@@ -153,9 +185,18 @@ mod tests {
     #[test]
     fn an_order_names_a_backend_a_server_and_what_is_wanted() {
         for (path, expected) in [
-            ("/backends/idc1/10.0.0.1:80/drain", Some(("idc1", "10.0.0.1:80", Order::Drain))),
-            ("/backends/cache.servers/[::1]:80/ready", Some(("cache.servers", "[::1]:80", Order::Ready))),
-            ("/backends/a/unix:/run/a.sock/down", Some(("a", "unix:/run/a.sock", Order::Down))),
+            (
+                "/backends/idc1/10.0.0.1:80/drain",
+                Some(("idc1", "10.0.0.1:80", Order::Drain)),
+            ),
+            (
+                "/backends/cache.servers/[::1]:80/ready",
+                Some(("cache.servers", "[::1]:80", Order::Ready)),
+            ),
+            (
+                "/backends/a/unix:/run/a.sock/down",
+                Some(("a", "unix:/run/a.sock", Order::Down)),
+            ),
             ("/backends/a/b/explode", None),
             ("/backends/a/drain", None),
             ("/backends/", None),

@@ -40,12 +40,22 @@ pub fn report(watched: &Watched) -> Vec<u8> {
 
 /// `degraded` while a backend has no server that is up.
 fn status(watched: &Watched) -> &'static str {
-    if watched.backends().iter().any(|backend| backends::is_down(backend)) { "degraded" } else { "ok" }
+    if watched.backends().iter().any(|backend| backends::is_down(backend)) {
+        "degraded"
+    } else {
+        "ok"
+    }
 }
 
 fn requests(watched: &Watched) -> u64 {
-    const CLASSES: [Counter; 5] =
-        [Counter::Responses1xx, Counter::Responses2xx, Counter::Responses3xx, Counter::Responses4xx, Counter::Responses5xx];
-    let of_worker = |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
+    const CLASSES: [Counter; 5] = [
+        Counter::Responses1xx,
+        Counter::Responses2xx,
+        Counter::Responses3xx,
+        Counter::Responses4xx,
+        Counter::Responses5xx,
+    ];
+    let of_worker =
+        |metrics: &common::telemetry::metrics::Metrics| CLASSES.iter().map(|class| metrics.get(*class)).sum::<u64>();
     watched.workers.iter().map(|worker| of_worker(&worker.metrics)).sum()
 }

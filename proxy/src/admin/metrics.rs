@@ -11,12 +11,17 @@ use super::Watched;
 pub fn page(watched: &Watched) -> Response {
     let mut page = Exposition::default();
     page.workers(watched.workers.iter().map(|worker| &worker.metrics));
-    let version = [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TIDEGATE_REVISION"))];
+    let version = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("TIDEGATE_REVISION")),
+    ];
     page.family(Family::BuildInfo).sample(&version, 1_u64);
     page.family(Family::StartTime).sample(&[], watched.started.unix_secs());
     page.family(Family::Workers).sample(&[], watched.workers.len() as u64);
-    page.family(Family::ConnectionsOpen).sample(&[], watched.limit.open() as u64);
-    page.family(Family::AccessLogFailed).sample(&[], watched.log_lines_failed());
+    page.family(Family::ConnectionsOpen)
+        .sample(&[], watched.limit.open() as u64);
+    page.family(Family::AccessLogFailed)
+        .sample(&[], watched.log_lines_failed());
     super::backends::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)

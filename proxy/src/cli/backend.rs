@@ -40,16 +40,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (Some(name), Some(server), Some(order)) => ("POST", format!("/backends/{name}/{server}/{order}")),
         _ => ("GET", "/health".to_owned()),
     };
-    let is_target = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
+    let is_target = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
     if !is_target {
-        return Err(Failure::new(Code::Found, "names of backends and servers have no spaces and no \"?\" or \"#\""));
+        return Err(Failure::new(
+            Code::Found,
+            "names of backends and servers have no spaces and no \"?\" or \"#\"",
+        ));
     }
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let unavailable = |error| Failure::new(Code::Unavailable, format_args!("{}: {error}", arguments.admin));
     let answer = exchange(&arguments.admin, &request).map_err(unavailable)?;
     let (head, content) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if head.split(' ').nth(1) != Some("200") {
-        let message = if content.is_empty() { head.lines().next().unwrap_or("no answer") } else { content.trim_end() };
+        let message = if content.is_empty() {
+            head.lines().next().unwrap_or("no answer")
+        } else {
+            content.trim_end()
+        };
         return Err(Failure::new(Code::Found, message));
     }
     super::say(content);
