@@ -1,4 +1,4 @@
-//! The control thread of all backends: health checks, ends of ejections, windows of failures.
+//! The control thread of all backends: health checks, names, ends of ejections, windows of failures.
 //!
 //! A thread of its own, so that checks go on while the workers are saturated, and cost them nothing. Started by boot.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::check;
+use super::names;
 use super::send::Backend;
 use crate::time::mono_now;
 
@@ -66,6 +67,9 @@ fn look_after(backend: &Arc<Backend>) {
             ticking.tick(mono_now());
         }
     });
+    for number in 0..backend.servers.len() {
+        tokio::spawn(names::watch(Arc::clone(backend), number, names::system));
+    }
     if let Some(health) = &backend.settings.health {
         for number in 0..backend.servers.len() {
             tokio::spawn(check::watch(Arc::clone(backend), number, health.clone()));

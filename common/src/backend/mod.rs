@@ -19,6 +19,7 @@ mod ejection; // when a server is left alone, and for how long: pure
 mod send; // the conductor
 mod watch; // what becomes of a server for what requests came to
 mod check; // active health checks
+mod names; // names, resolved again when their TTL is over
 mod control; // the thread of checks, re-admission and names
 
 #[cfg(test)]

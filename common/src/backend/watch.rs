@@ -141,7 +141,8 @@ impl Backend {
         if server.resolve_error.lock().take().is_some() {
             info!(origin = self.name(), origin.addr = %server.name, "the name is resolved again");
         }
-        if *server.addresses.all() == *found {
+        let known = server.addresses.all();
+        if known.len() == found.len() && found.iter().all(|address| known.contains(address)) {
             return;
         }
         let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
