@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use common::backend::settings::{BackendSettings, Balance, ExchangeLimits};
+use common::backend::settings::{
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HealthSettings, RetryCause,
+};
 use common::http::forwarded::ForwardedSettings;
+use common::http::origin_error::OriginError;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
@@ -100,8 +103,12 @@ pub(crate) const WHEN_DOWN: WhenDown = WhenDown::Origin;
 pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     name: String::new(),
     servers: Vec::new(),
-    // Origins are alike, so each gets its turn.
-    balance: Balance::RoundRobin,
+    // A server that turns slow gets less within a second, and nobody has to configure how much.
+    balance: Balance::LeastLoaded,
+    // As much above its share as spreads a hot key before its owner is the slowest of all.
+    hash_load_percent: 150,
+    // Caches fill and code gets compiled within the first seconds; a full share at once looks like the next failure.
+    slow_start: secs(10),
     // nginx's common 512, but for the whole process and not once more per worker.
     keepalive: 512,
     // Twice the idle ones: bursts find room, and an ephemeral port range of 28,000 still serves many servers.
@@ -112,10 +119,27 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     queue_max: 1_024,
     // Just less than the 60 s after which common servers and load balancers close: we close first, not in mid-request.
     idle_timeout: secs(55),
+    // Connections find servers that were added, and addresses that a name has now; at a cost that cannot be measured.
+    connection_lifetime: secs(3600),
+    // As listeners have it.
+    connection_requests_max: 100_000,
     // Idle connections are closed before firewalls forget them, and busy ones have timeouts.
     tcp_keepalive: None,
-    // One try on another connection; more would multiply the load on a server that fails.
+    // The timeouts below end a request sooner than the kernel would.
+    tcp_user_timeout: None,
+    bind: None,
+    // One try on another server; more would multiply the load on servers that fail.
     retries: 1,
+    // See `retry_on()`.
+    retry_on: Vec::new(),
+    // Envoy's and Finagle's: an outage costs the servers that stand a fifth more, and not twice as much.
+    retry_budget_percent: 20,
+    // The limits below bound each step; how long a whole request may take is the application's to say.
+    try_timeout: None,
+    deadline: None,
+    ejection: EJECTION,
+    // What requests come to is known anyway, and what would be asked for is the application's to say.
+    health: None,
     limits: ExchangeLimits {
         // A lost SYN is sent again after 1 s and after 3 s: both get their chance.
         connect_timeout: secs(4),
@@ -127,6 +151,60 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
         head_bytes_max: 64 << 10,
         fields_max: 200,
     },
+};
+
+/// What says that the server has not worked on the request, or that the connection to it broke. Not timeouts of
+/// responses: the next server would take as long; and no statuses: they are answers.
+pub(crate) fn retry_on() -> Vec<RetryCause> {
+    [
+        OriginError::DnsError,
+        OriginError::DestinationUnavailable,
+        OriginError::DestinationIpUnroutable,
+        OriginError::ConnectionRefused,
+        OriginError::ConnectionTerminated,
+        OriginError::ConnectionTimeout,
+        OriginError::ConnectionLimitReached,
+        OriginError::HttpResponseIncomplete,
+        OriginError::ProxyInternalError,
+    ]
+    .map(RetryCause::Error)
+    .to_vec()
+}
+
+/// Passive ejection.
+pub(crate) const EJECTION: EjectionSettings = EjectionSettings {
+    // Envoy's: fewer would be the accidents of one deployment, more would be seen by users.
+    failures: 5,
+    // See `EJECTION_STATUSES`.
+    statuses: Vec::new(),
+    // Half of the requests failing is no accident, and a server with one broken page is far from it.
+    error_percent: 50,
+    // Below that one unlucky second would do.
+    tries_min: 20,
+    window: secs(10),
+    // A restart takes about as long.
+    time: secs(10),
+    time_max: secs(300),
+    // The rest must bear the load: with more than half away, it would fail next.
+    ejected_percent_max: 50,
+};
+
+/// An origin that says so does not work, or has nobody behind it who does. A cache server passes on what origins say, so
+/// none of its statuses are its own.
+pub(crate) const EJECTION_STATUSES: [u16; 3] = [502, 503, 504];
+
+/// Where health checks are asked for.
+pub(crate) const HEALTH: HealthSettings = HealthSettings {
+    path: None,
+    host: None,
+    statuses: Vec::new(),
+    body: None,
+    // Found within 15 s; less is seen by requests first.
+    interval: secs(5),
+    timeout: secs(2),
+    // As HAProxy has them: one lost packet is no outage, one good answer no recovery.
+    rise: 2,
+    fall: 3,
 };
 
 /// A key is stored on one cache server, not on each.

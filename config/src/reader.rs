@@ -61,12 +61,19 @@ impl Visitor for Reader<'_> {
     }
 
     fn table<T: Keys>(&mut self, name: &'static str, table: &mut T, _meaning: &'static str) {
+        if self.is_idle(name) {
+            return;
+        }
         if let Some((inner, path)) = self.take_table(name) {
-            *table = read_table(inner, T::preset(), &path, self.notes);
+            let preset = std::mem::replace(table, T::preset());
+            *table = read_table(inner, preset, &path, self.notes);
         }
     }
 
     fn optional<T: Keys>(&mut self, name: &'static str, table: &mut Option<T>, _meaning: &'static str) {
+        if self.is_idle(name) {
+            return;
+        }
         if let Some((inner, path)) = self.take_table(name) {
             *table = Some(read_table(inner, T::preset(), &path, self.notes));
         }
@@ -143,6 +150,15 @@ impl<'a> Reader<'a> {
         let path = join(self.path, name);
         self.notes.place(&path, key.span().start);
         Some((value, path))
+    }
+
+    /// Whether a table means nothing because its owner is not set; notes that where it is there.
+    fn is_idle(&mut self, name: &'static str) -> bool {
+        let Some(owner) = self.missing_owner else { return false };
+        if self.take(name).is_some() {
+            self.idle.push((name, owner));
+        }
+        true
     }
 
     fn take_table(&mut self, name: &'static str) -> Option<(&'a DeTable<'a>, String)> {

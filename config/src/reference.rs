@@ -1,7 +1,7 @@
 //! The visitor that documents: docs/config.md, from the same description that reads.
 
 use crate::schema::{Codec, Keys, Visitor};
-use crate::sections::{Draft, ListenDraft};
+use crate::sections::{Draft, ListenDraft, ServerDraft};
 
 /// The text of docs/config.md: every key with its kind, default and meaning.
 pub fn reference() -> String {
@@ -65,6 +65,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = lister.sections;
     for (title, meaning, rows) in [
         ("A listener", LISTENER, rows::<ListenDraft>()),
+        ("A server", SERVER, rows::<ServerDraft>()),
         (
             "tcp_keepalive",
             KEEPALIVE,
@@ -79,6 +80,9 @@ pub(crate) fn sections() -> Vec<Section> {
 
 const LISTENER: &str = "Where `listen` is asked for, an address may stand alone, or in a table with more: \
 `{ address = \"0.0.0.0:80\", backlog = \"auto\" }`.";
+
+const SERVER: &str = "Where `servers` is asked for, an address may stand alone, or in a table with more: \
+`{ address = \"10.0.0.7:8080\", weight = 2, backup = false }`.";
 
 const KEEPALIVE: &str = "Where `tcp_keepalive` is asked for: `{ idle = \"1m\", interval = \"10s\", count = 3 }`.\n\
 `{}` takes these defaults.";

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::backend::settings::{Balance, ServerAddress};
+use common::backend::settings::{Balance, RetryCause, ServerAddress};
+use common::http::origin_error::OriginError;
 use common::net::settings::{Backlog, ListenAddress, TcpKeepalive};
 use common::serve::settings::HalfClose;
 use common::telemetry::access_log::AccessLogTarget;
@@ -43,6 +44,10 @@ fn full_with_cache_servers() -> String {
     let servers: Vec<_> = cache.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
     assert!(servers.len() > 10, "{servers:?}");
     format!("{before}[cache]\n{}\n[origin.idc1]{after}", servers.join("\n"))
+}
+
+fn address(text: &str) -> ServerAddress {
+    ServerAddress::Socket(text.parse().expect("address"))
 }
 
 fn good(text: &str) -> Config {
@@ -122,11 +127,12 @@ fn docs_config_md_is_what_the_description_says() {
 #[test]
 fn the_full_example_mentions_every_key_in_its_table() {
     let text = example("full.toml");
-    let headers = text.lines().map(str::trim_start).scan("", |header, line| {
+    let lines = text.lines().map(|line| line.trim_start().trim_start_matches("#: "));
+    let headers = lines.scan("", |header, line| {
         if line.starts_with('[') {
             *header = line.split_once(" #").map_or(line, |(before, _)| before).trim_end();
         }
-        Some((*header, line.trim_start_matches("#: ")))
+        Some((*header, line))
     });
     let lines: Vec<_> = headers.collect();
     for section in reference::sections() {
@@ -207,7 +213,35 @@ fn an_origin_and_its_site_are_read_with_their_values() {
     let config = good(VALUES);
     let origin = &config.origins[0];
     let host = "b.example".to_owned();
-    assert_eq!(origin.servers[1], ServerAddress::Name { host, port: 80 });
+    assert_eq!(origin.servers[1], ServerAddress::Name { host, port: 80 }.into());
+    let backup = &origin.servers[3];
+    assert_eq!(
+        (backup.weight, backup.is_backup, &origin.servers[0]),
+        (3, true, &address("10.0.0.1:80").into())
+    );
+    let causes = [
+        RetryCause::Error(OriginError::ConnectionRefused),
+        RetryCause::Status(503),
+    ];
+    assert_eq!((&origin.retry_on[..], origin.retry_budget_percent), (&causes[..], 5));
+    assert_eq!(
+        (origin.bind, origin.tcp_user_timeout),
+        (Some([10, 0, 0, 9].into()), Some(Duration::from_secs(20)))
+    );
+    assert_eq!(
+        (origin.try_timeout, origin.deadline),
+        (Some(Duration::from_secs(2)), Some(Duration::from_secs(5)))
+    );
+    assert_eq!(
+        (origin.ejection.failures, origin.ejection.error_percent),
+        (7, 50),
+        "the rest is as elsewhere"
+    );
+    let health = origin.health.as_ref().expect("[origin.a.health]");
+    assert_eq!(
+        (health.path.as_deref(), &health.statuses[..], health.rise),
+        (Some("/up?a=b"), &[200, 204][..], 2)
+    );
     assert_eq!((origin.balance, origin.retries), (Balance::ConsistentHash, 0));
     assert_eq!(
         (origin.keepalive, origin.connections_max),
@@ -270,7 +304,8 @@ fn shared_names_in_cache_mean_the_listener_or_the_servers() {
     assert_eq!(server.cache.unknown_host, UnknownHost::Site(0));
     assert_eq!(server.sites[0].name, "default");
 
-    let asked = "[cache]\nservers = [\"a:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\nwhen_down = \"error\"\n";
+    let asked = "[cache]\nservers = [\"a:1\"]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\nwhen_down = \"error\"\n\
+                 [cache.ejection]\nfailures = 9\n";
     let front = good(&format!("{LEAST}{asked}"));
     let CacheTier::Servers { backend, when_down } = &front.cache.tier else {
         panic!("{:?}", front.cache)
@@ -282,6 +317,11 @@ fn shared_names_in_cache_mean_the_listener_or_the_servers() {
     assert_eq!(
         (backend.balance, *when_down),
         (Balance::ConsistentHash, WhenDown::Error)
+    );
+    assert_eq!(
+        (backend.ejection.failures, &backend.ejection.statuses[..]),
+        (9, &[][..]),
+        "what cache servers say is what origins said"
     );
     assert_eq!(backend.name, "cache.servers");
     assert_eq!(front.cache.serve, crate::defaults::SERVE);
@@ -389,10 +429,21 @@ half_close = "cancel"
 forwarded = true
 trusted = ["10.0.0.0/8", "::1"]
 [origin.a]
-servers = ["10.0.0.1:80", "http://b.example", "unix:/run/a.sock"]
+servers = ["10.0.0.1:80", "http://b.example", "unix:/run/a.sock", { address = "10.0.0.2:80", weight = 3, backup = true }]
 balance = "consistent_hash"
 connections_max = 100
 retries = 0
+retry_on = ["connection_refused", "503"]
+retry_budget_percent = 5
+try_timeout = "2s"
+deadline = "5s"
+bind = "10.0.0.9"
+tcp_user_timeout = "20s"
+[origin.a.ejection]
+failures = 7
+[origin.a.health]
+path = "/up?a=b"
+status = [200, 204]
 [[site]]
 hosts = ["A.example"]
 origin = "a"
@@ -475,19 +526,45 @@ trusted = []
 
 [origin.a]
 servers = ["10.0.0.1:80"]
-balance = "round_robin"
+balance = "least_loaded"
+hash_load_percent = 150
+slow_start = "10s"
 keepalive = 512
 connections_max = 1024
 queue_timeout = "3s"
 queue_max = 1024
 idle_timeout = "55s"
+connection_lifetime = "1h"
+connection_requests_max = 100000
 retries = 1
+retry_on = [
+    "dns_error",
+    "destination_unavailable",
+    "destination_ip_unroutable",
+    "connection_refused",
+    "connection_terminated",
+    "connection_timeout",
+    "connection_limit_reached",
+    "http_response_incomplete",
+    "proxy_internal_error",
+]
+retry_budget_percent = 20
 connect_timeout = "4s"
 response_timeout = "30s"
 body_timeout = "30s"
 send_timeout = "30s"
 response_head_max = "64KiB"
 fields_max = 200
+
+[origin.a.ejection]
+failures = 5
+statuses = [502, 503, 504]
+error_percent = 50
+tries_min = 20
+window = "10s"
+time = "10s"
+time_max = "5m"
+ejected_percent_max = 50
 
 [[site]]
 hosts = ["a.example"]

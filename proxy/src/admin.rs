@@ -8,6 +8,7 @@ mod live; // /events, /history
 mod dashboard; // /dashboard
 mod purge; // /purge
 pub mod query; // parameters of requests
+mod backends; // servers: their part of both, and orders
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,10 +82,13 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Body>) -> Response {
+    fn answer(&self, request: &Request<Body>, conn: &ConnInfo) -> Response {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
         if path == "/purge" {
             return self.purge(request, query);
+        }
+        if path.starts_with(backends::PREFIX) {
+            return backends::order(&self.watched, request, conn);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
@@ -161,9 +165,9 @@ impl Watched {
 impl Service for Admin {
     type Record = Unrecorded;
 
-    async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    async fn call(&self, request: Request<Body>, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
         Reply {
-            response: dated(self.answer(&request)),
+            response: dated(self.answer(&request, conn)),
             record: Unrecorded,
             close: None,
         }

@@ -1,205 +1,178 @@
-//! Which server a request goes to: round-robin, or rendezvous hashing of the cache key. Pure.
+//! Which server a request goes to. Pure: the standings, the load and a random number come in.
 //!
-//! Both skip servers that were tried for this request already, and servers in penalty, unless only such are left.
-//! Does not know pools or health. Called by `send`.
+//! Every way of picking shares one first step, [`Candidates`]: of the servers that were not tried for this request, those
+//! of the best rank (see `standing`). Does not know pools or health. Called by `send`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cmp::Ordering;
 use std::time::Duration;
+
+use super::standing::{Standing, mix};
 
 /// How long a server that refused a connection is not asked when others can be.
 ///
 /// Short: it only spares the next requests the same wait; whether a server is healthy is not decided here.
 pub(super) const PENALTY: Duration = Duration::from_secs(1);
 
-/// What picking knows of a server.
-#[derive(Debug)]
-pub(super) struct Standing {
-    name_hash: u64,
-    /// Until when it is skipped.
-    pub(super) penalty: Until,
+/// Requests in flight that no server minds: below this, bounded load moves no key.
+const LOAD_FLOOR: usize = 32;
+
+/// The servers that may be picked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidates<'a> {
+    standings: &'a [Standing],
+    tried: &'a [usize],
+    now: Duration,
+    slow_start: Duration,
+    rank: u8,
 }
 
-/// A moment that many workers may set and read, as time since the backend was made; zero: not set.
-#[derive(Debug, Default)]
-pub(super) struct Until {
-    micros: AtomicU64,
-}
+impl<'a> Candidates<'a> {
+    /// Those of the best rank that were not `tried`; `None` when there is nobody to ask.
+    pub(super) fn new(
+        standings: &'a [Standing],
+        tried: &'a [usize],
+        now: Duration,
+        slow_start: Duration,
+    ) -> Option<Self> {
+        let untried = (0..standings.len()).filter(|i| !tried.contains(i));
+        let rank = untried.filter_map(|i| standings[i].rank(now)).min()?;
+        Some(Self {
+            standings,
+            tried,
+            now,
+            slow_start,
+            rank,
+        })
+    }
 
-/// The next server by turns: of those that may be asked, the one whose turn it is, so that all of them get equal shares.
-pub(super) fn round_robin(servers: &[Standing], turn: usize, tried: &[usize], now: Duration) -> Option<usize> {
-    let untried = || (0..servers.len()).filter(|i| !tried.contains(i));
-    let standing = || untried().filter(|i| !servers[*i].penalty.is_ahead(now));
-    match standing().count() {
-        0 => untried().nth(turn.checked_rem(untried().count())?),
-        several => standing().nth(turn % several),
+    fn all(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        let is_one = |i: &usize| !self.tried.contains(i) && self.standings[*i].rank(self.now) == Some(self.rank);
+        (0..self.standings.len()).filter(is_one)
+    }
+
+    /// Ranks change while we look: what was a candidate may be none any more, and the first untried one is right then.
+    fn first(&self) -> usize {
+        let untried = (0..self.standings.len()).find(|i| !self.tried.contains(i));
+        self.all().next().or(untried).unwrap_or(0)
+    }
+
+    fn weight_milli(&self, server: usize) -> u64 {
+        self.standings[server].weight_milli(self.now, self.slow_start).max(1)
     }
 }
 
-/// The server that owns `key`: the one with the highest score for it, or the next highest where that may not be asked.
+/// The next server by turns, smoothly: with weights 2 and 1 it is a, b, a and not a, a, b.
 ///
-/// Every process that knows the same names picks the same server, whatever their order: names are hashed, not positions.
-/// A server that comes or goes moves only its own share of keys.
-pub(super) fn rendezvous(servers: &[Standing], key: u64, tried: &[usize], now: Duration) -> Option<usize> {
-    let standing = |i: &usize| !servers[*i].penalty.is_ahead(now);
-    let score = |i: &usize| (standing(i), mix(key ^ servers[*i].name_hash));
-    (0..servers.len()).filter(|i| !tried.contains(i)).max_by_key(score)
-}
-
-impl Standing {
-    /// A server of this configured name, not in penalty.
-    pub(super) fn new(name: &str) -> Self {
-        Self {
-            name_hash: name_hash(name),
-            penalty: Until::default(),
+/// `credits` holds one number per server, kept between calls: each candidate earns its weight, the one with most is
+/// picked and pays what all have earned.
+pub(super) fn round_robin(candidates: &Candidates<'_>, credits: &mut [i64]) -> usize {
+    let mut earned = 0;
+    let mut richest: Option<usize> = None;
+    for server in candidates.all() {
+        let weight = i64::try_from(candidates.weight_milli(server)).unwrap_or(i64::MAX);
+        credits[server] += weight;
+        earned += weight;
+        if richest.is_none_or(|richest| credits[server] > credits[richest]) {
+            richest = Some(server);
         }
     }
+    let picked = richest.unwrap_or_else(|| candidates.first());
+    credits[picked] -= earned;
+    picked
 }
 
-impl Until {
-    /// Whether the moment is still to come.
-    pub(super) fn is_ahead(&self, now: Duration) -> bool {
-        u128::from(self.micros.load(Ordering::Relaxed)) > now.as_micros()
+/// Of two servers drawn at random, the one where latency times requests in flight is lower.
+///
+/// Two, and not the best of all: every process sees only its own requests, and all would run to the same server at once.
+pub(super) fn least_loaded(candidates: &Candidates<'_>, random: u64, load: impl Fn(usize) -> usize) -> usize {
+    let several = candidates.all().count();
+    if several < 2 {
+        return candidates.first();
     }
-
-    /// Moves it to `at`; returns what it was before.
-    pub(super) fn set(&self, at: Duration) -> Duration {
-        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.micros.swap(micros, Ordering::Relaxed))
-    }
-
-    /// Unsets it; whether it was set.
-    pub(super) fn clear(&self) -> bool {
-        // Read first: the common case must not write to a line that all workers read.
-        self.micros.load(Ordering::Relaxed) != 0 && self.micros.swap(0, Ordering::Relaxed) != 0
-    }
+    let one = below(random >> 32, several);
+    let other = below(random & 0xffff_ffff, several - 1);
+    let other = if other >= one { other + 1 } else { other };
+    let nth = |n| candidates.all().nth(n).unwrap_or_else(|| candidates.first());
+    let (one, other) = (nth(one), nth(other));
+    let cost = |server: usize| {
+        let in_flight = small(load(server));
+        let cost = match candidates.standings[server].latency.mean(candidates.now) {
+            Some(mean) => mean * (in_flight + 1.0),
+            // Asked first where nothing is known of it, but by one request at a time.
+            None => in_flight * UNKNOWN_LATENCY_MICROS,
+        };
+        cost / small(usize::try_from(candidates.weight_milli(server)).unwrap_or(usize::MAX))
+    };
+    if cost(other) < cost(one) { other } else { one }
 }
 
-/// FNV-1a, mixed. Written out because it must never change: all fronts of a fleet have to agree on it across versions.
-fn name_hash(name: &str) -> u64 {
-    mix(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    }))
+const UNKNOWN_LATENCY_MICROS: f64 = 1e6;
+
+/// The server with the fewest requests in flight for its weight; of equal ones, one at random.
+pub(super) fn least_connections(candidates: &Candidates<'_>, random: u64, load: impl Fn(usize) -> usize) -> usize {
+    let start = below(random >> 32, candidates.all().count().max(1));
+    let turned = candidates.all().skip(start).chain(candidates.all().take(start));
+    let mut best: Option<(u128, u128, usize)> = None;
+    for server in turned {
+        let (in_flight, weight) = (load(server) as u128 + 1, u128::from(candidates.weight_milli(server)));
+        // in_flight / weight, compared without dividing.
+        if best.is_none_or(|(least, of, _)| in_flight * of < least * weight) {
+            best = Some((in_flight, weight, server));
+        }
+    }
+    best.map_or_else(|| candidates.first(), |(_, _, server)| server)
 }
 
-/// The finaliser of `SplitMix64`: every bit of the input changes half of the output's.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// The server that owns `key`: the one with the highest score for it, or the next highest where that may not be asked or
+/// has more than `percent` of its share of the requests in flight (consistent hashing with bounded loads).
+///
+/// Every process that knows the same names picks the same server, whatever their order: names are hashed, not positions.
+/// A server that comes or goes moves only its own share of keys. Weights count in full at once: keys that wander while
+/// a server warms up would be fetched twice.
+pub(super) fn owner(candidates: &Candidates<'_>, key: u64, percent: u32, load: impl Fn(usize) -> usize) -> usize {
+    let weight = |server: usize| u64::from(candidates.standings[server].weight.max(1));
+    let (mut in_flight, mut weights) = (1_u128, 0_u128);
+    for server in candidates.all() {
+        in_flight += load(server) as u128;
+        weights += u128::from(weight(server));
+    }
+    let has_room = |server: usize| {
+        let share = (in_flight * u128::from(weight(server)) * u128::from(percent)).div_ceil(weights.max(1) * 100);
+        (load(server) as u128) < share.max(LOAD_FLOOR as u128)
+    };
+    let score = |server: usize| {
+        let hash = mix(key ^ candidates.standings[server].name_hash);
+        (score(hash, weight(server)), hash)
+    };
+    let best = |a: &usize, b: &usize| {
+        let ((a, a_hash), (b, b_hash)) = (score(*a), score(*b));
+        a.partial_cmp(&b).unwrap_or(Ordering::Equal).then(a_hash.cmp(&b_hash))
+    };
+    let with_room = candidates.all().filter(|server| has_room(*server)).max_by(best);
+    let picked = with_room.or_else(|| candidates.all().max_by(best));
+    picked.unwrap_or_else(|| candidates.first())
+}
+
+/// Weighted rendezvous hashing: the chance to have the highest score is the weight's share.
+fn score(hash: u64, weight: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits of the hash are enough")]
+    let between_0_and_1 = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "weights are small")]
+    let weight = weight as f64;
+    -weight / between_0_and_1.ln()
+}
+
+/// A number below `limit` out of 32 random bits.
+fn below(random: u64, limit: usize) -> usize {
+    usize::try_from((u128::from(random) * limit as u128) >> 32)
+        .unwrap_or(0)
+        .min(limit.saturating_sub(1))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests, far below 2^53")]
+fn small(count: usize) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Duration = Duration::from_secs(100);
-
-    fn servers(n: usize) -> Vec<Standing> {
-        (0..n).map(|i| Standing::new(&format!("10.0.0.{i}:6081"))).collect()
-    }
-
-    fn penalised(n: usize, which: &[usize]) -> Vec<Standing> {
-        let servers = servers(n);
-        for &i in which {
-            servers[i].penalty.set(NOW + PENALTY);
-        }
-        servers
-    }
-
-    /// Keys as a caller makes them: already hashes.
-    fn keys() -> impl Iterator<Item = u64> {
-        (0..20_000_u64).map(|i| mix(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-    }
-
-    #[test]
-    fn round_robin_takes_turns_and_skips_the_tried_and_the_penalised() {
-        for (turn, tried, in_penalty, expected) in [
-            (0, &[][..], &[][..], Some(0)),
-            (1, &[], &[], Some(1)),
-            (4, &[], &[], Some(1)),
-            (1, &[1], &[], Some(2)),
-            (2, &[2], &[], Some(0)),
-            (0, &[], &[0], Some(1)),
-            (1, &[], &[0], Some(2)), // not the neighbour's load on top of its own
-            (2, &[], &[0], Some(1)),
-            (0, &[1], &[0], Some(2)),
-            (0, &[1, 2], &[0], Some(0)), // better asked than nobody
-            (1, &[], &[0, 1, 2], Some(1)),
-            (0, &[0, 1, 2], &[], None),
-        ] {
-            let servers = penalised(3, in_penalty);
-            assert_eq!(
-                round_robin(&servers, turn, tried, NOW),
-                expected,
-                "turn {turn}, tried {tried:?}, in penalty {in_penalty:?}"
-            );
-        }
-        assert_eq!(round_robin(&[], 7, &[], NOW), None);
-        assert_eq!(rendezvous(&[], 7, &[], NOW), None);
-    }
-
-    #[test]
-    fn a_key_goes_to_the_next_in_its_order_while_its_owner_is_tried_or_in_penalty() {
-        for key in keys().take(100) {
-            let owner = rendezvous(&servers(5), key, &[], NOW).unwrap();
-            let next = rendezvous(&servers(5), key, &[owner], NOW).unwrap();
-            assert_ne!(owner, next);
-            let in_penalty = penalised(5, &[owner]);
-            assert_eq!(rendezvous(&in_penalty, key, &[], NOW), Some(next));
-            assert_eq!(rendezvous(&in_penalty, key, &[], NOW + PENALTY), Some(owner));
-            let others: Vec<usize> = (0..5).filter(|i| *i != owner).collect();
-            assert_eq!(rendezvous(&in_penalty, key, &others, NOW), Some(owner));
-            assert_eq!(rendezvous(&in_penalty, key, &[0, 1, 2, 3, 4], NOW), None);
-        }
-    }
-
-    #[test]
-    fn adding_a_server_moves_only_its_own_share_of_keys() {
-        for n in 1..=12 {
-            let (before, after) = (servers(n), servers(n + 1));
-            let mut moved = 0_u32;
-            for key in keys() {
-                let (old, new) = (rendezvous(&before, key, &[], NOW), rendezvous(&after, key, &[], NOW));
-                if old != new {
-                    assert_eq!(new, Some(n), "a key may only move to the new server");
-                    moved += 1;
-                }
-            }
-            let share = f64::from(moved) / 20_000.0;
-            let fair = 1.0 / (n as f64 + 1.0);
-            assert!(share <= fair + 0.02, "{n} servers: {share} of the keys moved");
-            assert!(share >= fair - 0.02, "{n} servers: only {share} of the keys moved");
-        }
-    }
-
-    #[test]
-    fn keys_stay_where_they_are_when_the_configuration_lists_servers_in_another_order() {
-        let forward = servers(6);
-        let backward: Vec<Standing> = (0..6)
-            .rev()
-            .map(|i| Standing::new(&format!("10.0.0.{i}:6081")))
-            .collect();
-        for key in keys().take(1000) {
-            let there = rendezvous(&backward, key, &[], NOW).map(|i| 5 - i);
-            assert_eq!(rendezvous(&forward, key, &[], NOW), there);
-        }
-    }
-
-    #[test]
-    fn scores_do_not_change_between_versions() {
-        assert_eq!(mix(1), 0x5692_161d_100b_05e5);
-        assert_eq!(name_hash("10.0.0.2:6081"), 0x5281_ab39_9dc1_bf58);
-    }
-
-    #[test]
-    fn a_moment_is_ahead_until_it_is_reached_or_unset() {
-        let until = Until::default();
-        assert!(!until.is_ahead(Duration::ZERO));
-        assert!(!until.clear(), "it was not set");
-        assert_eq!(until.set(NOW + PENALTY), Duration::ZERO);
-        assert!(until.is_ahead(NOW) && !until.is_ahead(NOW + PENALTY));
-        assert_eq!(until.set(NOW + 2 * PENALTY), NOW + PENALTY);
-        assert!(until.clear());
-        assert!(!until.is_ahead(NOW));
-    }
-}
+mod tests;

@@ -4,25 +4,49 @@
 //! Called by `send`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use parking_lot::RwLock;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::resolve::SocketAddrOrUnix;
+use super::settings::BackendSettings;
 use crate::http::origin_error::OriginError;
-use crate::net::settings::TcpKeepalive;
+use crate::kernel::connects::ConnectOutcome;
+use crate::kernel::sockets::tcp_info;
 use crate::net::stream::Stream;
+use crate::time::mono_now;
 
 /// The addresses of one server.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    all: Vec<SocketAddrOrUnix>,
+    all: RwLock<Arc<[SocketAddrOrUnix]>>,
     /// The one to begin with: the one that took a connection last, so that a dead one is not waited for every time.
     first: AtomicUsize,
+}
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectOptions {
+    keepalive: Option<socket2::TcpKeepalive>,
+    user_timeout: Option<Duration>,
+    bind: Option<IpAddr>,
+}
+
+/// A connection that has just been made.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: Stream,
+    /// SYNs that were sent again for it; `None` when that is not known.
+    pub(super) syn_retransmits: Option<u32>,
 }
 
 /// Why no connection came about.
@@ -36,31 +60,58 @@ pub(super) struct ConnectFailure {
 impl Addresses {
     pub(super) fn new(all: Vec<SocketAddrOrUnix>) -> Self {
         Self {
-            all,
+            all: RwLock::new(all.into()),
             first: AtomicUsize::new(0),
         }
     }
 
-    /// Connects to the first address that takes it, waiting `timeout` for each.
+    pub(super) fn all(&self) -> Arc<[SocketAddrOrUnix]> {
+        Arc::clone(&self.all.read())
+    }
+
+    /// Connects to these from now on; those that are gone.
+    pub(super) fn replace(&self, all: Vec<SocketAddrOrUnix>) -> Vec<SocketAddrOrUnix> {
+        let before = std::mem::replace(&mut *self.all.write(), all.into());
+        let now = self.all();
+        before
+            .iter()
+            .filter(|address| !now.contains(address))
+            .cloned()
+            .collect()
+    }
+
+    /// Connects to the first address that takes it, waiting `timeout` for each; `told` hears how each TCP connect ended.
     pub(super) async fn connect(
         &self,
         timeout: Duration,
-        keepalive: Option<&TcpKeepalive>,
-    ) -> Result<Stream, ConnectFailure> {
+        options: &ConnectOptions,
+        mut told: impl FnMut(ConnectOutcome),
+    ) -> Result<Connected, ConnectFailure> {
         let mut failure = ConnectFailure {
             error: OriginError::DnsError,
             cause: None,
         };
-        let first = self.first.load(Ordering::Relaxed);
-        for i in (first..self.all.len()).chain(0..first) {
-            let address = &self.all[i];
-            let connected = tokio::time::timeout(timeout, open(address, keepalive)).await;
-            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => {
+        let all = self.all();
+        let first = self.first.load(Ordering::Relaxed).min(all.len());
+        for i in (first..all.len()).chain(0..first) {
+            let address = &all[i];
+            let started = mono_now();
+            let opened = tokio::time::timeout(timeout, open(address, options)).await;
+            let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let connected = opened.map(|stream| look(stream, mono_now() - started));
+            if matches!(address, SocketAddrOrUnix::Tcp(_)) {
+                told(
+                    connected
+                        .as_ref()
+                        .map_or_else(ConnectOutcome::of_error, |(_, outcome)| *outcome),
+                );
+            }
+            match connected {
+                Ok((connected, _)) => {
                     if i != first {
                         self.first.store(i, Ordering::Relaxed);
                     }
-                    return Ok(stream);
+                    return Ok(connected);
                 }
                 Err(cause) => {
                     failure.error = word_for(&cause);
@@ -72,25 +123,60 @@ impl Addresses {
     }
 }
 
-async fn open(address: &SocketAddrOrUnix, keepalive: Option<&TcpKeepalive>) -> io::Result<Stream> {
+impl ConnectOptions {
+    pub(super) fn new(settings: &BackendSettings) -> Self {
+        let keepalive = settings.tcp_keepalive.as_ref().map(|keepalive| {
+            socket2::TcpKeepalive::new()
+                .with_time(keepalive.idle)
+                .with_interval(keepalive.interval)
+                .with_retries(keepalive.count)
+        });
+        Self {
+            keepalive,
+            user_timeout: settings.tcp_user_timeout,
+            bind: settings.bind,
+        }
+    }
+}
+
+/// What the kernel says about the handshake, right after it: later retransmits are of data.
+fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
+    let facts = match &stream {
+        Stream::Tcp(socket) => tcp_info::connected(socket.as_fd()).ok(),
+        _ => None,
+    };
+    let connected = Connected {
+        stream,
+        syn_retransmits: facts.map(|facts| facts.syn_retransmits),
+    };
+    (connected, ConnectOutcome::established(elapsed, facts))
+}
+
+async fn open(address: &SocketAddrOrUnix, options: &ConnectOptions) -> io::Result<Stream> {
     match address {
-        SocketAddrOrUnix::Tcp(address) => open_tcp(*address, keepalive).await,
+        SocketAddrOrUnix::Tcp(address) => open_tcp(*address, options).await,
         SocketAddrOrUnix::Unix(path) => open_unix(path).await,
     }
 }
 
-async fn open_tcp(address: SocketAddr, keepalive: Option<&TcpKeepalive>) -> io::Result<Stream> {
+async fn open_tcp(address: SocketAddr, options: &ConnectOptions) -> io::Result<Stream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_nodelay(true)?;
-    if let Some(keepalive) = keepalive {
-        let times = socket2::TcpKeepalive::new()
-            .with_time(keepalive.idle)
-            .with_interval(keepalive.interval)
-            .with_retries(keepalive.count);
-        SockRef::from(&socket).set_tcp_keepalive(&times)?;
+    let with = SockRef::from(&socket);
+    if let Some(keepalive) = &options.keepalive {
+        with.set_tcp_keepalive(keepalive)?;
+    }
+    if options.user_timeout.is_some() {
+        with.set_tcp_user_timeout(options.user_timeout)?;
+    }
+    if let Some(bind) = options.bind.filter(|bind| bind.is_ipv4() == address.is_ipv4()) {
+        // Without it the port would be chosen before the destination is known, and serve one connection in all instead
+        // of one per destination (ip(7)). Kernels before 4.2 do not know it and choose the port now.
+        setsockopt(&socket, IpBindAddressNoPort, &true).ok();
+        socket.bind(SocketAddr::new(bind, 0))?;
     }
     socket.connect(address).await.map(Stream::Tcp)
 }
@@ -122,6 +208,24 @@ fn word_for(cause: &io::Error) -> OriginError {
 mod tests {
     use super::*;
     use crate::backend::testing;
+    use crate::net::settings::TcpKeepalive;
+
+    fn options(change: impl FnOnce(&mut BackendSettings)) -> ConnectOptions {
+        let mut settings = testing::settings(Vec::new());
+        change(&mut settings);
+        ConnectOptions::new(&settings)
+    }
+
+    async fn connect(
+        addresses: &Addresses,
+        options: &ConnectOptions,
+    ) -> (Result<Connected, ConnectFailure>, Vec<ConnectOutcome>) {
+        let mut outcomes = Vec::new();
+        let result = addresses
+            .connect(testing::LONG, options, |outcome| outcomes.push(outcome))
+            .await;
+        (result, outcomes)
+    }
 
     #[test]
     fn every_errno_has_its_word() {
@@ -162,10 +266,29 @@ mod tests {
             SocketAddrOrUnix::Unix("/nonexistent/tidegate.sock".into()),
             SocketAddrOrUnix::Tcp(server.address),
         ]);
-        let stream = addresses.connect(testing::LONG, None).await.unwrap();
-        assert_eq!(stream.peer_addr(), Some(server.address));
+        let options = options(|_| ());
+        let (connected, outcomes) = connect(&addresses, &options).await;
+        let connected = connected.unwrap();
+        assert_eq!(connected.stream.peer_addr(), Some(server.address));
+        assert_eq!(connected.syn_retransmits, Some(0), "the kernel was asked");
+        assert!(
+            matches!(
+                outcomes[..],
+                [
+                    ConnectOutcome::Refused,
+                    ConnectOutcome::Established { syn_retransmits: 0, .. }
+                ]
+            ),
+            "{outcomes:?}"
+        );
         assert_eq!(addresses.first.load(Ordering::Relaxed), 2);
-        assert!(addresses.connect(testing::LONG, None).await.is_ok());
+        assert!(connect(&addresses, &options).await.0.is_ok());
+        let gone = addresses.replace(vec![SocketAddrOrUnix::Tcp(server.address)]);
+        assert_eq!(gone.len(), 2);
+        assert!(
+            connect(&addresses, &options).await.0.is_ok(),
+            "fewer addresses than before"
+        );
     }
 
     #[tokio::test]
@@ -188,13 +311,13 @@ mod tests {
                 OriginError::DestinationUnavailable,
             ),
         ] {
-            let failure = Addresses::new(all).connect(testing::LONG, None).await.unwrap_err();
+            let failure = connect(&Addresses::new(all), &options(|_| ())).await.0.unwrap_err();
             assert_eq!(failure.error, expected);
         }
     }
 
     #[tokio::test]
-    async fn a_connection_has_nodelay_and_the_configured_keepalive() {
+    async fn a_connection_has_the_configured_options() {
         let server = testing::Server::answering("hello");
         let keepalive = TcpKeepalive {
             idle: Duration::from_secs(31),
@@ -202,8 +325,18 @@ mod tests {
             count: 3,
         };
         let addresses = Addresses::new(vec![SocketAddrOrUnix::Tcp(server.address)]);
-        let stream = addresses.connect(testing::LONG, Some(&keepalive)).await.unwrap();
+        let options = options(|settings| {
+            settings.tcp_keepalive = Some(keepalive.clone());
+            settings.tcp_user_timeout = Some(Duration::from_secs(9));
+            settings.bind = Some([127, 0, 0, 7].into());
+        });
+        let stream = connect(&addresses, &options).await.0.unwrap().stream;
         let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
+        assert_eq!(
+            socket.local_addr().unwrap().as_socket().unwrap().ip(),
+            IpAddr::from([127, 0, 0, 7])
+        );
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
@@ -217,9 +350,8 @@ mod tests {
         let path = dir.path().join("o.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let addresses = Addresses::new(vec![SocketAddrOrUnix::Unix(path)]);
-        assert!(matches!(
-            addresses.connect(testing::LONG, None).await,
-            Ok(Stream::Unix(_))
-        ));
+        let connected = connect(&addresses, &options(|_| ())).await.0.unwrap();
+        assert!(matches!(connected.stream, Stream::Unix(_)));
+        assert_eq!(connected.syn_retransmits, None);
     }
 }

@@ -5,21 +5,32 @@
 //! It knows HTTP messages and sockets; it does not know about caching, and does not touch header fields.
 
 pub mod settings; // plain settings
-pub mod resolve; // names → addresses, once, at the start
+pub mod resolve; // names → addresses, at the start
+mod latency; // how slow a server is: pure
+mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
 mod pool; // connections of one server: idle ones, limits, the queue
 mod connect; // a new connection, and what its failure is called
 mod stats; // what is counted per server
 mod facts; // what comes of it
 mod retry; // whether a failed request may be sent again: pure
+mod budget; // how many may be sent again at once
+mod ejection; // when a server is left alone, and for how long: pure
 mod send; // the conductor
+mod watch; // what becomes of a server for what requests came to
+mod check; // active health checks
+mod names; // names, resolved again when their TTL is over
+mod control; // the thread of checks, re-admission and names
 
 #[cfg(test)]
 mod testing; // scripted servers
 #[cfg(test)]
 mod tests; // the whole, against scripted servers
 
+pub use control::Control;
 pub use facts::{Facts, Outcome};
 pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
 pub use send::Backend;
+pub use standing::{Order, ServerState};
 pub use stats::{CONNECT_BUCKETS, ServerSnapshot};
+pub use watch::NoSuchServer;

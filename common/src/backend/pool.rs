@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::settings::BackendSettings;
+use super::standing::mix;
 use crate::http1::client::{Connection, Home};
 use crate::time::{MonoTime, mono_now};
 
@@ -34,6 +35,12 @@ pub(super) struct Pool {
     queue_max: usize,
     queue_timeout: Duration,
     idle_timeout: Duration,
+    lifetime: Duration,
+    requests_max: u32,
+    /// Connections made so far; what the draw of each one's life begins with.
+    made: AtomicU64,
+    /// Connections of an earlier generation are not used again.
+    generation: AtomicUsize,
 }
 
 /// Alone on its cache lines, so that workers do not slow each other down by taking from their own shards.
@@ -44,6 +51,15 @@ struct Shard(Mutex<Vec<Idle>>);
 struct Idle {
     connection: Connection,
     since: MonoTime,
+    life: Life,
+}
+
+/// How long a connection may still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Life {
+    ends: MonoTime,
+    requests_left: u32,
+    generation: usize,
 }
 
 /// The leave to be busy with one connection to the server.
@@ -55,8 +71,8 @@ struct Idle {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     shard: usize,
-    /// A connection is counted for this lease.
-    open: bool,
+    /// A connection is counted for this lease; how long it may be used.
+    open: Option<Life>,
 }
 
 /// Where the connection of a lease may come from.
@@ -94,6 +110,10 @@ impl Pool {
             queue_max: settings.queue_max,
             queue_timeout: settings.queue_timeout,
             idle_timeout: settings.idle_timeout,
+            lifetime: settings.connection_lifetime,
+            requests_max: settings.connection_requests_max,
+            made: AtomicU64::new(0),
+            generation: AtomicUsize::new(0),
         }
     }
 
@@ -123,7 +143,7 @@ impl Pool {
         Lease {
             pool: Arc::clone(self),
             shard: worker % self.shards.len(),
-            open: false,
+            open: None,
         }
     }
 
@@ -143,6 +163,18 @@ impl Pool {
         self.open.fetch_sub(ended.len(), Ordering::AcqRel);
     }
 
+    /// Uses no connection of those that exist again: the idle ones are closed by the next sweeps, the busy ones when what
+    /// runs on them has ended.
+    pub(super) fn retire(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that have a connection, or wait for one.
+    pub(super) fn load(&self) -> usize {
+        let level = self.level();
+        level.busy + level.waiting
+    }
+
     pub(super) fn level(&self) -> Level {
         Level {
             busy: self.connections_max.saturating_sub(self.leases.available_permits()),
@@ -152,29 +184,36 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request; `false` when it was closed instead.
-    fn keep(&self, shard: usize, connection: Connection, now: MonoTime) -> bool {
+    fn keep(&self, shard: usize, connection: Connection, life: Life, now: MonoTime) -> bool {
+        if !self.goes_on(&life, now) {
+            return false;
+        }
         // Above `keepalive` only for those in line: the permit that is freed next lets one of them take it.
         let room = |idle| (idle < self.keepalive || self.waiting.load(Ordering::Relaxed) > 0).then_some(idle + 1);
         let kept = self.idle.try_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok();
         if kept {
-            let idle = Idle { connection, since: now };
+            let idle = Idle {
+                connection,
+                since: now,
+                life,
+            };
             self.shards[shard].0.lock().push(idle);
         }
         kept
     }
 
     /// An idle connection, usable on the calling worker; it stays counted as open.
-    fn take(&self, own: usize, now: MonoTime) -> Option<Connection> {
+    fn take(&self, own: usize, now: MonoTime) -> Option<(Connection, Life)> {
         while let Some((shard, idle)) = self.pop(own) {
             if self.is_usable(&idle, now) {
-                let connection = idle.connection;
+                let (connection, life) = (idle.connection, idle.life);
                 let here = if shard == own {
                     Ok(connection)
                 } else {
                     connection.rehome()
                 };
                 if let Ok(connection) = here {
-                    return Some(connection);
+                    return Some((connection, life));
                 }
             }
             self.open.fetch_sub(1, Ordering::AcqRel);
@@ -203,7 +242,28 @@ impl Pool {
     }
 
     fn is_usable(&self, idle: &Idle, now: MonoTime) -> bool {
-        now.saturating_duration_since(idle.since) <= self.idle_timeout && idle.connection.is_alive()
+        now.saturating_duration_since(idle.since) <= self.idle_timeout
+            && self.goes_on(&idle.life, now)
+            && idle.connection.is_alive()
+    }
+
+    /// Whether a connection may be used for one more request.
+    fn goes_on(&self, life: &Life, now: MonoTime) -> bool {
+        life.requests_left > 0 && now < life.ends && life.generation == self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The life of a new connection: up to a fifth shorter than the maximum, so that connections which were made together
+    /// do not end together.
+    fn born(&self, now: MonoTime) -> Life {
+        let drawn = mix(self.made.fetch_add(1, Ordering::Relaxed));
+        let share = u32::try_from(drawn % 201).unwrap_or(0); // thousandths
+        let requests = u64::from(self.requests_max);
+        let less = requests * u64::from(share) / 1000;
+        Life {
+            ends: now + self.lifetime.mul_f64(f64::from(1000 - share) / 1000.0),
+            requests_left: u32::try_from(requests - less).unwrap_or(u32::MAX).max(1),
+            generation: self.generation.load(Ordering::Relaxed),
+        }
     }
 
     /// Counts one connection that is about to be made, where the limit lets it.
@@ -216,15 +276,19 @@ impl Pool {
 impl Lease {
     /// An idle connection, or `None`: the caller is to make a new one, which is counted from now on.
     pub(super) async fn connection(&mut self, source: Source, now: MonoTime) -> Option<Connection> {
-        debug_assert!(!self.open, "one connection per lease");
+        debug_assert!(self.open.is_none(), "one connection per lease");
         loop {
             let taken = match source {
                 Source::Any => self.pool.take(self.shard, now),
                 Source::New => None,
             };
-            if taken.is_some() || self.pool.count_open() {
-                self.open = true;
-                return taken;
+            if let Some((connection, life)) = taken {
+                self.open = Some(life);
+                return Some(connection);
+            }
+            if self.pool.count_open() {
+                self.open = Some(self.pool.born(now));
+                return None;
             }
             // All connections that may exist do, and fewer than that are busy, since we hold a lease without one:
             // so one is idle. Where it was put after we looked, or another worker is about to close it, look again.
@@ -237,15 +301,17 @@ impl Lease {
 
 impl Home for Lease {
     fn take_back(mut self, connection: Connection) {
-        if self.pool.keep(self.shard, connection, mono_now()) {
-            self.open = false;
+        let Some(mut life) = self.open else { return };
+        life.requests_left = life.requests_left.saturating_sub(1);
+        if self.pool.keep(self.shard, connection, life, mono_now()) {
+            self.open = None;
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.open {
+        if self.open.is_some() {
             self.pool.open.fetch_sub(1, Ordering::AcqRel);
         }
         // Last: whoever gets this permit must find the connection idle, or counted off.

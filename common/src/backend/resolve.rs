@@ -1,6 +1,6 @@
-//! Names → addresses, once, at the start, with the system's resolver (getaddrinfo).
+//! Names → addresses, at the start, with the system's resolver (getaddrinfo).
 //!
-//! Blocking: called by boot, before any worker runs. Does not resolve again while running.
+//! Blocking: called by boot, before any worker runs. Resolving again while running is `control`'s.
 
 use std::fmt;
 use std::io;
@@ -43,7 +43,7 @@ fn resolve_with(
     let mut names = Vec::new();
     let mut all = Vec::with_capacity(settings.servers.len());
     for server in &settings.servers {
-        all.push(match server {
+        all.push(match &server.address {
             ServerAddress::Socket(address) => vec![SocketAddrOrUnix::Tcp(*address)],
             ServerAddress::Unix(path) => vec![SocketAddrOrUnix::Unix(path.clone())],
             ServerAddress::Name { host, port } => match look_up(host, *port) {
@@ -103,13 +103,12 @@ impl fmt::Display for Listed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::settings::ServerSettings;
     use crate::backend::testing;
 
-    fn name(host: &str) -> ServerAddress {
-        ServerAddress::Name {
-            host: host.to_owned(),
-            port: 80,
-        }
+    fn name(host: &str) -> ServerSettings {
+        let host = host.to_owned();
+        ServerAddress::Name { host, port: 80 }.into()
     }
 
     fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -125,9 +124,9 @@ mod tests {
     #[test]
     fn servers_keep_their_order_and_addresses_come_once() {
         let servers = vec![
-            ServerAddress::Unix("/run/o.sock".into()),
+            ServerAddress::Unix("/run/o.sock".into()).into(),
             name("two.test"),
-            ServerAddress::Socket("[::1]:8080".parse().unwrap()),
+            ServerAddress::Socket("[::1]:8080".parse().unwrap()).into(),
         ];
         let addresses = resolve_with(&testing::settings(servers), look_up).unwrap();
         let shown: Vec<Vec<String>> = addresses

@@ -1,7 +1,9 @@
-//! Whether a request that got no response may be sent again, and where (RFC 9110 §9.2.2). Pure.
+//! Whether a request that got no response, or one that says "not now", may be sent again, and where (RFC 9110 §9.2.2).
+//! Pure; how many may be sent again at once is the `budget`'s to say.
 
-use http::Method;
+use http::{Method, StatusCode};
 
+use super::settings::RetryCause;
 use crate::http::origin_error::OriginError;
 use crate::http1::client::{ExchangeError, Failure};
 
@@ -18,30 +20,50 @@ pub(super) enum Decision {
     NextServer,
 }
 
-/// Decides about a failed attempt, on a connection that was `reused` or not, with `retries_left` retries to spend.
-pub(super) fn decide(failure: &Failure, reused: bool, method: &Method, retries_left: u32) -> Decision {
+/// What is sent again, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy<'a> {
+    pub(super) retry_on: &'a [RetryCause],
+    pub(super) retries_left: u32,
+}
+
+/// Decides about a failed attempt, on a connection that was `reused` or not.
+pub(super) fn decide(failure: &Failure, reused: bool, method: &Method, policy: Policy<'_>) -> Decision {
     // "A proxy MUST NOT automatically retry non-idempotent requests." (RFC 9110 §9.2.2)
     // A client may, though, with "some means to detect that the original request was never applied" (ibid.): here, that
     // not one byte of it was sent. That is the first request then, not a repeated one.
     // "Idempotent methods are distinguished because the request can be repeated automatically if a communication failure
     // occurs before the client is able to read the server's response." (ibid.)
     let never_applied = !failure.sent;
-    let repeatable = reused && is_dead(&failure.error) && method.is_idempotent();
-    if failure.answered || failure.body.is_none() || !(never_applied || repeatable) {
+    let ExchangeError::Origin(error) = failure.error else {
+        return Decision::Fail;
+    };
+    if failure.answered || failure.body.is_none() || !(never_applied || method.is_idempotent()) {
         return Decision::Fail;
     }
-    match (reused, retries_left) {
-        (true, _) => Decision::NewConnection,
-        (false, 0) => Decision::Fail,
-        (false, _) => Decision::NextServer,
+    if reused && (never_applied || is_dead(error)) {
+        return Decision::NewConnection;
     }
+    if policy.retries_left > 0 && policy.retry_on.contains(&RetryCause::Error(error)) {
+        return Decision::NextServer;
+    }
+    Decision::Fail
+}
+
+/// Decides about a response: an idempotent request without content may be sent again for its status.
+pub(super) fn decide_response(status: StatusCode, has_content: bool, method: &Method, policy: Policy<'_>) -> Decision {
+    let is_cause = policy.retry_on.contains(&RetryCause::Status(status.as_u16()));
+    if is_cause && !has_content && method.is_idempotent() && policy.retries_left > 0 {
+        return Decision::NextServer;
+    }
+    Decision::Fail
 }
 
 /// The server had closed the connection before it saw the request, as far as can be told.
-fn is_dead(error: &ExchangeError) -> bool {
+pub(super) fn is_dead(error: OriginError) -> bool {
     matches!(
         error,
-        ExchangeError::Origin(OriginError::ConnectionTerminated | OriginError::HttpResponseIncomplete)
+        OriginError::ConnectionTerminated | OriginError::HttpResponseIncomplete
     )
 }
 
@@ -52,6 +74,12 @@ mod tests {
 
     use super::*;
     use crate::http::body::Body;
+
+    const RETRY_ON: &[RetryCause] = &[
+        RetryCause::Error(ConnectionRefused),
+        RetryCause::Error(ConnectionTerminated),
+        RetryCause::Status(503),
+    ];
 
     #[derive(Clone, Copy, Debug)]
     struct Failed {
@@ -83,7 +111,11 @@ mod tests {
             answered: failed.answered,
             sent: failed.sent,
         };
-        let decision = decide(&failure, failed.reused, method, retries_left);
+        let policy = Policy {
+            retry_on: RETRY_ON,
+            retries_left,
+        };
+        let decision = decide(&failure, failed.reused, method, policy);
         assert_eq!(decision, expected, "{method} {failed:?}, {retries_left} left");
     }
 
@@ -114,7 +146,7 @@ mod tests {
                     reused: false,
                     ..REUSED_AND_DEAD
                 },
-                Method::GET,
+                Method::POST,
             ),
             (
                 Failed {
@@ -139,6 +171,49 @@ mod tests {
             ),
         ] {
             check(failed, &method, 5, Fail);
+        }
+    }
+
+    #[test]
+    fn an_idempotent_request_moves_on_for_the_chosen_causes_only() {
+        let new_and_dead = Failed {
+            reused: false,
+            ..REUSED_AND_DEAD
+        };
+        check(new_and_dead, &Method::GET, 1, NextServer);
+        check(new_and_dead, &Method::GET, 0, Fail);
+        let late = Failed {
+            error: HttpResponseTimeout,
+            ..new_and_dead
+        };
+        check(late, &Method::GET, 5, Fail);
+        let unroutable = Failed {
+            error: OriginError::DestinationIpUnroutable,
+            ..NOT_CONNECTED
+        };
+        check(unroutable, &Method::GET, 5, Fail);
+    }
+
+    #[test]
+    fn a_chosen_status_moves_an_idempotent_request_without_content_on() {
+        for (status, has_content, method, retries_left, expected) in [
+            (503, false, Method::GET, 1, NextServer),
+            (503, false, Method::DELETE, 1, NextServer),
+            (502, false, Method::GET, 1, Fail),
+            (503, true, Method::PUT, 1, Fail),
+            (503, false, Method::POST, 1, Fail),
+            (503, false, Method::GET, 0, Fail),
+        ] {
+            let policy = Policy {
+                retry_on: RETRY_ON,
+                retries_left,
+            };
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                decide_response(status, has_content, &method, policy),
+                expected,
+                "{method} {status}"
+            );
         }
     }
 

@@ -1,26 +1,31 @@
 //! The conductor: one request to one of a backend's servers, sent again where that is safe.
 //!
 //! pick → lease → connect where none is idle → exchange → (response | decide → pick …). All branching between the steps is
-//! here. Called by the cache tier towards origins (leg 3) and by the front towards cache servers (leg 2).
+//! here; what the outcomes mean for a server's standing is `watch`'s. Called by the cache tier towards origins (leg 3) and
+//! by the front towards cache servers (leg 2).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::request::Parts;
-use tracing::{info, warn};
+use parking_lot::Mutex;
 
-use super::balance::{self, PENALTY, Standing, Until};
-use super::connect::{Addresses, ConnectFailure};
+use super::balance::{self, Candidates, PENALTY};
+use super::budget::Budget;
+use super::connect::{Addresses, ConnectOptions};
+use super::ejection::History;
 use super::facts::{Facts, Outcome};
 use super::pool::{Lease, Pool, Source};
 use super::resolve::SocketAddrOrUnix;
-use super::retry::{self, Decision};
+use super::retry::{self, Decision, Policy};
 use super::settings::{BackendSettings, Balance, ExchangeLimits};
-use super::stats::{ServerSnapshot, Stats};
+use super::standing::{Standing, Until};
+use super::stats::{Present, ServerSnapshot, Stats};
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
-use crate::http1::client::{Connection, ExchangeError, Failure};
+use crate::http1::client::{Connection, ExchangeError, Failure, Home};
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::time::{MonoTime, mono_now};
 use crate::worker::Worker;
@@ -28,40 +33,60 @@ use crate::worker::Worker;
 /// A group of servers, one for the whole process.
 #[derive(Debug)]
 pub struct Backend {
-    settings: BackendSettings,
-    servers: Box<[Server]>,
+    pub(super) settings: BackendSettings,
+    pub(super) servers: Box<[Server]>,
     /// What picking knows of each server, in the same order.
-    standings: Box<[Standing]>,
-    /// Requests that were given a server by turns.
-    turn: AtomicUsize,
+    pub(super) standings: Box<[Standing]>,
+    /// What each server has saved up for its turns; see [`balance::round_robin`].
+    credits: Mutex<Box<[i64]>>,
+    budget: Budget,
+    /// What is remembered of each server's ejections. One lock, so that no more are ejected than may be.
+    pub(super) histories: Mutex<Box<[History]>>,
+    pub(super) connect_options: ConnectOptions,
     /// Moments in `standings` are counted from here.
     made: MonoTime,
     /// How long a server that took no connection is skipped; not the constant in tests.
     pub(super) penalty: Duration,
     /// Until when trouble of our own is not logged again.
-    quiet: Until,
+    pub(super) quiet: Until,
 }
 
 #[derive(Debug)]
-struct Server {
-    name: Arc<str>,
-    addresses: Addresses,
-    pool: Arc<Pool>,
-    stats: Stats,
+pub(super) struct Server {
+    pub(super) name: Arc<str>,
+    pub(super) addresses: Addresses,
+    pub(super) pool: Arc<Pool>,
+    pub(super) stats: Stats,
+    /// Failures since the last success.
+    pub(super) failures_in_a_row: AtomicU32,
+    /// Why its name could not be resolved again, last time.
+    pub(super) resolve_error: Mutex<Option<String>>,
+}
+
+/// The leave to be busy with one connection, and who is told how the exchange on it went.
+struct Seat {
+    lease: Lease,
+    backend: Arc<Backend>,
+    server: usize,
+    /// The response says that the server is not well.
+    is_failure: bool,
 }
 
 /// A connection, the leave to use it, and since when.
 struct Ready {
     connection: Connection,
-    lease: Lease,
+    seat: Seat,
     since: MonoTime,
 }
 
 /// What stays the same over all attempts.
 struct Ask<'a> {
     head: &'a Parts,
+    has_content: bool,
     limits: &'a ExchangeLimits,
     worker: &'a Worker,
+    /// When all tries have to be over.
+    until: Option<MonoTime>,
 }
 
 impl Backend {
@@ -69,21 +94,26 @@ impl Backend {
     /// many `workers`.
     pub fn new(settings: BackendSettings, addresses: Vec<Vec<SocketAddrOrUnix>>, workers: usize) -> Self {
         let mut addresses = addresses.into_iter();
-        let servers: Box<[Server]> = settings
-            .servers
-            .iter()
-            .map(|server| Server {
-                name: server.to_string().into(),
-                addresses: Addresses::new(addresses.next().unwrap_or_default()),
-                pool: Arc::new(Pool::new(&settings, workers)),
-                stats: Stats::default(),
-            })
-            .collect();
+        let server = |server: &super::settings::ServerSettings| Server {
+            name: server.address.to_string().into(),
+            addresses: Addresses::new(addresses.next().unwrap_or_default()),
+            pool: Arc::new(Pool::new(&settings, workers)),
+            stats: Stats::default(),
+            failures_in_a_row: AtomicU32::new(0),
+            resolve_error: Mutex::default(),
+        };
+        let servers: Box<[Server]> = settings.servers.iter().map(server).collect();
+        let standings = servers.iter().zip(&settings.servers);
         Self {
-            standings: servers.iter().map(|server| Standing::new(&server.name)).collect(),
+            standings: standings
+                .map(|(server, settings)| Standing::new(&server.name, settings))
+                .collect(),
+            credits: Mutex::new(vec![0; servers.len()].into()),
+            budget: Budget::new(settings.retry_budget_percent),
+            histories: Mutex::new(vec![History::default(); servers.len()].into()),
+            connect_options: ConnectOptions::new(&settings),
             servers,
             settings,
-            turn: AtomicUsize::new(0),
             made: mono_now(),
             penalty: PENALTY,
             quiet: Until::default(),
@@ -109,6 +139,8 @@ impl Backend {
         worker: &Arc<Worker>,
     ) -> Outcome {
         let ask = Ask {
+            has_content: !matches!(body, Body::Empty),
+            until: self.settings.deadline.map(|deadline| worker.clock.mono() + deadline),
             head: &head,
             limits,
             worker,
@@ -121,31 +153,49 @@ impl Backend {
         let mut result = Err(OriginError::DestinationUnavailable.into());
         let mut unsent = Some(body);
         let mut next = self.pick(key, &tried, worker);
+        let mut retry = None;
         while let Some(server) = next {
-            let failure = match self
+            let attempted = self
                 .attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
-                .await
-            {
-                Ok(response) => {
-                    result = Ok(response);
-                    break;
-                }
-                Err(failure) => failure,
+                .await;
+            // Counted off before the next one is asked for: it is over.
+            drop(retry.take());
+            let policy = Policy {
+                retry_on: &self.settings.retry_on,
+                retries_left,
             };
-            result = Err(failure.error);
-            next = match retry::decide(&failure, facts.reused, &head.method, retries_left) {
+            let decision;
+            (decision, unsent, result) = match attempted {
+                Ok(response) => {
+                    let decision = retry::decide_response(response.status(), ask.has_content, &head.method, policy);
+                    (decision, None, Ok(response))
+                }
+                Err(failure) => {
+                    let decision = retry::decide(&failure, facts.reused, &head.method, policy);
+                    (decision, failure.body, Err(failure.error))
+                }
+            };
+            let is_late = ask.until.is_some_and(|until| worker.clock.mono() >= until);
+            next = match decision {
                 Decision::Fail => None,
+                _ if is_late => None,
                 Decision::NewConnection => {
                     source = Source::New;
                     Some(server)
                 }
                 Decision::NextServer => {
-                    retries_left -= 1;
                     tried.push(server);
-                    self.pick(key, &tried, worker)
+                    let other = self.pick(key, &tried, worker);
+                    if other.is_some() {
+                        retry = self.budget.take(self.load(), self.since_made(worker.clock.mono()));
+                        retries_left -= 1;
+                        if retry.is_none() {
+                            worker.metrics.count(Counter::BackendRetriesRefused);
+                        }
+                    }
+                    other.filter(|_| retry.is_some())
                 }
             };
-            unsent = failure.body;
             if next.is_some() {
                 worker.metrics.count(Counter::BackendRetries);
             }
@@ -166,29 +216,42 @@ impl Backend {
     pub fn snapshot(&self) -> Vec<ServerSnapshot> {
         let now = self.since_made(mono_now());
         let servers = self.servers.iter().zip(&self.standings);
-        servers
-            .map(|(server, standing)| {
-                let in_penalty = standing.penalty.is_ahead(now);
-                server
-                    .stats
-                    .snapshot(Arc::clone(&server.name), server.pool.level(), in_penalty)
+        let present = |(server, standing): (&Server, &Standing)| {
+            server.stats.snapshot(Present {
+                address: Arc::clone(&server.name),
+                level: server.pool.level(),
+                state: standing.state(now),
+                addresses: server.addresses.all().to_vec(),
+                resolve_error: server.resolve_error.lock().clone(),
             })
-            .collect()
+        };
+        servers.map(present).collect()
+    }
+
+    pub(super) fn since_made(&self, now: MonoTime) -> Duration {
+        now.saturating_duration_since(self.made)
+    }
+
+    /// Requests in flight and in line, of all servers.
+    fn load(&self) -> usize {
+        self.servers.iter().map(|server| server.pool.load()).sum()
     }
 
     fn pick(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<usize> {
         let now = self.since_made(worker.clock.mono());
-        match self.settings.balance {
-            Balance::RoundRobin => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                balance::round_robin(&self.standings, turn, tried, now)
-            }
-            Balance::ConsistentHash => balance::rendezvous(&self.standings, key, tried, now),
-        }
+        let candidates = Candidates::new(&self.standings, tried, now, self.settings.slow_start)?;
+        let load = |server: usize| self.servers[server].pool.load();
+        Some(match self.settings.balance {
+            _ if self.servers.len() == 1 => 0,
+            Balance::RoundRobin => balance::round_robin(&candidates, &mut self.credits.lock()),
+            Balance::LeastLoaded => balance::least_loaded(&candidates, worker.next_id(), load),
+            Balance::LeastConnections => balance::least_connections(&candidates, worker.next_id(), load),
+            Balance::ConsistentHash => balance::owner(&candidates, key, self.settings.hash_load_percent, load),
+        })
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         number: usize,
         ask: &Ask<'_>,
         body: Body,
@@ -196,30 +259,51 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<http::Response<Body>, Failure> {
         let server = &self.servers[number];
+        let started = ask.worker.clock.mono();
         server.stats.attempt();
         facts.attempts += 1;
         facts.server = Some(Arc::clone(&server.name));
         facts.reused = false;
         facts.connect = None;
-        let result = match self.connection(number, ask, source, facts).await {
-            Ok(ready) => exchange(ready, ask, body, facts).await,
+        let left = ask.until.map(|until| until.saturating_duration_since(started));
+        let limit = self.settings.try_timeout.into_iter().chain(left).min();
+        let result = match within(limit, self.try_once(number, ask, body, source, facts)).await {
+            Some(result) => result,
+            None => Err(out_of_time(ask, facts)),
+        };
+        result.inspect_err(|failure| {
+            let ExchangeError::Origin(error) = failure.error else {
+                return;
+            };
+            server.stats.failed(error);
+            if !(facts.reused && retry::is_dead(error)) {
+                self.note_failed_try(number, error, started, ask.worker.clock.mono());
+            }
+        })
+    }
+
+    async fn try_once(
+        self: &Arc<Self>,
+        number: usize,
+        ask: &Ask<'_>,
+        body: Body,
+        source: Source,
+        facts: &mut Facts,
+    ) -> Result<http::Response<Body>, Failure> {
+        match self.connection(number, ask, source, facts).await {
+            Ok(ready) => self.exchange(ready, ask, body, facts).await,
             Err(error) => Err(Failure {
                 error: error.into(),
                 body: Some(body),
                 answered: false,
                 sent: false,
             }),
-        };
-        result.inspect_err(|failure| {
-            if let ExchangeError::Origin(error) = failure.error {
-                server.stats.failed(error);
-            }
-        })
+        }
     }
 
     /// A connection to the server: idle until now, or new.
     async fn connection(
-        &self,
+        self: &Arc<Self>,
         number: usize,
         ask: &Ask<'_>,
         source: Source,
@@ -233,66 +317,114 @@ impl Backend {
             return Err(OriginError::ConnectionLimitReached);
         };
         let started = ask.worker.clock.mono();
-        if let Some(connection) = lease.connection(source, started).await {
+        let idle = lease.connection(source, started).await;
+        let seat = Seat {
+            lease,
+            backend: Arc::clone(self),
+            server: number,
+            is_failure: false,
+        };
+        if let Some(connection) = idle {
             server.stats.reused();
             facts.reused = true;
             return Ok(Ready {
                 connection,
-                lease,
+                seat,
                 since: started,
             });
         }
-        let keepalive = self.settings.tcp_keepalive.as_ref();
-        let connected = server.addresses.connect(ask.limits.connect_timeout, keepalive).await;
+        let told = |outcome| server.stats.handshake(outcome);
+        let connected = server
+            .addresses
+            .connect(ask.limits.connect_timeout, &self.connect_options, told)
+            .await;
         let now = ask.worker.clock.mono();
-        let stream = connected.map_err(|failure| self.not_connected(number, &failure, now))?;
+        let connected = connected.map_err(|failure| self.note_not_connected(number, &failure, now))?;
         let took = now - started;
         facts.connect = Some(took);
         ask.worker.metrics.observe(Histogram::BackendConnectSeconds, took);
-        // `None`: no dependency of ours reads TCP_INFO without unsafe code. Lost SYNs show in the connect times.
-        server.stats.connected(took, None);
-        if self.standings[number].penalty.clear() {
-            info!(origin = self.name(), origin.addr = %server.name, "the server takes connections again");
-        }
+        server.stats.connected(took, connected.syn_retransmits);
+        self.note_connected(number);
         Ok(Ready {
-            connection: Connection::new(stream),
-            lease,
+            connection: Connection::new(connected.stream),
+            seat,
             since: now,
         })
     }
 
-    /// Puts a server that took no connection in penalty, unless the trouble is our own.
-    ///
-    /// Logged when a server begins to fail, and when trouble of our own was not logged for as long as a penalty lasts.
-    fn not_connected(&self, number: usize, failure: &ConnectFailure, now: MonoTime) -> OriginError {
-        let (now, server) = (self.since_made(now), &self.servers[number].name);
-        let kind = failure.error.word();
-        let cause = failure.cause.as_ref();
-        let cause = cause.map_or_else(String::new, |(address, cause)| format!("{address}: {cause}"));
-        if failure.error == OriginError::ProxyInternalError {
-            if self.quiet.set(now + self.penalty) <= now {
-                warn!(origin = self.name(), origin.addr = %server, error.kind = kind, cause, "no connection can be made from here");
-            }
-        } else if self.standings[number].penalty.set(now + self.penalty).is_zero() {
-            warn!(origin = self.name(), origin.addr = %server, error.kind = kind, cause, "the server takes no connection");
-        }
-        failure.error
-    }
-
-    fn since_made(&self, now: MonoTime) -> Duration {
-        now.saturating_duration_since(self.made)
+    async fn exchange(
+        &self,
+        ready: Ready,
+        ask: &Ask<'_>,
+        body: Body,
+        facts: &mut Facts,
+    ) -> Result<http::Response<Body>, Failure> {
+        let Ready {
+            connection,
+            seat,
+            since,
+        } = ready;
+        let number = seat.server;
+        let response = connection.exchange(ask.head, body, ask.limits, seat).await?;
+        let now = ask.worker.clock.mono();
+        let took = now - since;
+        facts.first_byte = Some(took);
+        self.standings[number].latency.observe(took, self.since_made(now));
+        ask.worker.metrics.observe(Histogram::BackendFirstByteSeconds, took);
+        Ok(response)
     }
 }
 
-async fn exchange(ready: Ready, ask: &Ask<'_>, body: Body, facts: &mut Facts) -> Result<http::Response<Body>, Failure> {
-    let Ready {
-        connection,
-        lease,
-        since,
-    } = ready;
-    let response = connection.exchange(ask.head, body, ask.limits, lease).await?;
-    let took = ask.worker.clock.mono() - since;
-    facts.first_byte = Some(took);
-    ask.worker.metrics.observe(Histogram::BackendFirstByteSeconds, took);
-    Ok(response)
+impl Home for Seat {
+    fn answered(&mut self, status: StatusCode) {
+        self.is_failure = self.backend.settings.ejection.statuses.contains(&status.as_u16());
+    }
+
+    fn take_back(self, connection: Connection) {
+        self.note();
+        self.lease.take_back(connection);
+    }
+
+    fn finished(self) {
+        self.note();
+    }
+
+    fn failed(self, error: OriginError) {
+        self.backend.servers[self.server].stats.failed(error);
+        self.backend.note_failure(self.server, error.word(), mono_now());
+    }
+}
+
+impl Seat {
+    fn note(&self) {
+        if self.is_failure {
+            self.backend.note_failure(self.server, "its status", mono_now());
+        } else {
+            self.backend.note_success(self.server);
+        }
+    }
+}
+
+/// The result, or `None` when it takes longer than the limit.
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// A try that was given up for its time: its body is gone unless there was none, and what was sent is not known.
+fn out_of_time(ask: &Ask<'_>, facts: &Facts) -> Failure {
+    let is_connected = facts.reused || facts.connect.is_some();
+    let error = if is_connected {
+        OriginError::HttpResponseTimeout
+    } else {
+        OriginError::ConnectionTimeout
+    };
+    Failure {
+        error: error.into(),
+        body: (!ask.has_content).then_some(Body::Empty),
+        answered: false,
+        sent: is_connected,
+    }
 }

@@ -1,10 +1,11 @@
 //! Plain settings of a backend, filled in by `config`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::origin_error::OriginError;
 use crate::net::settings::TcpKeepalive;
 
 /// A group of servers, and how they are spoken to.
@@ -13,9 +14,14 @@ pub struct BackendSettings {
     /// The configured name.
     pub name: String,
     /// The servers, in the order of the configuration; never empty.
-    pub servers: Vec<ServerAddress>,
+    pub servers: Vec<ServerSettings>,
     /// How one of them is picked.
     pub balance: Balance,
+    /// How much more than its share of the requests in flight a server may have, in percent of that share, before
+    /// consistent hashing passes its keys on; 100 or more.
+    pub hash_load_percent: u32,
+    /// How long a server that comes back gets less than its weight; zero: at once.
+    pub slow_start: Duration,
     /// Idle connections kept per server, for all workers together.
     pub keepalive: usize,
     /// Connections per server, busy and idle, for all workers together.
@@ -26,12 +32,85 @@ pub struct BackendSettings {
     pub queue_max: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// How long a connection is used at all, less a share that is drawn per connection.
+    pub connection_lifetime: Duration,
+    /// Requests per connection, less a share that is drawn per connection.
+    pub connection_requests_max: u32,
     /// TCP keepalive of connections to the servers.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`); `None`: the kernel's about 15 minutes.
+    pub tcp_user_timeout: Option<Duration>,
+    /// The local address of connections to servers of the same address family.
+    pub bind: Option<IpAddr>,
     /// How often a request is sent again when that is safe.
     pub retries: u32,
+    /// What a request is sent again for.
+    pub retry_on: Vec<RetryCause>,
+    /// Requests that are being sent again, in percent of all in flight.
+    pub retry_budget_percent: u32,
+    /// How long one try may take to the end of the response head; `None`: as long as `limits` allow.
+    pub try_timeout: Option<Duration>,
+    /// How long all tries together may take to the end of the response head.
+    pub deadline: Option<Duration>,
+    /// When a server is left alone for what requests to it came to.
+    pub ejection: EjectionSettings,
+    /// How servers are asked for their health; `None`: only requests tell.
+    pub health: Option<HealthSettings>,
     /// Limits of time and size.
     pub limits: ExchangeLimits,
+}
+
+/// One server of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Its share among the others, 1 or more.
+    pub weight: u32,
+    /// Asked only while no other can be.
+    pub is_backup: bool,
+}
+
+/// Passive ejection: by what requests came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EjectionSettings {
+    /// Failures in a row that eject a server; zero: never.
+    pub failures: u32,
+    /// Statuses that are failures.
+    pub statuses: Vec<u16>,
+    /// Share of failed tries within `window` that ejects a server, in percent; zero: never.
+    pub error_percent: u32,
+    /// Tries within `window` below which that share says nothing.
+    pub tries_min: u32,
+    /// What `error_percent` looks at.
+    pub window: Duration,
+    /// How long the first ejection lasts; each further one lasts twice the one before.
+    pub time: Duration,
+    /// How long one may last at most.
+    pub time_max: Duration,
+    /// Servers that may be ejected at the same time, in percent; of two or more, one always may.
+    pub ejected_percent_max: u32,
+}
+
+/// Active health checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthSettings {
+    /// Path and query of a GET; `None`: that the server takes a connection is enough.
+    pub path: Option<String>,
+    /// The Host field; `None`: the server as configured.
+    pub host: Option<String>,
+    /// Statuses that are right.
+    pub statuses: Vec<u16>,
+    /// What the body has to contain.
+    pub body: Option<String>,
+    /// Between two checks of a server, give or take a tenth.
+    pub interval: Duration,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// Good checks in a row after which a server is used again.
+    pub rise: u32,
+    /// Bad checks in a row after which a server is left alone.
+    pub fall: u32,
 }
 
 /// Limits of one exchange with a server; a route may override the times.
@@ -56,7 +135,7 @@ pub struct ExchangeLimits {
 pub enum ServerAddress {
     /// A literal address.
     Socket(SocketAddr),
-    /// A name, resolved at the start.
+    /// A name, resolved at the start and again when its TTL is over.
     Name {
         /// The host name.
         host: String,
@@ -70,10 +149,33 @@ pub enum ServerAddress {
 /// How a server is picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
-    /// One after another.
+    /// One after another, as often as its weight says.
     RoundRobin,
-    /// By a hash of the cache key, so that one key stays on one server (rendezvous hashing).
+    /// Of two drawn at random, the one with the lower product of latency (peak EWMA) and requests in flight.
+    LeastLoaded,
+    /// The one with the fewest requests in flight.
+    LeastConnections,
+    /// By a hash of the cache key, so that one key stays on one server (rendezvous hashing), within a bound of load.
     ConsistentHash,
+}
+
+/// What a request may be sent again for: an error by its RFC 9209 word, or a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryCause {
+    /// No response, for this reason.
+    Error(OriginError),
+    /// This response; only requests without content are sent again for it.
+    Status(u16),
+}
+
+impl From<ServerAddress> for ServerSettings {
+    fn from(address: ServerAddress) -> Self {
+        Self {
+            address,
+            weight: 1,
+            is_backup: false,
+        }
+    }
 }
 
 impl fmt::Display for ServerAddress {

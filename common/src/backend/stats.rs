@@ -9,7 +9,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::pool::Level;
+use super::resolve::SocketAddrOrUnix;
+use super::standing::ServerState;
 use crate::http::origin_error::OriginError;
+use crate::kernel::connects::{ConnectCounts, ConnectOutcome};
 use crate::telemetry::metrics::BUCKETS_MICROS;
 
 /// Buckets of connect times: those of [`BUCKETS_MICROS`], and one for what took longer.
@@ -26,13 +29,17 @@ pub struct ServerSnapshot {
     pub idle: usize,
     /// Requests in line for a connection.
     pub waiting: usize,
-    /// Whether it is skipped just now because it did not take a connection.
-    pub in_penalty: bool,
+    /// Whether it is asked, or why not.
+    pub state: ServerState,
+    /// Where it is connected to, as resolved last.
+    pub addresses: Vec<SocketAddrOrUnix>,
+    /// Why its name could not be resolved again, where that failed last; `addresses` are the last good ones then.
+    pub resolve_error: Option<String>,
     /// Times a request was tried on it.
     pub attempts: u64,
     /// Those of them that took an idle connection.
     pub reused: u64,
-    /// Attempts that gave no response, by error; `word()` is the label. Bodies that failed later are not among them.
+    /// Attempts that gave no response, or one that broke off, by error; `word()` is the label.
     pub failures: Vec<(OriginError, u64)>,
     /// Connections that were established.
     pub connects: u64,
@@ -42,6 +49,12 @@ pub struct ServerSnapshot {
     pub connect_sum_micros: u64,
     /// SYNs that had to be sent again for them (`TCP_INFO` `tcpi_total_retrans`); `None` when it is not known.
     pub retransmitted_syns: Option<u64>,
+    /// How its TCP connects ended, per address tried; for the handshake health.
+    pub handshakes: ConnectCounts,
+    /// How often it came into each state.
+    pub changes: Vec<(ServerState, u64)>,
+    /// How often its name could not be resolved again.
+    pub unresolved: u64,
 }
 
 /// The counters of one server.
@@ -55,6 +68,20 @@ pub(super) struct Stats {
     /// Few kinds occur, and seldom: a short list.
     failures: Mutex<Vec<(OriginError, u64)>>,
     retransmitted_syns: Mutex<Option<u64>>,
+    handshakes: Mutex<ConnectCounts>,
+    changes: [AtomicU64; ServerState::ALL.len()],
+    blamed: AtomicU64,
+    unresolved: AtomicU64,
+}
+
+/// What only the server itself knows of its present state.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub(super) address: Arc<str>,
+    pub(super) level: Level,
+    pub(super) state: ServerState,
+    pub(super) addresses: Vec<SocketAddrOrUnix>,
+    pub(super) resolve_error: Option<String>,
 }
 
 impl Stats {
@@ -86,14 +113,45 @@ impl Stats {
         }
     }
 
-    pub(super) fn snapshot(&self, address: Arc<str>, level: Level, in_penalty: bool) -> ServerSnapshot {
+    /// Counts the end of one TCP connect, to one address.
+    pub(super) fn handshake(&self, outcome: ConnectOutcome) {
+        self.handshakes.lock().record(outcome);
+    }
+
+    /// Counts that the server came into `state`.
+    pub(super) fn entered(&self, state: ServerState) {
+        self.changes[state as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a failure that is the server's, bad statuses included.
+    pub(super) fn blamed(&self) {
+        self.blamed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn blamed_so_far(&self) -> u64 {
+        self.blamed.load(Ordering::Relaxed)
+    }
+
+    /// Counts that its name could not be resolved again.
+    pub(super) fn unresolved(&self) {
+        self.unresolved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn snapshot(&self, present: Present) -> ServerSnapshot {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let level = present.level;
         ServerSnapshot {
-            address,
+            address: present.address,
             busy: level.busy,
             idle: level.idle,
             waiting: level.waiting,
-            in_penalty,
+            state: present.state,
+            addresses: present.addresses,
+            resolve_error: present.resolve_error,
             attempts: value(&self.attempts),
             reused: value(&self.reused),
             failures: self.failures.lock().clone(),
@@ -101,6 +159,12 @@ impl Stats {
             connect_buckets: self.connect_buckets.each_ref().map(value),
             connect_sum_micros: value(&self.connect_sum_micros),
             retransmitted_syns: *self.retransmitted_syns.lock(),
+            handshakes: *self.handshakes.lock(),
+            changes: ServerState::ALL
+                .iter()
+                .map(|state| (*state, value(&self.changes[*state as usize])))
+                .collect(),
+            unresolved: value(&self.unresolved),
         }
     }
 }
@@ -108,6 +172,16 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn present(level: Level) -> Present {
+        Present {
+            address: "a:1".into(),
+            level,
+            state: ServerState::Up,
+            addresses: Vec::new(),
+            resolve_error: None,
+        }
+    }
 
     #[test]
     fn a_snapshot_adds_up_what_was_counted() {
@@ -130,11 +204,13 @@ mod tests {
             idle: 2,
             waiting: 3,
         };
-        let shown = stats.snapshot("a:1".into(), level, true);
-        assert_eq!(
-            (shown.busy, shown.idle, shown.waiting, shown.in_penalty),
-            (1, 2, 3, true)
-        );
+        stats.entered(ServerState::Ejected);
+        stats.handshake(ConnectOutcome::Refused);
+        let shown = stats.snapshot(present(level));
+        assert_eq!((shown.busy, shown.idle, shown.waiting), (1, 2, 3));
+        assert_eq!((shown.handshakes.attempts, shown.handshakes.refused), (1, 1));
+        let changed: Vec<_> = shown.changes.iter().filter(|(_, times)| *times > 0).collect();
+        assert_eq!(changed, [&(ServerState::Ejected, 1)]);
         assert_eq!((shown.attempts, shown.reused, shown.connects), (2, 1, 3));
         assert_eq!(
             shown.failures,
@@ -158,7 +234,7 @@ mod tests {
                 idle: 0,
                 waiting: 0,
             };
-            stats.snapshot("a:1".into(), level, false).retransmitted_syns
+            stats.snapshot(present(level)).retransmitted_syns
         };
         stats.connected(Duration::ZERO, None);
         assert_eq!(known(&stats), None);

@@ -8,15 +8,27 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::settings::{BackendSettings, Balance, ExchangeLimits, ServerAddress};
 use parking_lot::Mutex;
 
+use super::settings::{
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, RetryCause, ServerAddress, ServerSettings,
+};
+use crate::http::origin_error::OriginError;
 use crate::telemetry::access_log::AccessLog;
 use crate::time::Clock;
 use crate::worker::Worker;
 
 /// Longer than any test lasts: a limit that is not meant to be reached.
 pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// Failures that move a request on.
+const RETRY_ON: [RetryCause; 5] = [
+    RetryCause::Error(OriginError::ConnectionRefused),
+    RetryCause::Error(OriginError::ConnectionTerminated),
+    RetryCause::Error(OriginError::ConnectionLimitReached),
+    RetryCause::Error(OriginError::DestinationUnavailable),
+    RetryCause::Error(OriginError::DnsError),
+];
 
 pub(super) fn limits() -> ExchangeLimits {
     ExchangeLimits {
@@ -29,18 +41,39 @@ pub(super) fn limits() -> ExchangeLimits {
     }
 }
 
-pub(super) fn settings(servers: Vec<ServerAddress>) -> BackendSettings {
+pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
     BackendSettings {
         name: "test".to_owned(),
         servers,
         balance: Balance::RoundRobin,
+        hash_load_percent: 150,
+        slow_start: Duration::ZERO,
         keepalive: 8,
         connections_max: 16,
         queue_timeout: LONG,
         queue_max: 16,
         idle_timeout: LONG,
+        connection_lifetime: LONG,
+        connection_requests_max: 1_000_000,
         tcp_keepalive: None,
+        tcp_user_timeout: None,
+        bind: None,
         retries: 1,
+        retry_on: RETRY_ON.to_vec(),
+        retry_budget_percent: 100,
+        try_timeout: None,
+        deadline: None,
+        ejection: EjectionSettings {
+            failures: 0,
+            statuses: vec![503],
+            error_percent: 0,
+            tries_min: 20,
+            window: LONG,
+            time: LONG,
+            time_max: LONG,
+            ejected_percent_max: 100,
+        },
+        health: None,
         limits: limits(),
     }
 }
@@ -102,8 +135,8 @@ impl Server {
         (server, release)
     }
 
-    pub(super) fn socket(&self) -> ServerAddress {
-        ServerAddress::Socket(self.address)
+    pub(super) fn socket(&self) -> ServerSettings {
+        ServerAddress::Socket(self.address).into()
     }
 
     /// Connections that were accepted so far.

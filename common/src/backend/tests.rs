@@ -1,4 +1,6 @@
-//! The whole backend against scripted servers on loopback.
+//! The whole backend against scripted servers on loopback. Ejection, orders, retries and lives are in `standing`.
+
+mod standing; // what becomes of servers and connections
 
 use std::io::Write;
 use std::sync::Arc;
@@ -8,23 +10,23 @@ use std::time::Duration;
 use http::Method;
 use parking_lot::Mutex;
 
-use super::settings::{BackendSettings, Balance, ServerAddress};
+use super::settings::{BackendSettings, Balance, RetryCause, ServerAddress, ServerSettings};
 use super::testing::{self, Server, answer, answer_part, request};
-use super::{Backend, Outcome, resolve};
+use super::{Backend, Outcome, ServerState, resolve};
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::worker::Worker;
 
-fn backend(servers: Vec<ServerAddress>, change: impl FnOnce(&mut BackendSettings)) -> Arc<Backend> {
+fn backend(servers: Vec<ServerSettings>, change: impl FnOnce(&mut BackendSettings)) -> Arc<Backend> {
     let mut settings = testing::settings(servers);
     change(&mut settings);
     let addresses = resolve(&settings).unwrap();
     Arc::new(Backend::new(settings, addresses, 2))
 }
 
-fn refusing() -> ServerAddress {
-    ServerAddress::Socket(testing::refusing_address())
+fn refusing() -> ServerSettings {
+    ServerAddress::Socket(testing::refusing_address()).into()
 }
 
 async fn send(backend: &Arc<Backend>, worker: &Arc<Worker>, method: Method, body: Body, key: u64) -> Outcome {
@@ -196,7 +198,7 @@ async fn a_reused_connection_that_turns_out_dead_costs_an_idempotent_request_no_
     assert_eq!(worker.metrics.get(Counter::BackendRetries), 1);
     let shown = backend.snapshot().remove(0);
     assert_eq!(shown.failures, [(OriginError::ConnectionTerminated, 1)]);
-    assert!(!shown.in_penalty, "it was the connection, not the server");
+    assert_eq!(shown.state, ServerState::Up, "it was the connection, not the server");
     assert_eq!(level(&backend), (0, 1, 0));
 }
 
@@ -217,7 +219,7 @@ async fn a_post_is_not_sent_again_once_a_byte_of_it_was_sent() {
 async fn a_new_connection_that_closes_without_an_answer_is_the_servers_failure() {
     let server = Server::scripted(|_, stream| drop(request(stream)));
     let (backend, worker) = (backend(vec![server.socket(), refusing()], |_| ()), testing::worker(0));
-    let outcome = get(&backend, &worker).await;
+    let outcome = send(&backend, &worker, Method::POST, Body::Empty, 0).await;
     assert_eq!(outcome.result.unwrap_err(), OriginError::ConnectionTerminated.into());
     assert_eq!(outcome.facts.attempts, 1);
 }
@@ -250,7 +252,10 @@ async fn a_server_that_refuses_is_skipped_for_a_while() {
     };
     assert_eq!(attempts().await, 2);
     let shown = backend.snapshot();
-    assert_eq!((shown[0].in_penalty, shown[1].in_penalty), (true, false));
+    assert_eq!(
+        (shown[0].state, shown[1].state),
+        (ServerState::Refusing, ServerState::Up)
+    );
     assert_eq!(shown[0].failures, [(OriginError::ConnectionRefused, 1)]);
     assert_eq!((shown[0].attempts, shown[0].connects), (1, 0));
     for _ in 0..3 {
@@ -283,7 +288,10 @@ async fn the_last_error_is_told_when_nobody_answers() {
             OriginError::ConnectionRefused,
         ),
         (
-            vec![refusing(), ServerAddress::Unix("/nonexistent/tidegate.sock".into())],
+            vec![
+                refusing(),
+                ServerAddress::Unix("/nonexistent/tidegate.sock".into()).into(),
+            ],
             1,
             2,
             OriginError::DestinationUnavailable,
@@ -315,7 +323,7 @@ async fn a_server_without_an_address_is_a_dns_error() {
 #[tokio::test]
 async fn a_key_stays_on_its_server_and_moves_to_another_only_while_that_refuses() {
     let servers = [Server::answering("0"), Server::answering("1"), Server::answering("2")];
-    let mut sockets: Vec<ServerAddress> = servers.iter().map(Server::socket).collect();
+    let mut sockets: Vec<ServerSettings> = servers.iter().map(Server::socket).collect();
     sockets.push(refusing());
     let worker = testing::worker(0);
     let backend = backend(sockets, |settings| settings.balance = Balance::ConsistentHash);
@@ -393,11 +401,18 @@ fn misbehave(number: usize, stream: &mut std::net::TcpStream) {
 }
 
 #[tokio::test]
-async fn a_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
+async fn ten_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
     let server = Server::scripted(misbehave);
     let silent = Server::scripted(|_, stream| while request(stream).is_some() {});
     let servers = vec![server.socket(), silent.socket(), refusing()];
-    let backend = backend(servers, |settings| settings.connections_max = 4);
+    let backend = backend(servers, |settings| {
+        settings.connections_max = 4;
+        settings.try_timeout = Some(Duration::from_millis(2));
+        settings.ejection.failures = 5;
+        settings.ejection.time = Duration::from_millis(1);
+        settings.retry_on.push(RetryCause::Status(503));
+        settings.connection_requests_max = 3;
+    });
     let worker = testing::worker(0);
     let mut limits = testing::limits();
     limits.response_timeout = Duration::from_millis(1);
@@ -417,7 +432,7 @@ async fn a_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
             () = async { for _ in 0..i % 50 { tokio::task::yield_now().await } }, if i.is_multiple_of(5) => {}
         }
     };
-    for round in 0..250 {
+    for round in 0..2_500 {
         tokio::join!(
             one(4 * round),
             one(4 * round + 1),

@@ -37,12 +37,21 @@ pub struct Connection {
     deadline: Deadline,
 }
 
-/// Where a connection goes when its exchange has left it reusable.
+/// Where a connection goes when its exchange has left it reusable, and who is told how the exchange went.
 ///
-/// Dropped instead when it is not: an implementation releases the connection's slot in its `Drop`.
-pub trait Home: Send + Unpin + 'static {
-    /// Takes the connection back.
+/// Just dropped when nobody waited for the end: an implementation releases the connection's slot in its `Drop`.
+pub trait Home: Send + Unpin + Sized + 'static {
+    /// The head of the final response is there.
+    fn answered(&mut self, _status: StatusCode) {}
+
+    /// The response is whole; takes the connection back.
     fn take_back(self, connection: Connection);
+
+    /// The response is whole, the connection is not reusable.
+    fn finished(self) {}
+
+    /// The server failed in mid-body.
+    fn failed(self, _error: OriginError) {}
 }
 
 /// Why an exchange gave no response.
@@ -269,8 +278,9 @@ impl Exchange {
         mut head: ResponseHead,
         method: &Method,
         limits: &ExchangeLimits,
-        home: H,
+        mut home: H,
     ) -> Result<Response<Body>, Failure> {
+        home.answered(head.status);
         let framing = match framing::of_response(method, head.status, head.version, &mut head.fields) {
             Ok(framing) => framing,
             Err(framing::BadFraming) => {
@@ -299,6 +309,8 @@ impl Exchange {
             Some(body) if self.outbox.is_done() => {
                 if may_persist {
                     self.go_home(home);
+                } else {
+                    home.finished();
                 }
                 body
             }
@@ -322,6 +334,8 @@ impl Exchange {
                 io: self.io,
                 deadline: self.deadline,
             });
+        } else {
+            home.finished();
         }
     }
 }

@@ -61,11 +61,13 @@ impl<H: Home> ResponseBody<H> {
 
     /// The body is whole: the connection goes home where it may.
     fn end(&mut self) {
-        if let Some((exchange, home)) = self.state.take()
-            && self.may_persist
-            && !matches!(self.reading, Reading::UntilClose)
-        {
+        let Some((exchange, home)) = self.state.take() else {
+            return;
+        };
+        if self.may_persist && !matches!(self.reading, Reading::UntilClose) {
             exchange.go_home(home);
+        } else {
+            home.finished();
         }
     }
 
@@ -161,7 +163,9 @@ impl<H: Home> http_body::Body for ResponseBody<H> {
                 None
             }
             Err(error) => {
-                this.state = None;
+                if let (Some((_, home)), BodyError::Origin(error)) = (this.state.take(), error) {
+                    home.failed(error);
+                }
                 Some(Err(error))
             }
         })

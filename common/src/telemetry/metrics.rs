@@ -94,6 +94,7 @@ counters! {
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
     BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
     BackendRetries "tidegate_backend_retries_total" "" "Requests sent again because the first attempt failed before anything was answered" "Backends close idle connections, or refuse" "Nothing while it is rare";
+    BackendRetriesRefused "tidegate_backend_retries_refused_total" "" "Requests not sent again because the retry budget was spent" "Many requests fail at once: an outage, kept from multiplying" "Look at the backend; raise retry_budget_percent only if it can bear it";
 }
 
 macro_rules! histograms {
@@ -200,6 +201,12 @@ families! {
     BackendErrors Counter "tidegate_backend_errors_total" ["backend" "server" "error"] "Requests that a server failed, by error (RFC 9209)" "The server refuses, is slow, or breaks HTTP" "Look at the server; the log has a line for each kind";
     BackendConnects Counter "tidegate_backend_connects_total" ["backend" "server"] "Connections established to a server" "As many as requests: keep-alive does not work" "Raise keepalive of the backend, and the server's own idle timeout";
     BackendSynRetransmits Counter "tidegate_backend_syn_retransmits_total" ["backend" "server"] "SYNs that had to be sent again to reach a server" "SYNs or their answers are lost on the way, or the server drops them" "See docs/tcp-health.md";
+    BackendReused Counter "tidegate_backend_reused_total" ["backend" "server"] "Requests sent over a connection that was idle" "Keep-alive works: near tidegate_backend_requests_total" "Nothing";
+    BackendServerState Gauge "tidegate_backend_server_state" ["backend" "server" "state"] "1 for the state that a server is in: up, refusing, ejected, unhealthy, draining or down" "Servers that are not up get no requests while others can" "See docs/backends.md; the log has a line for each change";
+    BackendServerChanges Counter "tidegate_backend_server_changes_total" ["backend" "server" "state"] "How often a server came into a state" "A server that comes and goes is in trouble" "Look at the server";
+    BackendHandshakes Counter "tidegate_backend_handshakes_total" ["backend" "server" "outcome"] "TCP connects to a server by outcome, each address tried counted" "no_local_port: local ports towards this server are used up; timed_out: SYNs or their answers are lost" "More keepalive connections, net.ipv4.ip_local_port_range, or see docs/tcp-health.md";
+    BackendSlowHandshakes Counter "tidegate_backend_slow_handshakes_total" ["backend" "server"] "TCP connects that took 0.9 s or more: a SYN or its answer was lost" "Loss on the way, or a server that drops SYNs" "See docs/tcp-health.md";
+    BackendUnresolved Counter "tidegate_backend_unresolved_total" ["backend" "server"] "How often the name of a server could not be resolved again" "The last good addresses stay in use" "Look at the resolver";
     CacheStoredBytes Gauge "tidegate_cache_stored_bytes" [] "Bytes of stored responses, heads and bookkeeping included" "Near cache.memory the store is full, which is its purpose" "Look at evictions";
     CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";
     AccessLogFailed Counter "tidegate_access_log_failed_total" [] "Access log lines that the file did not take" "The disk is full, or the pipe is closed" "Read the log line that names the error; make room";

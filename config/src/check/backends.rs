@@ -1,6 +1,6 @@
 //! Origins and cache servers: their names, their servers, and limits that depend on each other.
 
-use common::backend::settings::{BackendSettings, ServerAddress};
+use common::backend::settings::{BackendSettings, ServerSettings};
 
 use crate::codec::is_name;
 use crate::problem::Notes;
@@ -24,7 +24,7 @@ pub(super) fn origins(drafts: Vec<(String, BackendSettings)>, notes: &mut Notes)
 /// The cache servers as a backend.
 pub(super) fn cache_servers(
     backend: BackendSettings,
-    servers: Vec<ServerAddress>,
+    servers: Vec<ServerSettings>,
     notes: &mut Notes,
 ) -> BackendSettings {
     let mut backend = BackendSettings {
@@ -41,12 +41,25 @@ const CACHE_SERVERS: &str = "cache.servers";
 
 fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
     for (i, server) in backend.servers.iter().enumerate() {
-        if let Some(earlier) = backend.servers[..i].iter().position(|earlier| earlier == server) {
+        if let Some(earlier) = backend.servers[..i]
+            .iter()
+            .position(|earlier| earlier.address == server.address)
+        {
             notes.error(
                 format!("{path}.servers[{i}]"),
                 format!("is the same server as servers[{earlier}]"),
             );
         }
+    }
+    if backend.servers.iter().all(|server| server.is_backup) && !backend.servers.is_empty() {
+        notes.error(
+            format!("{path}.servers"),
+            "all servers are backups; one that is not is asked first",
+        );
+    }
+    if backend.ejection.time > backend.ejection.time_max {
+        let message = format!("is longer than {path}.ejection.time_max");
+        notes.error(format!("{path}.ejection.time"), message);
     }
     let keepalive = format!("{path}.keepalive");
     if backend.keepalive <= backend.connections_max {

@@ -36,6 +36,16 @@ pub(crate) const NETWORK: Text<IpNetwork> = Text {
     print: |network| format!("{}/{}", network.address, network.prefix),
 };
 
+/// An IP address.
+pub(crate) const IP: Text<IpAddr> = Text {
+    kind: "IP address such as \"10.0.0.1\"",
+    parse: |text| {
+        text.parse()
+            .map_err(|_| Wrong::from(format!("{text:?} is not an IP address, such as \"10.0.0.1\"")))
+    },
+    print: ToString::to_string,
+};
+
 /// Permission bits of a file.
 pub(crate) const MODE: Text<u32> = Text {
     kind: "permission bits such as \"0660\"",

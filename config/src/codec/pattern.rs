@@ -37,6 +37,43 @@ pub(crate) const REGEX: Text<Regex> = Text {
     print: |regex| regex.as_str().to_owned(),
 };
 
+/// What a health check asks for.
+pub(crate) const CHECK_PATH: Text<String> = Text {
+    kind: "path such as \"/health\"",
+    parse: |text| match text {
+        path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
+            Ok(path.to_owned())
+        }
+        other => Err(Wrong::from(format!(
+            "{other:?} is not a path of visible ASCII, such as \"/health\""
+        ))),
+    },
+    print: String::clone,
+};
+
+/// The Host field of a health check.
+pub(crate) const HOST_FIELD: Text<String> = Text {
+    kind: "host such as \"www.example.com\"",
+    parse: |text| match text {
+        host if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(host.to_owned()),
+        other => Err(Wrong::from(format!(
+            "{other:?} is not a host, such as \"www.example.com\""
+        ))),
+    },
+    print: String::clone,
+};
+
+/// A part of a body.
+pub(crate) const BODY_PART: Text<String> = Text {
+    kind: "text",
+    parse: |text| match text {
+        "" => Err(Wrong::from("the text must not be empty: every body contains it")),
+        text if text.len() > 1024 => Err(Wrong::from("the text may have at most 1024 bytes")),
+        text => Ok(text.to_owned()),
+    },
+    print: String::clone,
+};
+
 /// A user's or group's name.
 pub(crate) const USER: Text<String> = Text {
     kind: "name",

@@ -1,20 +1,42 @@
 //! `[origin.NAME]`, and the same keys for the cache servers of `[cache]`.
 
-use common::backend::settings::{BackendSettings, Balance};
+use common::backend::settings::{
+    BackendSettings, Balance, EjectionSettings, HealthSettings, RetryCause, ServerAddress, ServerSettings,
+};
+use common::http::origin_error::OriginError;
+use toml::Spanned;
+use toml::de::DeValue;
 
-use crate::codec::{Choice, Count, Duration, Inline, List, Maybe, SERVER, Size, Special};
+use crate::codec::{
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size, Special,
+};
 use crate::defaults;
-use crate::schema::{Keys, Visitor};
+use crate::schema::{Codec, Keys, Spot, Visitor};
+
+/// The kind of value that a server is: an address alone, or a table with more.
+pub(crate) struct Server;
+
+/// A server's table.
+#[derive(Clone)]
+pub(crate) struct ServerDraft {
+    address: Option<ServerAddress>,
+    weight: u32,
+    backup: bool,
+}
 
 impl Keys for BackendSettings {
     fn preset() -> Self {
-        defaults::ORIGIN
+        Self {
+            retry_on: defaults::retry_on(),
+            ejection: EjectionSettings::preset(),
+            ..defaults::ORIGIN
+        }
     }
 
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "servers",
-            Special::required(List::some(SERVER)),
+            Special::required(List::some(Server)),
             &mut self.servers,
             "Where they are.",
         );
@@ -27,12 +49,21 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     v.key(
         "balance",
         Choice(&[
+            ("least_loaded", Balance::LeastLoaded),
+            ("least_connections", Balance::LeastConnections),
             ("round_robin", Balance::RoundRobin),
             ("consistent_hash", Balance::ConsistentHash),
         ]),
         &mut backend.balance,
-        "How a server is picked: one after another, or by a hash of the cache key.",
+        "How a server is picked: of two drawn at random the one with less latency times load, the one with the fewest \
+         requests, one after another, or by a hash of the cache key.",
     );
+    let percent = Count { min: 100, max: 10_000 };
+    let meaning = "With `consistent_hash`: requests in flight that a server may have, in percent of its share, before its \
+                   keys go to the next one.";
+    v.key("hash_load_percent", percent, &mut backend.hash_load_percent, meaning);
+    let meaning = "How long a server that comes back gets less than its weight; not with `consistent_hash`.";
+    v.key("slow_start", Duration::WAIT, &mut backend.slow_start, meaning);
     let connections = || Count { min: 1, max: 1_000_000 };
     v.key(
         "keepalive",
@@ -65,6 +96,21 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
         &mut backend.idle_timeout,
         "How long an idle connection is kept.",
     );
+    v.key(
+        "connection_lifetime",
+        Duration::TIMEOUT,
+        &mut backend.connection_lifetime,
+        "How long a connection is used for further requests; up to a fifth less, drawn per connection.",
+    );
+    v.key(
+        "connection_requests_max",
+        Count {
+            min: 1,
+            max: u64::from(u32::MAX),
+        },
+        &mut backend.connection_requests_max,
+        "Requests per connection; up to a fifth less, drawn per connection.",
+    );
     let meaning = "Probe silent connections (see \"tcp_keepalive\").";
     v.key(
         "tcp_keepalive",
@@ -72,9 +118,236 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
         &mut backend.tcp_keepalive,
         meaning,
     );
-    let meaning = "How often a request is sent again when that is safe.";
-    v.key("retries", Count { min: 0, max: 10 }, &mut backend.retries, meaning);
+    v.key(
+        "tcp_user_timeout",
+        Maybe::new(Duration::TIMEOUT, "the kernel's"),
+        &mut backend.tcp_user_timeout,
+        "`TCP_USER_TIMEOUT`: how long what was sent may stay unacknowledged before the connection ends.",
+    );
+    let meaning = "The local address of connections, where the server's is of the same family.";
+    v.key("bind", Maybe::new(IP, "the kernel chooses"), &mut backend.bind, meaning);
+    visit_retries(v, backend);
     visit_limits(v, backend);
+    let meaning = "When a server is left alone for what requests to it came to.";
+    v.table("ejection", &mut backend.ejection, meaning);
+    let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
+    v.optional("health", &mut backend.health, meaning);
+}
+
+fn visit_retries<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
+    let meaning = "How often a request is sent again, to another server, when that is safe.";
+    v.key("retries", Count { min: 0, max: 10 }, &mut backend.retries, meaning);
+    v.key(
+        "retry_on",
+        List::any(Choice(RETRY_CAUSES)),
+        &mut backend.retry_on,
+        "What for: errors by their RFC 9209 names, and statuses. What was sent is sent again only with an idempotent \
+         method, and for a status only without content.",
+    );
+    v.key(
+        "retry_budget_percent",
+        Count { min: 0, max: 100 },
+        &mut backend.retry_budget_percent,
+        "Requests that may be being sent again at once, in percent of those in flight; three per second are allowed in any \
+         case.",
+    );
+    v.key(
+        "try_timeout",
+        Maybe::new(Duration::TIMEOUT, "none"),
+        &mut backend.try_timeout,
+        "How long one try may take to the end of the response head, its wait for a connection included.",
+    );
+    v.key(
+        "deadline",
+        Maybe::new(Duration::TIMEOUT, "none"),
+        &mut backend.deadline,
+        "How long all tries together may take to the end of the response head.",
+    );
+}
+
+const RETRY_CAUSES: &[(&str, RetryCause)] = &[
+    cause(OriginError::DnsError),
+    cause(OriginError::DestinationUnavailable),
+    cause(OriginError::DestinationIpUnroutable),
+    cause(OriginError::ConnectionRefused),
+    cause(OriginError::ConnectionTerminated),
+    cause(OriginError::ConnectionTimeout),
+    cause(OriginError::ConnectionWriteTimeout),
+    cause(OriginError::ConnectionLimitReached),
+    cause(OriginError::HttpResponseIncomplete),
+    cause(OriginError::HttpResponseTimeout),
+    cause(OriginError::ProxyInternalError),
+    ("502", RetryCause::Status(502)),
+    ("503", RetryCause::Status(503)),
+    ("504", RetryCause::Status(504)),
+];
+
+const fn cause(error: OriginError) -> (&'static str, RetryCause) {
+    (error.word(), RetryCause::Error(error))
+}
+
+impl Keys for EjectionSettings {
+    fn preset() -> Self {
+        Self {
+            statuses: defaults::EJECTION_STATUSES.to_vec(),
+            ..defaults::EJECTION
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let meaning =
+            "Failures in a row that eject a server; 0: never. Failures are errors, broken bodies and `statuses`.";
+        v.key(
+            "failures",
+            Count { min: 0, max: 1_000_000 },
+            &mut self.failures,
+            meaning,
+        );
+        let statuses = List::any(Count { min: 500, max: 599 });
+        v.key("statuses", statuses, &mut self.statuses, "Statuses that are failures.");
+        let meaning = "Failures within `window` that eject a server, in percent of the tries; 0: never.";
+        v.key(
+            "error_percent",
+            Count { min: 0, max: 100 },
+            &mut self.error_percent,
+            meaning,
+        );
+        let meaning = "Tries within `window` below which `error_percent` says nothing.";
+        v.key(
+            "tries_min",
+            Count { min: 1, max: 1_000_000 },
+            &mut self.tries_min,
+            meaning,
+        );
+        v.key(
+            "window",
+            Duration::TIMEOUT,
+            &mut self.window,
+            "What `error_percent` looks at.",
+        );
+        let meaning = "How long the first ejection lasts; each further one lasts twice the one before.";
+        v.key("time", Duration::TIMEOUT, &mut self.time, meaning);
+        v.key(
+            "time_max",
+            Duration::TIMEOUT,
+            &mut self.time_max,
+            "How long one lasts at most.",
+        );
+        let meaning = "Servers that may be ejected at once, in percent; of two or more one may, of one none.";
+        v.key(
+            "ejected_percent_max",
+            Count { min: 0, max: 100 },
+            &mut self.ejected_percent_max,
+            meaning,
+        );
+    }
+}
+
+impl Keys for HealthSettings {
+    fn preset() -> Self {
+        Self {
+            statuses: vec![200],
+            ..defaults::HEALTH
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let meaning = "Path and query of a GET; without it, a server that takes a connection is healthy.";
+        v.key("path", Maybe::new(CHECK_PATH, "only connect"), &mut self.path, meaning);
+        v.only_with("path", self.path.is_some(), |v| {
+            let meaning = "The Host field of the check.";
+            v.key(
+                "host",
+                Maybe::new(HOST_FIELD, "the server as configured"),
+                &mut self.host,
+                meaning,
+            );
+            let statuses = List::some(Count { min: 200, max: 599 });
+            v.key("status", statuses, &mut self.statuses, "Statuses of a healthy server.");
+            let meaning = "What the first 64KiB of the body have to contain.";
+            v.key("body", Maybe::new(BODY_PART, "anything"), &mut self.body, meaning);
+        });
+        let meaning = "Between two checks of a server, a tenth more or less.";
+        v.key("interval", Duration::TIMEOUT, &mut self.interval, meaning);
+        v.key(
+            "timeout",
+            Duration::TIMEOUT,
+            &mut self.timeout,
+            "How long a check may take.",
+        );
+        let count = || Count { min: 1, max: 1000 };
+        v.key(
+            "rise",
+            count(),
+            &mut self.rise,
+            "Good checks in a row after which a server is used again.",
+        );
+        v.key(
+            "fall",
+            count(),
+            &mut self.fall,
+            "Bad checks in a row after which a server is left alone.",
+        );
+    }
+}
+
+impl Codec<ServerSettings> for Server {
+    fn kind(&self) -> String {
+        format!(
+            "{}, or a table such as {{ address = \"10.0.0.7:8080\", weight = 2 }}",
+            SERVER.kind
+        )
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<ServerSettings> {
+        match value.get_ref() {
+            DeValue::String(_) => SERVER.read(value, spot).map(ServerSettings::from),
+            DeValue::Table(_) => {
+                let draft: ServerDraft = Inline.read(value, spot)?;
+                Some(ServerSettings {
+                    address: draft.address?,
+                    weight: draft.weight,
+                    is_backup: draft.backup,
+                })
+            }
+            other => spot.refuse_type(other, &self.kind()),
+        }
+    }
+
+    fn write(&self, value: &ServerSettings) -> Option<String> {
+        if *value == ServerSettings::from(value.address.clone()) {
+            return SERVER.write(&value.address);
+        }
+        Inline.write(&ServerDraft {
+            address: Some(value.address.clone()),
+            weight: value.weight,
+            backup: value.is_backup,
+        })
+    }
+}
+
+impl Keys for ServerDraft {
+    fn preset() -> Self {
+        let ServerSettings { weight, is_backup, .. } = ServerSettings::from(ServerAddress::Unix("/".into()));
+        Self {
+            address: None,
+            weight,
+            backup: is_backup,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let address = Special::required(Maybe::new(SERVER, "required"));
+        v.key("address", address, &mut self.address, "Where it is.");
+        let meaning = "Its share of the requests, or of the keys, among the other servers.";
+        v.key("weight", Count { min: 1, max: 1000 }, &mut self.weight, meaning);
+        v.key(
+            "backup",
+            Flag,
+            &mut self.backup,
+            "Asked only while no other server can be.",
+        );
+    }
 }
 
 fn visit_limits<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {

@@ -3,15 +3,15 @@
 //! Some names belong to listeners and to cache servers (`idle_timeout`, `body_timeout`…). No process has both, so each
 //! means what its table is about.
 
-use common::backend::settings::{BackendSettings, ServerAddress};
+use common::backend::settings::{BackendSettings, ServerSettings};
 use common::net::settings::ListenSettings;
 use common::serve::settings::ServeSettings;
 
-use super::backend::visit_backend;
+use super::backend::{Server, visit_backend};
 use super::listen::Listen;
 use super::rules::CacheRules;
 use super::serve::{UnknownHostWord, visit_unknown_host};
-use crate::codec::{Choice, List, Maybe, SERVER, Size, Special};
+use crate::codec::{Choice, List, Maybe, Size, Special};
 use crate::defaults;
 use crate::model::{Cache, CacheTier, WhenDown};
 use crate::schema::{Keys, Visitor};
@@ -23,7 +23,7 @@ pub(crate) struct CacheDraft {
     pub(crate) listen: Option<Vec<ListenSettings>>,
     pub(crate) unknown_host: Option<UnknownHostWord>,
     pub(crate) serve: ServeSettings,
-    pub(crate) servers: Option<Vec<ServerAddress>>,
+    pub(crate) servers: Option<Vec<ServerSettings>>,
     pub(crate) when_down: WhenDown,
     pub(crate) backend: BackendSettings,
     pub(crate) rules: CacheRules,
@@ -64,6 +64,7 @@ impl Keys for CacheDraft {
             balance: defaults::CACHE_SERVERS_BALANCE,
             ..BackendSettings::preset()
         };
+        backend.ejection.statuses = Vec::new();
         backend.limits.response_timeout = defaults::CACHE_SERVER_RESPONSE_TIMEOUT;
         Self {
             memory: None,
@@ -104,7 +105,7 @@ impl Keys for CacheDraft {
             visit_unknown_host(v, &mut self.unknown_host);
             self.serve.visit(v);
         });
-        let servers = Maybe::new(List::some(SERVER), "none");
+        let servers = Maybe::new(List::some(Server), "none");
         v.key(
             "servers",
             servers,

@@ -11,6 +11,7 @@ mod backend; // [origin.NAME], and the servers of [cache]
 mod site; // [[site]], [[site.route]]
 mod telling; // [admin], [log]
 
+pub(crate) use backend::ServerDraft;
 pub(crate) use cache::CacheDraft;
 pub(crate) use listen::ListenDraft;
 pub(crate) use rules::Overrides;

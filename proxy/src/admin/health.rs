@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use common::backend::{Backend, ServerSnapshot};
+use common::backend::ServerSnapshot;
 use common::http::body::Body;
 use common::http::response::Response;
 use common::kernel::counters::Counter as KernelCounter;
@@ -14,7 +14,7 @@ use common::time::Clock;
 use http::header::{ACCEPT, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 
-use super::Watched;
+use super::{Watched, backends};
 use crate::health::{State, Status, json, text};
 
 /// `/health` says its status here too, for those who do not read further.
@@ -70,8 +70,7 @@ pub fn as_json(watched: &Watched) -> Vec<u8> {
 
 /// The worst of settings, findings and backends.
 pub fn status(watched: &Watched, state: &State) -> Status {
-    let is_down = |backend: &Backend| backend.snapshot().iter().all(|server| server.in_penalty);
-    let backends = if watched.backends().iter().any(|backend| is_down(backend)) {
+    let backends = if watched.backends().iter().any(|backend| backends::is_down(backend)) {
         Status::Degraded
     } else {
         Status::Ok
@@ -108,11 +107,11 @@ fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
     drop(listeners);
     json::diagnosis(&mut object, &state.engine, &state.settings);
     cache(object.object("cache"), watched);
-    let mut backends = object.array("backends");
+    let mut listed = object.array("backends");
     for backend in watched.backends() {
-        describe(backend, backends.object());
+        backends::describe(backend, listed.object());
     }
-    drop(backends);
+    drop(listed);
     drop(object);
     out.push(b'\n');
     out
@@ -135,25 +134,10 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
     out.push_str(&text::diagnosis(&state.engine, &state.settings));
     out.push('\n');
     for backend in watched.backends() {
-        for ServerSnapshot {
-            address,
-            busy,
-            idle,
-            in_penalty,
-            connects,
-            ..
-        } in backend.snapshot()
-        {
-            let word = if in_penalty {
-                "takes no connections"
-            } else {
-                "takes connections"
-            };
-            let written = writeln!(
-                out,
-                "backend {} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects",
-                backend.name()
-            );
+        for server in backend.snapshot() {
+            let ServerSnapshot { address, state, busy, idle, connects, .. } = server;
+            let (name, word) = (backend.name(), state.word());
+            let written = writeln!(out, "backend {name} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects");
             debug_assert!(written.is_ok(), "writing to a String");
         }
     }
@@ -239,30 +223,4 @@ fn cache(mut object: Object<'_>, watched: &Watched) {
         .field("misses", MISSES.into_iter().map(|miss| sum(watched, miss)).sum::<u64>())
         .field("stored", sum(watched, Counter::CacheStored))
         .field("evicted", sum(watched, Counter::CacheEvicted));
-}
-
-fn describe(backend: &Backend, mut object: Object<'_>) {
-    object.field("name", backend.name());
-    let mut servers: Array<'_> = object.array("servers");
-    for ServerSnapshot {
-        address,
-        busy,
-        idle,
-        waiting,
-        in_penalty,
-        attempts,
-        connects,
-        ..
-    } in backend.snapshot()
-    {
-        servers
-            .object()
-            .field("address", &*address)
-            .field("takes_connections", !in_penalty)
-            .field("busy", busy as u64)
-            .field("idle", idle as u64)
-            .field("waiting", waiting as u64)
-            .field("attempts", attempts)
-            .field("connects", connects);
-    }
 }

@@ -1,6 +1,5 @@
 //! `/metrics` in Prometheus' text format: the workers' counters, and what is asked of the parts when somebody reads.
 
-use common::backend::ServerSnapshot;
 use common::http::response::Response;
 use common::telemetry::exposition::{CONTENT_TYPE, Exposition};
 use common::telemetry::metrics::Family;
@@ -23,67 +22,7 @@ pub fn page(watched: &Watched) -> Response {
         .sample(&[], watched.limit.open() as u64);
     page.family(Family::AccessLogFailed)
         .sample(&[], watched.log_lines_failed());
-    if let Some(memory) = watched.parts.tier.local().and_then(|local| local.memory()) {
-        let (responses, bytes) = memory.level();
-        page.family(Family::CacheStoredBytes).sample(&[], bytes);
-        page.family(Family::CacheStoredResponses).sample(&[], responses);
-    }
-    backends(&mut page, watched);
+    super::backends::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
-}
-
-fn backends(page: &mut Exposition, watched: &Watched) {
-    let servers: Vec<(&str, ServerSnapshot)> = watched
-        .backends()
-        .iter()
-        .flat_map(|backend| {
-            backend
-                .snapshot()
-                .into_iter()
-                .map(move |server| (backend.name(), server))
-        })
-        .collect();
-    let mut connections = page.family(Family::BackendConnections);
-    for (backend, server) in &servers {
-        for (state, count) in [("busy", server.busy), ("idle", server.idle)] {
-            connections.sample(
-                &[("backend", backend), ("server", &server.address), ("state", state)],
-                count as u64,
-            );
-        }
-    }
-    per_server(page, Family::BackendRequests, &servers, |server| Some(server.attempts));
-    per_server(page, Family::BackendConnects, &servers, |server| Some(server.connects));
-    per_server(page, Family::BackendSynRetransmits, &servers, |server| {
-        server.retransmitted_syns
-    });
-    let mut errors = page.family(Family::BackendErrors);
-    for (backend, server) in &servers {
-        for (error, count) in &server.failures {
-            errors.sample(
-                &[
-                    ("backend", backend),
-                    ("server", &server.address),
-                    ("error", error.word()),
-                ],
-                *count,
-            );
-        }
-    }
-}
-
-/// One family with one value per server; a server whose value is not known has no sample.
-fn per_server(
-    page: &mut Exposition,
-    family: Family,
-    servers: &[(&str, ServerSnapshot)],
-    value: impl Fn(&ServerSnapshot) -> Option<u64>,
-) {
-    let mut samples = page.family(family);
-    for (backend, server) in servers {
-        if let Some(value) = value(server) {
-            samples.sample(&[("backend", backend), ("server", &server.address)], value);
-        }
-    }
 }
