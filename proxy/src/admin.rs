@@ -4,6 +4,9 @@
 
 mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
+mod handshake_metrics; // the part of it that is about handshakes
+
+pub use health::STATUS as HEALTH_STATUS;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

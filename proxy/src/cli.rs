@@ -2,6 +2,7 @@
 
 mod run; // serve what a configuration says
 mod check; // validate a configuration
+mod doctor; // why are handshakes lost?
 mod demo; // front, cache and a sample origin, at once
 mod completions; // for shells
 
@@ -28,6 +29,8 @@ enum Command {
     Run(run::Arguments),
     /// Validate a configuration and print every problem at once, without binding anything.
     Check(check::Arguments),
+    /// Say why handshakes are lost: of a running tidegate, or of any server on this machine.
+    Doctor(doctor::Arguments),
     /// Run front, cache and a sample origin in one process, with URLs to try.
     Demo(demo::Arguments),
     /// Print a completion script for a shell.
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

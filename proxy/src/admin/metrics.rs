@@ -19,6 +19,7 @@ pub fn page(watched: &Watched) -> Response {
     page.family(Family::ConnectionsOpen).sample(&[], watched.limit.open() as u64);
     page.family(Family::AccessLogFailed).sample(&[], watched.log_lines_failed());
     backends(&mut page, watched);
+    super::handshake_metrics::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
 }
