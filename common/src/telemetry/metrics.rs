@@ -99,6 +99,7 @@ counters! {
 macro_rules! histograms {
     ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
         /// The histograms, in seconds.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Histogram {
             $(#[doc = $help] $id,)*
@@ -152,6 +153,7 @@ pub struct FamilyDescriptor {
 macro_rules! families {
     ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal $meaning:literal $action:literal;)*) => {
         /// The metrics whose values are stated when somebody reads them, by whoever owns the facts.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Family {
             $(#[doc = $help] $id,)*
