@@ -85,18 +85,32 @@ impl Flights {
                 flight.waiters.fetch_sub(1, Ordering::Relaxed);
                 return Boarding::Alone;
             }
-            return Boarding::Wait(Waiter { flight: Arc::clone(flight), landing: flight.landing.subscribe() });
+            return Boarding::Wait(Waiter {
+                flight: Arc::clone(flight),
+                landing: flight.landing.subscribe(),
+            });
         }
-        let flight = Arc::new(Flight { landing: watch::Sender::new(Landing::Pending), waiters: AtomicUsize::new(0) });
+        let flight = Arc::new(Flight {
+            landing: watch::Sender::new(Landing::Pending),
+            waiters: AtomicUsize::new(0),
+        });
         shard.insert(key, Arc::clone(&flight));
         drop(shard);
-        Boarding::Lead(Permit { flights: Arc::clone(self), key, flight })
+        Boarding::Lead(Permit {
+            flights: Arc::clone(self),
+            key,
+            flight,
+        })
     }
 
     /// Requests that wait now, for all keys.
     pub(crate) fn waiting(&self) -> usize {
         let waiting = |shard: &Mutex<HashMap<u64, Arc<Flight>>>| -> usize {
-            shard.lock().values().map(|flight| flight.waiters.load(Ordering::Relaxed)).sum()
+            shard
+                .lock()
+                .values()
+                .map(|flight| flight.waiters.load(Ordering::Relaxed))
+                .sum()
         };
         self.shards.iter().map(waiting).sum()
     }
@@ -130,7 +144,11 @@ impl Drop for Permit {
 impl Waiter {
     /// Waits until the leader has found something, or is gone.
     pub(crate) async fn wait(mut self) -> Landing {
-        match self.landing.wait_for(|landing| !matches!(landing, Landing::Pending)).await {
+        match self
+            .landing
+            .wait_for(|landing| !matches!(landing, Landing::Pending))
+            .await
+        {
             Ok(landing) => landing.clone(),
             Err(_) => Landing::Abandoned,
         }

@@ -32,12 +32,22 @@ const OVERHEAD: u64 = 640;
 impl Stored {
     /// A stored response with these parts.
     pub fn new(key: Box<[u8]>, meta: StoredMeta, fields: Arc<SharedFields>, content: Arc<Content>) -> Arc<Self> {
-        Arc::new(Self { key, meta, fields, content, marked_stale: AtomicBool::new(false) })
+        Arc::new(Self {
+            key,
+            meta,
+            fields,
+            content,
+            marked_stale: AtomicBool::new(false),
+        })
     }
 
     /// Whether somebody has marked it stale.
     pub fn mark(&self) -> Mark {
-        if self.marked_stale.load(Ordering::Relaxed) { Mark::Stale } else { Mark::Unmarked }
+        if self.marked_stale.load(Ordering::Relaxed) {
+            Mark::Stale
+        } else {
+            Mark::Unmarked
+        }
     }
 
     /// Marks it stale, whatever its age; it is validated before it is used again.
@@ -47,7 +57,7 @@ impl Stored {
 
     /// Bytes that it occupies.
     fn weight(&self) -> u64 {
-        self.key.len() as u64 + self.content.len().unwrap_or(0) + self.fields.weight() as u64 + OVERHEAD
+        self.key.len() as u64 + self.content.length().unwrap_or(0) + self.fields.weight() as u64 + OVERHEAD
     }
 }
 

@@ -64,7 +64,8 @@ impl Admin {
 
     fn answer(&self, request: &Request<Body>) -> Response {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         match request.uri().path() {
             "/health" => health::page(&self.watched, health::wants_text(request)),
@@ -75,8 +76,14 @@ impl Admin {
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             },
             "/metrics" => metrics::page(&self.watched),
-            "/" => text(StatusCode::OK, "tidegate: /health /health/handshakes /live /ready /metrics\n"),
-            _ => text(StatusCode::NOT_FOUND, "try /health, /health/handshakes, /live, /ready or /metrics\n"),
+            "/" => text(
+                StatusCode::OK,
+                "tidegate: /health /health/handshakes /live /ready /metrics\n",
+            ),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "try /health, /health/handshakes, /live, /ready or /metrics\n",
+            ),
         }
     }
 }
@@ -97,11 +104,19 @@ impl Service for Admin {
     type Record = Unrecorded;
 
     async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(self.answer(&request)), record: Unrecorded, close: None }
+        Reply {
+            response: dated(self.answer(&request)),
+            record: Unrecorded,
+            close: None,
+        }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded, close: None }
+        Reply {
+            response: dated(text(error.status(), format!("{error}\n"))),
+            record: Unrecorded,
+            close: None,
+        }
     }
 }
 
@@ -122,6 +137,9 @@ fn json(status: StatusCode, content: Vec<u8>) -> Response {
 
 fn dated(response: Response) -> Response {
     let mut response = response.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.fields.added.push_display(&DATE, Clock::System.wall().http_date());
+    response
+        .fields
+        .added
+        .push_display(&DATE, Clock::System.wall().http_date());
     response
 }

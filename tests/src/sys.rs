@@ -114,13 +114,21 @@ impl StoppedThread {
     /// When there is none, or the kernel refuses.
     #[track_caller]
     pub fn stop(pid: u32, name: &str) -> Self {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(Result::unwrap);
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+            .unwrap()
+            .map(Result::unwrap);
         let is_called = |entry: &std::fs::DirEntry| {
             std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|found| found.trim_end() == name)
         };
-        let found = threads.into_iter().find(is_called).unwrap_or_else(|| panic!("no thread {name}"));
+        let found = threads
+            .into_iter()
+            .find(is_called)
+            .unwrap_or_else(|| panic!("no thread {name}"));
         let id = found.file_name().to_string_lossy().parse().unwrap();
-        let thread = Self { id, stays_here: std::marker::PhantomData };
+        let thread = Self {
+            id,
+            stays_here: std::marker::PhantomData,
+        };
         trace(libc::PTRACE_SEIZE, id);
         trace(libc::PTRACE_INTERRUPT, id);
         let mut status = 0;

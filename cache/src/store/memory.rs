@@ -33,7 +33,11 @@ impl Memory {
                 }
             })
             .build_with_hasher(BuildHasherDefault::default());
-        Self { entries, hasher: KeyHasher::random(), evicted }
+        Self {
+            entries,
+            hasher: KeyHasher::random(),
+            evicted,
+        }
     }
 
     /// The key's hash in this store.
@@ -50,12 +54,22 @@ impl Memory {
     pub fn put(&self, hash: KeyHash, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>, variants_max: usize) {
         self.entries.entry(hash.0).and_compute_with(|present| {
             let mut variants = vec![Arc::clone(stored)];
-            if let Some(entry) = present.map(moka::Entry::into_value).filter(|entry| *entry.key() == *stored.key) {
+            if let Some(entry) = present
+                .map(moka::Entry::into_value)
+                .filter(|entry| *entry.key() == *stored.key)
+            {
                 let is_other = |old: &&Arc<Stored>| {
                     let same_request = old.meta.vary == stored.meta.vary && old.meta.vary_key == stored.meta.vary_key;
                     !same_request && replaced.is_none_or(|replaced| !Arc::ptr_eq(old, replaced))
                 };
-                variants.extend(entry.variants.iter().filter(is_other).take(variants_max.saturating_sub(1)).cloned());
+                variants.extend(
+                    entry
+                        .variants
+                        .iter()
+                        .filter(is_other)
+                        .take(variants_max.saturating_sub(1))
+                        .cloned(),
+                );
             }
             Op::Put(Arc::new(Entry { variants }))
         });

@@ -39,12 +39,20 @@ fn findings(page: &mut Exposition, state: &State) {
     let mut open: BTreeMap<_, u64> = BTreeMap::new();
     for found in state.engine.open() {
         let finding = &found.finding;
-        let labels = (finding.leg.word(), finding.side.word(), finding.cause.word(), finding.impact().word());
+        let labels = (
+            finding.leg.word(),
+            finding.side.word(),
+            finding.cause.word(),
+            finding.impact().word(),
+        );
         *open.entry(labels).or_default() += 1;
     }
     let mut samples = page.family(Family::HealthFindings);
     for ((leg, side, cause, impact), count) in open {
-        samples.sample(&[("leg", leg), ("side", side), ("cause", cause), ("impact", impact)], count);
+        samples.sample(
+            &[("leg", leg), ("side", side), ("cause", cause), ("impact", impact)],
+            count,
+        );
     }
 }
 
@@ -61,7 +69,10 @@ fn legs(page: &mut Exposition, state: &State) {
     for report in state.engine.legs() {
         for verdict in VERDICTS {
             let holds = verdict.word() == report.verdict.word();
-            samples.sample(&[("leg", report.leg.word()), ("verdict", verdict.word())], u64::from(holds));
+            samples.sample(
+                &[("leg", report.leg.word()), ("verdict", verdict.word())],
+                u64::from(holds),
+            );
         }
     }
 }
@@ -69,7 +80,11 @@ fn legs(page: &mut Exposition, state: &State) {
 fn settings(page: &mut Exposition, state: &State) {
     let mut samples = page.family(Family::HealthSettings);
     for severity in [Severity::Refuse, Severity::Warn, Severity::Note] {
-        let count = state.settings.iter().filter(|finding| finding.severity == severity).count();
+        let count = state
+            .settings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count();
         samples.sample(&[("severity", severity.word())], count);
     }
 }
@@ -78,21 +93,38 @@ fn listeners(page: &mut Exposition, state: &State, listeners: &[ListenerSample])
     let [_, minute] = state.engine.windows();
     let peak = |listener: &ListenerSample| {
         let windows = minute.iter().flat_map(|window| &window.listeners);
-        windows.into_iter().find(|seen| seen.last.name == listener.name && seen.last.shard == listener.shard).map(|seen| u64::from(seen.depth_peak))
+        windows
+            .into_iter()
+            .find(|seen| seen.last.name == listener.name && seen.last.shard == listener.shard)
+            .map(|seen| u64::from(seen.depth_peak))
     };
     let queue = |listener: &ListenerSample| listener.queue.get();
-    per_listener(page, Family::ListenerQueue, listeners, |listener| queue(listener).map(|queue| queue.depth.into()));
+    per_listener(page, Family::ListenerQueue, listeners, |listener| {
+        queue(listener).map(|queue| queue.depth.into())
+    });
     per_listener(page, Family::ListenerQueuePeak, listeners, peak);
-    per_listener(page, Family::ListenerLimit, listeners, |listener| queue(listener).map(|queue| queue.limit.into()));
-    per_listener(page, Family::ListenerDrops, listeners, |listener| listener.drops.get().map(u64::from));
+    per_listener(page, Family::ListenerLimit, listeners, |listener| {
+        queue(listener).map(|queue| queue.limit.into())
+    });
+    per_listener(page, Family::ListenerDrops, listeners, |listener| {
+        listener.drops.get().map(u64::from)
+    });
 }
 
 /// One family with one value per socket; what the kernel does not tell has no sample.
-fn per_listener(page: &mut Exposition, family: Family, listeners: &[ListenerSample], value: impl Fn(&ListenerSample) -> Option<u64>) {
+fn per_listener(
+    page: &mut Exposition,
+    family: Family,
+    listeners: &[ListenerSample],
+    value: impl Fn(&ListenerSample) -> Option<u64>,
+) {
     let mut samples = page.family(family);
     for listener in listeners {
         if let Some(value) = value(listener) {
-            samples.sample(&[("listener", &listener.name), ("shard", &listener.shard.to_string())], value);
+            samples.sample(
+                &[("listener", &listener.name), ("shard", &listener.shard.to_string())],
+                value,
+            );
         }
     }
 }
@@ -127,10 +159,15 @@ fn kernel(page: &mut Exposition, sample: &Sample) {
 
 fn local_ports(page: &mut Exposition, sample: &Sample) {
     let mut ports = page.family(Family::BackendLocalPorts);
-    let Some(census) = sample.census.as_ref().ok() else { return };
+    let Some(census) = sample.census.as_ref().ok() else {
+        return;
+    };
     for server in &sample.connects {
         if let Some(counts) = server.address.and_then(|address| census.by_server.get(&address)) {
-            ports.sample(&[("backend", &server.backend), ("server", &server.server)], u64::from(counts.connections()));
+            ports.sample(
+                &[("backend", &server.backend), ("server", &server.server)],
+                u64::from(counts.connections()),
+            );
         }
     }
 }

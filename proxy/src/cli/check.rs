@@ -33,7 +33,8 @@ pub struct Arguments {
 /// # Errors
 /// The problems.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { config, warnings } = config::load(&arguments.config).map_err(|problems| Failure::new(Code::Found, problems))?;
+    let Loaded { config, warnings } =
+        config::load(&arguments.config).map_err(|problems| Failure::new(Code::Found, problems))?;
     let mut text = String::new();
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
@@ -45,7 +46,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
     }
     super::say(&text);
-    if arguments.kernel { kernel(&config, arguments.proc_root.as_deref()) } else { Ok(()) }
+    if arguments.kernel {
+        kernel(&config, arguments.proc_root.as_deref())
+    } else {
+        Ok(())
+    }
 }
 
 /// Prints what the preflight says.
@@ -54,7 +59,10 @@ fn kernel(config: &Config, proc_root: Option<&Path>) -> Result<(), Failure> {
     let findings = plan::preflight(&root, &plan::context(config));
     super::say(&preflight_text(&findings));
     if refuses(&findings) {
-        return Err(Failure::new(Code::Found, "a kernel setting loses clients: tidegate would not start"));
+        return Err(Failure::new(
+            Code::Found,
+            "a kernel setting loses clients: tidegate would not start",
+        ));
     }
     Ok(())
 }

@@ -71,13 +71,23 @@ fn on_this_machine(arguments: &Arguments) -> Result<Verdict, Failure> {
         }
         None => (PreflightContext::default(), None),
     };
-    let dir = arguments.proc_root.clone().or(configured_root).unwrap_or_else(|| PathBuf::from("/"));
+    let dir = arguments
+        .proc_root
+        .clone()
+        .or(configured_root)
+        .unwrap_or_else(|| PathBuf::from("/"));
     let root = ProcRoot::new(&dir);
     if arguments.sysctl {
         super::say(&sysctl_file::sysctl_file(&Machine::read(&root), &context));
         return Ok(Verdict::Healthy);
     }
-    look::run(&root, &context, Duration::from_secs(arguments.seconds), arguments.json, arguments.watch)
+    look::run(
+        &root,
+        &context,
+        Duration::from_secs(arguments.seconds),
+        arguments.json,
+        arguments.watch,
+    )
 }
 
 /// How often `--watch` prints anew.
@@ -86,12 +96,19 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Shows one report of several: on a terminal in place of the one before.
 fn show(report: &str) {
     use std::io::IsTerminal as _;
-    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    let clear = if std::io::stdout().is_terminal() {
+        "\x1b[H\x1b[2J"
+    } else {
+        ""
+    };
     super::say(&format!("{clear}{report}\n"));
 }
 
 /// Lets `time` go by; the doctor has nothing else to do.
-#[expect(clippy::disallowed_methods, reason = "the only thread of a command that serves nobody")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only thread of a command that serves nobody"
+)]
 fn wait(time: Duration) {
     std::thread::sleep(time);
 }

@@ -10,7 +10,10 @@ use common::kernel::report;
 pub fn diagnosis(engine: &Engine, settings: &[Finding]) -> String {
     let mut text = String::new();
     if let Some(why) = engine.blind() {
-        let written = writeln!(text, "handshakes cannot be watched, because netstat is unavailable: {why}");
+        let written = writeln!(
+            text,
+            "handshakes cannot be watched, because netstat is unavailable: {why}"
+        );
         debug_assert!(written.is_ok(), "writing to a String");
     }
     text.push_str(&report::diagnosis_text(engine));

@@ -19,7 +19,11 @@ fn tree(name: &str) -> PathBuf {
 }
 
 fn unsafe_trees() -> [PathBuf; 2] {
-    ["kernel-3.10.0-514.el7-tw-recycle/before", "kernel-4.9.0-tw-recycle/before"].map(tree)
+    [
+        "kernel-3.10.0-514.el7-tw-recycle/before",
+        "kernel-4.9.0-tw-recycle/before",
+    ]
+    .map(tree)
 }
 
 /// A copy of a recorded tree, to be changed while it is read.
@@ -44,12 +48,26 @@ fn a_kernel_that_loses_clients_is_not_started_on() {
         let outcome = run(&["run", "-c", &file, "--proc-root", tree]);
         assert_eq!(outcome.code, CONFIGURATION, "{tree}: {}", outcome.text());
         outcome.expect_one_line_about("net.ipv4.tcp_tw_recycle = 1");
-        assert!(outcome.text().contains("sysctl -w net.ipv4.tcp_tw_recycle=0"), "{}", outcome.text());
-        assert!(!outcome.text().contains("listening"), "nothing was bound: {}", outcome.text());
+        assert!(
+            outcome.text().contains("sysctl -w net.ipv4.tcp_tw_recycle=0"),
+            "{}",
+            outcome.text()
+        );
+        assert!(
+            !outcome.text().contains("listening"),
+            "nothing was bound: {}",
+            outcome.text()
+        );
 
-        let configured = Setup::of("127.0.0.1:9").set("process.proc_root", &format!("'{tree}'")).in_process();
+        let configured = Setup::of("127.0.0.1:9")
+            .set("process.proc_root", &format!("'{tree}'"))
+            .in_process();
         let configured = write_config(&path, &configured);
-        assert_eq!(run(&["run", "-c", &configured]).code, CONFIGURATION, "by the configuration");
+        assert_eq!(
+            run(&["run", "-c", &configured]).code,
+            CONFIGURATION,
+            "by the configuration"
+        );
         let checked = run(&["check", "-c", &configured, "--kernel"]);
         assert_eq!(checked.code, 1, "{}", checked.text());
         assert!(checked.stdout.contains("REFUSE tcp_tw_recycle"), "{}", checked.text());
@@ -62,7 +80,10 @@ fn a_setting_that_turns_unsafe_makes_health_critical_and_back() {
     let (_folder, path) = folder();
     let root = path.join("root");
     copy(&tree("kernel-4.9.0-tw-recycle/cured"), &root);
-    let setting = ["proc/sys", "sys"].map(|sys| root.join(sys).join(TW_RECYCLE)).into_iter().find(|file| file.exists());
+    let setting = ["proc/sys", "sys"]
+        .map(|sys| root.join(sys).join(TW_RECYCLE))
+        .into_iter()
+        .find(|file| file.exists());
     let setting = setting.unwrap();
     fs::write(&setting, "0\n").unwrap();
     for (ready_when_critical, ready) in [("true", 200), ("false", 503)] {
@@ -79,7 +100,11 @@ fn a_setting_that_turns_unsafe_makes_health_critical_and_back() {
         assert_eq!(page(admin, "/ready").status, ready);
         assert_eq!(node.metric("tidegate_preflight_findings", r#"severity="refuse""#), 1);
         assert_eq!(node.metric("tidegate_health_status", r#"status="critical""#), 1);
-        assert!(node.process.log().contains("clients are lost: refuse: net.ipv4.tcp_tw_recycle = 1"));
+        assert!(
+            node.process
+                .log()
+                .contains("clients are lost: refuse: net.ipv4.tcp_tw_recycle = 1")
+        );
         fs::write(&setting, "0\n").unwrap();
         eventually("health is no longer critical", || report(admin)["status"] != "critical");
         assert_eq!(page(admin, "/ready").status, 200);
@@ -96,16 +121,30 @@ fn the_report_is_json_or_text_as_it_is_asked_for() {
     assert_eq!(json["roles"], serde_json::json!(["front", "cache"]));
     let address = tidegate.address();
     let listener = &json["listeners"][0];
-    assert_eq!((listener["address"].as_str(), listener["role"].as_str()), (Some(address), Some("front")));
+    assert_eq!(
+        (listener["address"].as_str(), listener["role"].as_str()),
+        (Some(address), Some("front"))
+    );
     assert!(listener["queue"]["limit"].as_u64().unwrap() > 0, "{json}");
     assert_eq!(verdict(&json, "front-cache"), "absent");
     let text = page(admin, "/health?format=text");
-    assert!(text.field("content-type").starts_with("text/plain") && text.text().contains("leg client-front: "), "{text:?}");
+    assert!(
+        text.field("content-type").starts_with("text/plain") && text.text().contains("leg client-front: "),
+        "{text:?}"
+    );
     let request = "GET /health HTTP/1.1\r\nHost: a\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
-    assert!(tests::client::once(admin, request).field("content-type").starts_with("text/plain"));
+    assert!(
+        tests::client::once(admin, request)
+            .field("content-type")
+            .starts_with("text/plain")
+    );
     let raw: serde_json::Value = serde_json::from_str(&page(admin, "/health/handshakes").text()).unwrap();
     let columns = raw["counters"].as_array().unwrap();
-    assert!(columns.iter().any(|column| column["column"] == "ListenDrops"), "{} columns", columns.len());
+    assert!(
+        columns.iter().any(|column| column["column"] == "ListenDrops"),
+        "{} columns",
+        columns.len()
+    );
 }
 
 /// What other tests do to this machine's counters is theirs; our own connects are nobody else's.
@@ -116,7 +155,10 @@ fn an_origin_that_does_not_take_connections_is_named() {
         (refusing.address(), "cache-origin/client/connect_refused"),
         (blackhole.address(), "cache-origin/client/connect_timeout"),
     ] {
-        let tidegate = Setup::of(&address).uncached().set("origin.o.connect_timeout", "'200ms'").start();
+        let tidegate = Setup::of(&address)
+            .uncached()
+            .set("origin.o.connect_timeout", "'200ms'")
+            .start();
         let admin = tidegate.front.address("admin");
         eventually(expected, || {
             assert!(tidegate.get("/").status >= 500);
@@ -126,7 +168,10 @@ fn an_origin_that_does_not_take_connections_is_named() {
         assert_eq!(report["status"], "degraded");
         assert_eq!(verdict(&report, "cache-origin"), "lossy");
         let told = tidegate.front.process.log();
-        assert!(told.contains("handshake finding opened: cache-origin: connect_"), "{told}");
+        assert!(
+            told.contains("handshake finding opened: cache-origin: connect_"),
+            "{told}"
+        );
     }
 }
 
@@ -138,13 +183,24 @@ fn the_doctor_judges_a_recorded_machine() {
         assert!(outcome.stdout.contains("REFUSE tcp_tw_recycle"), "{}", outcome.text());
     }
     let (_folder, empty) = folder();
-    let outcome = run(&["doctor", "--seconds", "1", "--json", "--proc-root", empty.to_str().unwrap()]);
+    let outcome = run(&[
+        "doctor",
+        "--seconds",
+        "1",
+        "--json",
+        "--proc-root",
+        empty.to_str().unwrap(),
+    ]);
     assert_eq!(outcome.code, 2, "{}", outcome.text());
     let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&json["schema"], &json["verdict"]), (&1.into(), &"cannot-tell".into()));
     let file = run(&["doctor", "--sysctl", "--proc-root", unsafe_trees()[0].to_str().unwrap()]);
     assert_eq!(file.code, 0, "{}", file.text());
-    assert!(file.stdout.contains("\nnet.ipv4.tcp_tw_recycle = 0\n"), "{}", file.stdout);
+    assert!(
+        file.stdout.contains("\nnet.ipv4.tcp_tw_recycle = 0\n"),
+        "{}",
+        file.stdout
+    );
 }
 
 #[test]

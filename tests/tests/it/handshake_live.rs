@@ -45,8 +45,15 @@ fn a_machine_that_loses_nothing_is_well() {
         }
         wait_for_looks(admin, 3);
         let report = report(admin);
-        assert_eq!((report["status"].as_str(), findings(&report)), (Some("ok"), Vec::<String>::new()), "{report}");
-        assert_eq!((verdict(&report, "client-front"), verdict(&report, "cache-origin")), ("healthy", "healthy"));
+        assert_eq!(
+            (report["status"].as_str(), findings(&report)),
+            (Some("ok"), Vec::<String>::new()),
+            "{report}"
+        );
+        assert_eq!(
+            (verdict(&report, "client-front"), verdict(&report, "cache-origin")),
+            ("healthy", "healthy")
+        );
         tidegate.expect_metric("tidegate_accept_wait_seconds_count", "", CONNECTIONS);
         let doctor = run(&["doctor", "--admin", admin]);
         assert_eq!(doctor.code, 0, "{}", doctor.text());
@@ -66,11 +73,19 @@ fn overflow(workers: &str, clients: usize, expected: &str) {
     wait_for_looks(admin, 1);
     let stalled = StoppedThread::stop(tidegate.front.process.id(), "tidegate-w0");
     let clients = knock(tidegate.address(), clients);
-    eventually("the overflow is named", || findings(&report(admin)) == [format!("client-front/server/{expected}")]);
+    eventually("the overflow is named", || {
+        findings(&report(admin)) == [format!("client-front/server/{expected}")]
+    });
     let report = report(admin);
-    assert_eq!((report["status"].as_str(), verdict(&report, "client-front")), (Some("degraded"), "lossy"));
+    assert_eq!(
+        (report["status"].as_str(), verdict(&report, "client-front")),
+        (Some("degraded"), "lossy")
+    );
     assert_eq!(report["findings"][0]["certainty"], "certain", "{report}");
-    assert!(report["listeners"][0]["queue"]["peak"].as_u64() > Some(LIMIT as u64), "{report}");
+    assert!(
+        report["listeners"][0]["queue"]["peak"].as_u64() > Some(LIMIT as u64),
+        "{report}"
+    );
     let labels = format!(r#"leg="client-front",side="server",cause="{expected}",impact="lost""#);
     assert_eq!(tidegate.metric("tidegate_handshake_findings_open", &labels), 1);
     drop((stalled, clients));
@@ -81,7 +96,9 @@ fn overflow(workers: &str, clients: usize, expected: &str) {
 
 #[test]
 fn a_stalled_worker_is_an_accept_queue_overflow_of_the_first_leg() {
-    alone("an accept queue overflow", || overflow("1", LIMIT + 100, "accept_queue_overflow"));
+    alone("an accept queue overflow", || {
+        overflow("1", LIMIT + 100, "accept_queue_overflow")
+    });
 }
 
 #[test]
@@ -98,7 +115,11 @@ fn the_doctor_names_a_listener_that_does_not_accept() {
         // Listening again takes the new limit.
         socket2::SockRef::from(&listener).listen(64).unwrap();
         let healthy = run(&["doctor", "--seconds", "1"]);
-        assert!(healthy.stdout.contains("no handshake finding is open"), "{}", healthy.text());
+        assert!(
+            healthy.stdout.contains("no handshake finding is open"),
+            "{}",
+            healthy.text()
+        );
         let clients = std::thread::scope(|scope| {
             let doctor = scope.spawn(|| run(&["doctor", "--seconds", "6"]));
             let mut clients = Vec::new();
@@ -108,9 +129,15 @@ fn the_doctor_names_a_listener_that_does_not_accept() {
             }
             let outcome = doctor.join().unwrap();
             assert_eq!(outcome.code, 1, "{}", outcome.text());
-            let line = outcome.stdout.lines().find(|line| line.contains(&address) && line.starts_with("machine: "));
+            let line = outcome
+                .stdout
+                .lines()
+                .find(|line| line.contains(&address) && line.starts_with("machine: "));
             let line = line.unwrap_or_else(|| panic!("no finding on {address} in\n{}", outcome.text()));
-            assert!(line.contains("accept_queue_overflow") || line.contains("backlog_too_small"), "{line}");
+            assert!(
+                line.contains("accept_queue_overflow") || line.contains("backlog_too_small"),
+                "{line}"
+            );
             clients
         });
         drop((clients, listener));

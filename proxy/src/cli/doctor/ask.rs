@@ -19,7 +19,8 @@ const REPORT_MAX: u64 = 4 << 20;
 pub fn run(admin: &str, as_json: bool, watch: bool) -> Result<Verdict, Failure> {
     loop {
         let report = fetch(admin, as_json);
-        let (status, text) = report.map_err(|error| Failure::new(Code::CannotTell, format_args!("--admin {admin}: {error}")))?;
+        let (status, text) =
+            report.map_err(|error| Failure::new(Code::CannotTell, format_args!("--admin {admin}: {error}")))?;
         if !watch {
             super::super::say(&text);
             return Ok(match status {
@@ -45,7 +46,10 @@ fn fetch(admin: &str, as_json: bool) -> io::Result<(Status, String)> {
             exchange(socket, &request)?
         }
         None => {
-            let address = authority.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            let address = authority
+                .to_socket_addrs()?
+                .next()
+                .ok_or(io::ErrorKind::AddrNotAvailable)?;
             let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.set_write_timeout(Some(PATIENCE))?;
@@ -67,7 +71,8 @@ fn understand(answer: &str) -> Option<(Status, String)> {
     let (head, report) = answer.split_once("\r\n\r\n")?;
     let field = |line: &str| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case(admin::HEALTH_STATUS.as_str()).then(|| value.trim().to_owned())
+        name.eq_ignore_ascii_case(admin::HEALTH_STATUS.as_str())
+            .then(|| value.trim().to_owned())
     };
     let status = head.lines().find_map(field)?;
     Some((Status::of_word(&status)?, report.to_owned()))
@@ -81,7 +86,11 @@ mod tests {
     fn only_the_report_of_a_tidegate_is_understood() {
         let report = "HTTP/1.1 200 OK\r\nTidegate-Health: degraded\r\nConnection: close\r\n\r\n{}\n";
         assert_eq!(understand(report), Some((Status::Degraded, "{}\n".to_owned())));
-        for other in ["", "HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\ntidegate-health: fine\r\n\r\n"] {
+        for other in [
+            "",
+            "HTTP/1.1 200 OK\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\ntidegate-health: fine\r\n\r\n",
+        ] {
             assert_eq!(understand(other), None, "{other:?}");
         }
     }

@@ -21,7 +21,13 @@ use crate::health::{json, plan, text};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks for `time`, reports; with `watch` again and again.
-pub fn run(root: &ProcRoot, context: &PreflightContext, time: Duration, as_json: bool, watch: bool) -> Result<Verdict, Failure> {
+pub fn run(
+    root: &ProcRoot,
+    context: &PreflightContext,
+    time: Duration,
+    as_json: bool,
+    watch: bool,
+) -> Result<Verdict, Failure> {
     let mut sampler = Sampler::new(root.clone());
     let mut engine = Engine::new(Thresholds::default(), Roles::default());
     let mut look = || sampler.sample(Moment::now(&Clock::System), Listeners::All);
@@ -36,7 +42,11 @@ pub fn run(root: &ProcRoot, context: &PreflightContext, time: Duration, as_json:
         }
         let settings = plan::preflight(root, context);
         if !watch {
-            super::super::say(&if as_json { in_json(&engine, &settings) } else { text::diagnosis(&engine, &settings) });
+            super::super::say(&if as_json {
+                in_json(&engine, &settings)
+            } else {
+                text::diagnosis(&engine, &settings)
+            });
             return Ok(verdict(&engine, &settings));
         }
         show(&text::diagnosis(&engine, &settings));
