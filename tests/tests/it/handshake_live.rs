@@ -107,6 +107,40 @@ fn one_stalled_worker_of_two_is_a_stuck_shard() {
 }
 
 #[test]
+fn a_process_without_descriptors_still_names_its_overflow() {
+    alone("an overflow for want of descriptors", || {
+        let Some(mut prlimit) = installed("prlimit") else {
+            return;
+        };
+        raise_open_files(8192);
+        std::fs::write("/proc/sys/net/core/somaxconn", LIMIT.to_string()).unwrap();
+        let origin = Origin::saying("hello");
+        let tidegate = Setup::of(&origin.address()).set("process.workers", "1").start();
+        wait_for_looks(tidegate.front.address("admin"), 1);
+        let pid = tidegate.front.process.id();
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        // Room for some clients more; the preflight's warning about that is not what is looked at here.
+        let limit = format!("--nofile={}", open + 8);
+        assert!(
+            prlimit
+                .args(["--pid", &pid.to_string(), &limit])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let clients = knock(tidegate.address(), LIMIT + 100);
+        tidegate.front.process.wait_for_line("the finding", |line| {
+            line.contains("handshake finding opened: client-front: accept_queue_overflow (certain")
+        });
+        assert!(tidegate.front.process.log().contains("connections cannot be accepted"));
+        drop(clients);
+        eventually("it is served again", || {
+            tests::client::Client::try_connect(tidegate.address()).is_ok() && tidegate.get("/").status == 200
+        });
+    });
+}
+
+#[test]
 fn the_doctor_names_a_listener_that_does_not_accept() {
     alone("the doctor without a tidegate", || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
