@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::backend::Backend;
-use common::kernel::sample::Leg;
+use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
 use common::process::rlimit;
@@ -324,6 +324,8 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
+    let admin = Arc::clone(&service);
+    let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
     let endpoint = HttpEndpoint {
         service,
         settings: Arc::new(config::SERVE),
@@ -333,7 +335,7 @@ fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, 
         pin: false,
         limit: Arc::new(ConnectionLimit::new(ADMIN_CONNECTIONS_MAX)),
         tick_every: TICK,
-        ticks: Vec::new(),
+        ticks: vec![tick],
     };
     workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker]).map_err(not_started)
 }

@@ -26,12 +26,14 @@ use crate::policy::not_stored::NotStored;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
+use crate::policy::rules::WaitOver;
 use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
 use crate::policy::{stored_fields, vary};
-use crate::store::Stored;
+use crate::purge::tags::tags;
 use crate::store::content::Content;
+use crate::store::{Purging, Stored};
 use crate::tier::{Answer, Facts, TierRequest};
 
 /// How often a request waits anew when the one it waited for ended without an answer.
@@ -48,6 +50,8 @@ pub(super) struct Lead {
     why: Why,
     /// A 304 was about none of what was asked about: asked again without conditions.
     is_unconditional: bool,
+    /// The number of the latest purge before it began.
+    began: u64,
 }
 
 impl Local {
@@ -66,7 +70,7 @@ impl Local {
             return self.lead(ask, hash, None, why).run().await;
         }
         for _ in 0..ROUNDS_MAX {
-            match self.flights.board(hash.0) {
+            match self.flights.board(self.flight(hash), ask.rules().waiting.waiters_max) {
                 Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
                 Boarding::Alone => break,
                 Boarding::Wait(waiter) => {
@@ -77,6 +81,10 @@ impl Local {
                             Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
                         }
                         Ok(Landing::Abandoned | Landing::Pending) => continue,
+                        Err(_) if ask.rules().waiting.over == WaitOver::Error => {
+                            let timeout = Err(OriginError::HttpResponseTimeout.into());
+                            Some(self.failed(&ask, &why, timeout, backend::Facts::default(), hash))
+                        }
                         Ok(Landing::NotShareable) | Err(_) => None,
                     };
                     match joined {
@@ -91,7 +99,10 @@ impl Local {
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
-        if let Boarding::Lead(permit) = self.flights.board(hash.0) {
+        if let Boarding::Lead(permit) = self
+            .flights
+            .board(self.flight(hash), request.route.rules.waiting.waiters_max)
+        {
             let mut head = request.head.clone();
             head.method = Method::GET;
             let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
@@ -104,8 +115,20 @@ impl Local {
         }
     }
 
+    /// The fetch of a key after the latest purge: who asks after a purge does not join a fetch that began before it.
+    fn flight(&self, hash: KeyHash) -> u64 {
+        // An odd number near 2^64 divided by the golden ratio: purges spread as keys do.
+        hash.0
+            .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn latest_purge(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.purges().latest())
+    }
+
     pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
         Lead {
+            began: self.latest_purge(),
             local: Arc::clone(self),
             ask,
             hash,
@@ -324,13 +347,20 @@ impl Lead {
             body,
             ..
         } = fetched;
+        let tags = tags(&own_fields, &self.ask.rules().tags.fields);
         let (content, coming) = match body {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
             coming => (Content::filling(coming.len()), Some(coming)),
         };
         let key = self.ask.key().render();
-        let stored = Stored::new(key, meta, Arc::new(SharedFields::new(&fields)), content);
+        let stored = Stored::new(
+            key,
+            meta,
+            Arc::new(SharedFields::new(&fields)),
+            content,
+            self.purging(tags),
+        );
         let cache_status = CacheStatus {
             ttl,
             stored: true,
@@ -379,7 +409,7 @@ impl Lead {
         let body = stored.content.body().unwrap_or_default();
         let mut response = Response {
             status,
-            fields: Fields::from(fetch::passed_on(own)),
+            fields: Fields::from(fetch::passed_to_client(own, self.ask.rules())),
             body,
         };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);
@@ -396,6 +426,14 @@ impl Lead {
             self.keep(&stored);
         }
         // Only now does the permit end: until here, who asks joins the fill.
+    }
+
+    fn purging(&self, tags: Box<str>) -> Purging {
+        Purging {
+            began: self.began,
+            url: self.ask.key().hidden_url(),
+            tags,
+        }
     }
 
     fn keep(&self, stored: &Arc<Stored>) {
@@ -467,7 +505,18 @@ impl Lead {
                     old.meta
                         .vary
                         .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
-                let stored = Stored::new(old.key.clone(), storable.meta, fields, Arc::clone(&old.content));
+                let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
+                    none if none.is_empty() => old.purging.tags.clone(),
+                    tags => tags,
+                };
+                let purging = self.purging(tags);
+                let stored = Stored::new(
+                    old.key.clone(),
+                    storable.meta,
+                    fields,
+                    Arc::clone(&old.content),
+                    purging,
+                );
                 let replaced = same_request.then_some(old);
                 memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
                 Some(stored)
@@ -543,7 +592,11 @@ fn has_conditions(fields: &HeaderMap) -> bool {
 }
 
 fn wait_max(ask: &Ask) -> Duration {
-    ask.route.limits.connect_timeout + ask.route.limits.response_timeout
+    let limits = &ask.route.limits;
+    ask.rules()
+        .waiting
+        .timeout
+        .unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
 }
 
 pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
@@ -564,7 +617,7 @@ fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: ba
 }
 
 pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = Fields::from(fetch::passed_on(fetched.fields));
+    let fields = Fields::from(fetch::passed_to_client(fetched.fields, ask.rules()));
     let mut response = Response {
         status: fetched.status,
         fields,

@@ -14,18 +14,22 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::policy::invalidate::{invalidates, is_safe};
 use crate::policy::key::{Key, KeyHasher};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
 use crate::tier::{Answer, Facts, TierRequest};
 
 impl Local {
     /// Forwards a request and passes the response on; `why` is `None` where there is no cache to speak of.
     pub(super) async fn pass(self: &Arc<Self>, request: TierRequest<'_>, why: Option<Fwd>) -> Answer {
-        let Some(why) = why else { return forward(request).await };
+        let Some(why) = why else {
+            return forward(request, None).await;
+        };
         if !is_safe(&request.head.method) {
             return self.change(request, why).await;
         }
         let status = CacheStatus::new(NAME, Outcome::Fwd(why));
-        let mut answer = forward(request).await;
+        let rules = &request.route.rules;
+        let mut answer = forward(request, Some(rules)).await;
         answer.facts.outcome = Some(status);
         if let Ok(response) = &mut answer.result {
             response.fields.added.push_display(&CACHE_STATUS, status);
@@ -92,7 +96,7 @@ impl Local {
 }
 
 /// The short way for what changes nothing: no copy of the head is kept.
-async fn forward(request: TierRequest<'_>) -> Answer {
+async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let TierRequest {
         mut head,
         body,
@@ -113,7 +117,10 @@ async fn forward(request: TierRequest<'_>) -> Answer {
         let (head, body) = response.into_parts();
         Response {
             status: head.status,
-            fields: Fields::from(fetch::passed_on(head.headers)),
+            fields: Fields::from(match hides {
+                Some(rules) => fetch::passed_to_client(head.headers, rules),
+                None => fetch::passed_on(head.headers),
+            }),
             body,
         }
     });

@@ -62,6 +62,12 @@ pub fn page(watched: &Watched, as_text: bool) -> Response {
     response.with(STATUS, HeaderValue::from_static(status.word()))
 }
 
+/// The report as JSON, in one line.
+pub fn as_json(watched: &Watched) -> Vec<u8> {
+    let state = watched.health.lock();
+    report(watched, &state, status(watched, &state))
+}
+
 /// The worst of settings, findings and backends.
 pub fn status(watched: &Watched, state: &State) -> Status {
     let is_down = |backend: &Backend| backend.snapshot().iter().all(|server| server.in_penalty);
