@@ -50,8 +50,18 @@ pub(crate) enum Made {
 }
 
 /// The response of `age`; `current` when the origin has just said that it still holds.
-pub(crate) fn answer(stored: &Stored, asked: &Asked<'_>, age: Duration, current: bool, status: CacheStatus<'_>) -> Made {
-    let made = if asked.digest.conditional { on_condition(stored, asked, current) } else { None };
+pub(crate) fn answer(
+    stored: &Stored,
+    asked: &Asked<'_>,
+    age: Duration,
+    current: bool,
+    status: CacheStatus<'_>,
+) -> Made {
+    let made = if asked.digest.conditional {
+        on_condition(stored, asked, current)
+    } else {
+        None
+    };
     let mut response = match made {
         Some(Made::Response(response)) => response,
         Some(other) => return other,
@@ -70,19 +80,31 @@ pub(crate) fn answer(stored: &Stored, asked: &Asked<'_>, age: Duration, current:
 
 fn whole(stored: &Stored) -> Option<Response> {
     let body = stored.content.body()?;
-    Some(Response { status: stored.meta.status, fields: Fields::from(Arc::clone(&stored.fields)), body })
+    Some(Response {
+        status: stored.meta.status,
+        fields: Fields::from(Arc::clone(&stored.fields)),
+        body,
+    })
 }
 
 fn on_condition(stored: &Stored, asked: &Asked<'_>, current: bool) -> Option<Made> {
     let meta = &stored.meta;
-    let representation =
-        Representation { status: meta.status, validators: &meta.validators, date: meta.date, current };
+    let representation = Representation {
+        status: meta.status,
+        validators: &meta.validators,
+        date: meta.date,
+        current,
+    };
     match conditional::evaluate(asked.fields, &representation, asked.now) {
         Evaluated::Full => None,
         Evaluated::AskOrigin => Some(Made::AskOrigin),
         Evaluated::NotModified => {
             let fields = stored_fields::for_304(stored.fields.map());
-            Some(Made::Response(Response { status: StatusCode::NOT_MODIFIED, fields: fields.into(), body: Body::Empty }))
+            Some(Made::Response(Response {
+                status: StatusCode::NOT_MODIFIED,
+                fields: fields.into(),
+                body: Body::Empty,
+            }))
         }
     }
 }
@@ -93,7 +115,7 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
     if stored.meta.status != StatusCode::OK || stored.meta.partial.is_some() {
         return None;
     }
-    let length = stored.content.len()?;
+    let length = stored.content.length()?;
     if conditional::if_range(asked.fields, &stored.meta.validators, asked.now) == IfRange::Fails {
         return None;
     }
@@ -104,7 +126,10 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
         Resolved::Multiple(ranges) => multiple(stored, &ranges, length, asked.token),
         Resolved::Unsatisfiable => {
             let mut response = Response::new(StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty);
-            response.fields.added.push_display(&CONTENT_RANGE, format_args!("bytes */{length}"));
+            response
+                .fields
+                .added
+                .push_display(&CONTENT_RANGE, format_args!("bytes */{length}"));
             Some(response)
         }
     }
@@ -113,15 +138,26 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
 fn single(stored: &Stored, asked: &Asked<'_>, range: ByteRange, length: u64) -> Option<Response> {
     let body = match stored.content.pieces() {
         Some(pieces) => Body::chunks(cut(pieces, range).into()),
-        None => Body::stream(Window { inner: stored.content.body()?, skip: range.first, left: range.len() }),
+        None => Body::stream(Window {
+            inner: stored.content.body()?,
+            skip: range.first,
+            left: range.len(),
+        }),
     };
     let fields = if asked.fields.contains_key(IF_RANGE) {
         stored_fields::for_206(stored.fields.map(), true).into()
     } else {
         Fields::from(Arc::clone(&stored.fields))
     };
-    let mut response = Response { status: StatusCode::PARTIAL_CONTENT, fields, body };
-    let content_range = PartialContent { range, complete_length: Some(length) };
+    let mut response = Response {
+        status: StatusCode::PARTIAL_CONTENT,
+        fields,
+        body,
+    };
+    let content_range = PartialContent {
+        range,
+        complete_length: Some(length),
+    };
     response.fields.added.push_display(&CONTENT_RANGE, content_range);
     Some(response)
 }
@@ -130,8 +166,17 @@ fn multiple(stored: &Stored, ranges: &[ByteRange], length: u64, token: u64) -> O
     // While it is still coming the whole of it is the simpler answer, and a right one.
     let pieces = stored.content.pieces()?;
     let boundary = format!("tidegate-{token:016x}");
-    let content_type = stored.fields.map().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let multipart = Multipart { ranges, complete_length: length, content_type, boundary: &boundary };
+    let content_type = stored
+        .fields
+        .map()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let multipart = Multipart {
+        ranges,
+        complete_length: length,
+        content_type,
+        boundary: &boundary,
+    };
     let mut parts: Vec<Bytes> = Vec::new();
     for range in ranges {
         parts.push(multipart.part_head(*range).into());
@@ -140,7 +185,11 @@ fn multiple(stored: &Stored, ranges: &[ByteRange], length: u64, token: u64) -> O
     parts.push(multipart.end().into());
     let mut fields = stored.fields.map().clone();
     fields.insert(CONTENT_TYPE, HeaderValue::try_from(multipart.content_type()).ok()?);
-    Some(Response { status: StatusCode::PARTIAL_CONTENT, fields: fields.into(), body: Body::chunks(parts.into()) })
+    Some(Response {
+        status: StatusCode::PARTIAL_CONTENT,
+        fields: fields.into(),
+        body: Body::chunks(parts.into()),
+    })
 }
 
 /// The bytes of a range, cut out of the pieces without copying.
@@ -214,11 +263,21 @@ mod tests {
     #[tokio::test]
     async fn a_range_is_the_same_whether_its_content_is_whole_or_still_coming() {
         let pieces = [Bytes::from("abc"), Bytes::from("defg"), Bytes::from("h")];
-        for (first, last, expected) in [(0, 7, "abcdefgh"), (1, 3, "bcd"), (3, 6, "defg"), (7, 7, "h"), (2, 3, "cd")] {
+        for (first, last, expected) in [
+            (0, 7, "abcdefgh"),
+            (1, 3, "bcd"),
+            (3, 6, "defg"),
+            (7, 7, "h"),
+            (2, 3, "cd"),
+        ] {
             let range = ByteRange { first, last };
             assert_eq!(cut(&pieces, range).concat(), expected.as_bytes());
             let inner = Body::stream(Body::chunks(pieces.to_vec().into()));
-            let window = Body::stream(Window { inner, skip: first, left: range.len() });
+            let window = Body::stream(Window {
+                inner,
+                skip: first,
+                left: range.len(),
+            });
             assert_eq!(window.len(), Some(range.len()));
             assert_eq!(window.collect(100).await.unwrap(), expected);
         }

@@ -14,8 +14,8 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::policy::age::Times;
 use crate::policy::key::{Key, KeyHasher};
-use crate::policy::rules::Rules;
 use crate::policy::not_stored::NotStored;
+use crate::policy::rules::Rules;
 use crate::policy::store::{self, Storable};
 use crate::policy::target::TargetUri;
 use crate::tier::TierRoute;
@@ -51,18 +51,34 @@ impl Ask {
     pub(crate) fn new(client: Parts, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
         let mut fetch = client.clone();
         outgoing::prepare(&mut fetch, hop);
-        Self { route: Arc::clone(route), worker: Arc::clone(worker), client, fetch, tls: hop.tls }
+        Self {
+            route: Arc::clone(route),
+            worker: Arc::clone(worker),
+            client,
+            fetch,
+            tls: hop.tls,
+        }
     }
 
     /// Sends a request with this head and content.
     pub(crate) async fn send(&self, head: Parts, body: Body) -> (Result<Fetched, ExchangeError>, backend::Facts) {
         let request = self.worker.clock.wall();
         let backend = &self.route.backend;
-        let outcome = backend.send(head, body, self.spread(), &self.route.limits, &self.worker).await;
-        let times = Times { request, response: self.worker.clock.wall() };
+        let outcome = backend
+            .send(head, body, self.spread(), &self.route.limits, &self.worker)
+            .await;
+        let times = Times {
+            request,
+            response: self.worker.clock.wall(),
+        };
         let fetched = outcome.result.map(|response| {
             let (head, body) = response.into_parts();
-            Fetched { status: head.status, fields: head.headers, body, times }
+            Fetched {
+                status: head.status,
+                fields: head.headers,
+                body,
+                times,
+            }
         });
         (fetched, outcome.facts)
     }
@@ -87,7 +103,11 @@ impl Ask {
     /// # Errors
     /// Why it may not.
     pub(crate) fn storable(&self, method: &Method, fetched: &Fetched) -> Result<Storable, NotStored> {
-        if fetched.body.len().is_some_and(|length| length > self.rules().stored_response_max) {
+        if fetched
+            .body
+            .len()
+            .is_some_and(|length| length > self.rules().stored_response_max)
+        {
             return Err(NotStored::TooLarge);
         }
         store::storable(&self.exchange(method, fetched), self.rules())
@@ -117,11 +137,26 @@ pub(crate) fn passed_on(mut fields: HeaderMap) -> HeaderMap {
     fields
 }
 
+/// The same without the fields that the operator keeps to himself.
+pub(crate) fn passed_to_client(fields: HeaderMap, rules: &Rules) -> HeaderMap {
+    let mut fields = passed_on(fields);
+    if rules.tags.hidden {
+        for name in &rules.tags.fields {
+            fields.remove(name);
+        }
+    }
+    fields
+}
+
 /// The target URI of a request whose Host field says which host it is for.
 pub(crate) fn target(head: &Parts, tls: bool) -> TargetUri<'_> {
     TargetUri {
         scheme: if tls { "https" } else { "http" },
-        authority: head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        authority: head
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
         path: head.uri.path(),
         query: head.uri.query(),
     }

@@ -38,7 +38,10 @@ pub(crate) enum Filled {
 impl Budget {
     /// At most `max` bytes.
     pub(crate) fn new(max: u64) -> Self {
-        Self { held: AtomicU64::new(0), max }
+        Self {
+            held: AtomicU64::new(0),
+            max,
+        }
     }
 }
 
@@ -57,7 +60,13 @@ impl Drop for Held<'_> {
 }
 
 /// Reads `body` to its end into `content`; `outgrown` is called once when it is not going to be stored after all.
-pub(crate) async fn fill(mut body: Body, content: &Content, stored_max: u64, budget: &Budget, outgrown: impl FnOnce()) -> Filled {
+pub(crate) async fn fill(
+    mut body: Body,
+    content: &Content,
+    stored_max: u64,
+    budget: &Budget,
+    outgrown: impl FnOnce(),
+) -> Filled {
     let mut held = Held { budget, bytes: 0 };
     let mut outgrown = Some(outgrown);
     loop {
@@ -90,13 +99,21 @@ pub(crate) async fn fill(mut body: Body, content: &Content, stored_max: u64, bud
         }
         content.push(right_sized(data));
     }
-    if outgrown.is_some() { Filled::Whole } else { Filled::Outgrown }
+    if outgrown.is_some() {
+        Filled::Whole
+    } else {
+        Filled::Outgrown
+    }
 }
 
 /// A small piece of a large read buffer would keep all of it: copied, it keeps only itself.
 fn right_sized(data: Bytes) -> Bytes {
     const SMALL: usize = 16 * 1024;
-    if data.len() <= SMALL { Bytes::copy_from_slice(&data) } else { data }
+    if data.len() <= SMALL {
+        Bytes::copy_from_slice(&data)
+    } else {
+        data
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +130,7 @@ mod tests {
     async fn what_fits_becomes_whole_and_gives_its_budget_back() {
         let (content, budget) = (Content::filling(None), Budget::new(100));
         let filled = fill(streamed("hello"), &content, 10, &budget, || panic!("it fits")).await;
-        assert_eq!((filled, content.len()), (Filled::Whole, Some(5)));
+        assert_eq!((filled, content.length()), (Filled::Whole, Some(5)));
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }
 

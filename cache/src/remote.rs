@@ -26,12 +26,22 @@ impl Remote {
     /// These servers.
     pub(crate) fn new(servers: Arc<Backend>, when_down: WhenDown) -> Self {
         // The same in every front, so that all of them agree on who owns a key.
-        Self { servers, when_down, hasher: KeyHasher::fixed() }
+        Self {
+            servers,
+            when_down,
+            hasher: KeyHasher::fixed(),
+        }
     }
 
     /// Sends a request to the cache server that owns its key.
     pub(crate) async fn forward(&self, request: TierRequest<'_>) -> Answer {
-        let TierRequest { mut head, body, route, hop, worker } = request;
+        let TierRequest {
+            mut head,
+            body,
+            route,
+            hop,
+            worker,
+        } = request;
         let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
         outgoing::prepare(&mut head, &hop);
         let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
@@ -49,10 +59,18 @@ impl Remote {
             outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
             origin = route.backend.name();
         }
-        let facts = Facts { backend: Some(outcome.facts), origin: Some(origin.into()), ..Facts::default() };
+        let facts = Facts {
+            backend: Some(outcome.facts),
+            origin: Some(origin.into()),
+            ..Facts::default()
+        };
         let result = outcome.result.map(|response| {
             let (head, body) = response.into_parts();
-            Response { status: head.status, fields: Fields::from(fetch::passed_on(head.headers)), body }
+            Response {
+                status: head.status,
+                fields: Fields::from(fetch::passed_on(head.headers)),
+                body,
+            }
         });
         Answer { result, facts }
     }

@@ -34,8 +34,6 @@ use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
 
 /// Our name in Cache-Status.
 const NAME: &str = common::http::via::PSEUDONYM;
-/// Requests that wait for one fetch.
-const WAITERS_MAX: usize = 8192;
 /// How long it is remembered that a key's responses are not for sharing, so that nobody waits for them.
 const NOT_SHAREABLE: Duration = Duration::from_secs(10);
 /// Keys that are remembered so.
@@ -52,6 +50,10 @@ pub struct Local {
 }
 
 /// What the store knows about a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a hit is returned where it lies: a box would be its only allocation"
+)]
 enum Found {
     /// The answer, and whether what it came from is refreshed in the background.
     Answer(Answer, Option<Selected>),
@@ -82,7 +84,9 @@ impl Selected {
     /// The other variants.
     fn others(&self) -> impl Iterator<Item = &Arc<Stored>> {
         let variants = self.entry.variants().iter().enumerate();
-        variants.filter(|(index, _)| *index != self.index).map(|(_, stored)| stored)
+        variants
+            .filter(|(index, _)| *index != self.index)
+            .map(|(_, stored)| stored)
     }
 }
 
@@ -90,7 +94,10 @@ impl Local {
     /// A store with room for `bytes` bytes.
     pub fn new(bytes: u64) -> Arc<Self> {
         // Fills hold what is not in the store yet: a quarter of its size at the most.
-        Arc::new(Self { memory: Some(Memory::new(bytes)), ..Self::without_store(bytes / 4) })
+        Arc::new(Self {
+            memory: Some(Memory::new(bytes)),
+            ..Self::without_store(bytes / 4)
+        })
     }
 
     /// A tier that passes everything.
@@ -99,8 +106,16 @@ impl Local {
     }
 
     fn without_store(fills_max: u64) -> Self {
-        let not_shareable = Cache::builder().max_capacity(NOT_SHAREABLE_MAX).time_to_live(NOT_SHAREABLE).build();
-        Self { memory: None, flights: Flights::new(WAITERS_MAX), budget: Budget::new(fills_max), not_shareable }
+        let not_shareable = Cache::builder()
+            .max_capacity(NOT_SHAREABLE_MAX)
+            .time_to_live(NOT_SHAREABLE)
+            .build();
+        Self {
+            memory: None,
+            flights: Flights::new(),
+            budget: Budget::new(fills_max),
+            not_shareable,
+        }
     }
 
     /// The store.
@@ -119,7 +134,13 @@ impl Local {
             let outcome = self.memory.is_some().then_some(Fwd::Bypass);
             return Call::Pending(Box::pin(self.pass(request, outcome)));
         };
-        let TierRequest { head, route, hop, worker, .. } = &request;
+        let TierRequest {
+            head,
+            route,
+            hop,
+            worker,
+            ..
+        } = &request;
         if let Some(why) = bypass(&head.method, head.uri.query(), &head.headers, &route.rules.bypass) {
             return Call::Pending(Box::pin(self.pass(request, Some(why.into()))));
         }
@@ -163,18 +184,48 @@ impl Local {
         let (age, detail, refreshes) = match reuse(&stored.meta, stored.mark(), digest, rules, now) {
             Reuse::Fresh { age, refresh_ahead } => (age, None, refresh_ahead),
             Reuse::Stale { age, why, refresh } => (age, Some(why.word()), refresh),
-            Reuse::Validate(why) => return Found::Ask(Why { fwd: why.into(), selected: Some(selected) }),
+            Reuse::Validate(why) => {
+                return Found::Ask(Why {
+                    fwd: why.into(),
+                    selected: Some(selected),
+                });
+            }
             Reuse::OnlyIfCached => return not_found(Fwd::Stale, true),
         };
-        let status = CacheStatus { ttl: Some(stored.meta.ttl(now)), detail, ..CacheStatus::new(NAME, Outcome::Hit) };
-        let asked = Asked { fields: &head.headers, digest, rules, now, token: hash.0 };
+        let status = CacheStatus {
+            ttl: Some(stored.meta.ttl(now)),
+            detail,
+            ..CacheStatus::new(NAME, Outcome::Hit)
+        };
+        let asked = Asked {
+            fields: &head.headers,
+            digest,
+            rules,
+            now,
+            token: hash.0,
+        };
         match answer(stored, &asked, age, false, status) {
             Made::Response(response) => {
-                let facts = Facts { outcome: Some(status), ..Facts::default() };
-                Found::Answer(Answer { result: Ok(response), facts }, refreshes.then_some(selected))
+                let facts = Facts {
+                    outcome: Some(status),
+                    ..Facts::default()
+                };
+                Found::Answer(
+                    Answer {
+                        result: Ok(response),
+                        facts,
+                    },
+                    refreshes.then_some(selected),
+                )
             }
-            Made::AskOrigin => Found::Ask(Why { fwd: Fwd::Request, selected: Some(selected) }),
-            Made::Unreadable => Found::Ask(Why { fwd: Fwd::Miss, selected: None }),
+            Made::AskOrigin => Found::Ask(Why {
+                fwd: Fwd::Request,
+                selected: Some(selected),
+            }),
+            Made::Unreadable => Found::Ask(Why {
+                fwd: Fwd::Miss,
+                selected: None,
+            }),
         }
     }
 }
@@ -190,11 +241,23 @@ fn not_found(fwd: Fwd, only_if_cached: bool) -> Found {
     if !only_if_cached {
         return Found::Ask(Why { fwd, selected: None });
     }
-    let status = CacheStatus { detail: Some("only_if_cached"), ..CacheStatus::new(NAME, Outcome::Fwd(fwd)) };
+    let status = CacheStatus {
+        detail: Some("only_if_cached"),
+        ..CacheStatus::new(NAME, Outcome::Fwd(fwd))
+    };
     let mut response = Response::new(StatusCode::GATEWAY_TIMEOUT, Body::Empty);
     response.fields.added.push_display(&CACHE_STATUS, status);
-    let facts = Facts { outcome: Some(status), ..Facts::default() };
-    Found::Answer(Answer { result: Ok(response), facts }, None)
+    let facts = Facts {
+        outcome: Some(status),
+        ..Facts::default()
+    };
+    Found::Answer(
+        Answer {
+            result: Ok(response),
+            facts,
+        },
+        None,
+    )
 }
 
 /// Now, for a request on `worker`.

@@ -29,7 +29,13 @@ impl Worker {
     /// A worker with fresh counters.
     pub fn new(index: usize, clock: Clock, access_log: AccessLog) -> Arc<Self> {
         let seed = RandomState::new().hash_one(index);
-        Arc::new(Self { index, metrics: Metrics::default(), clock, access_log, ids: AtomicU64::new(seed) })
+        Arc::new(Self {
+            index,
+            metrics: Metrics::default(),
+            clock,
+            access_log,
+            ids: AtomicU64::new(seed),
+        })
     }
 
     /// The next id: never twice on this worker, and unlikely to meet another worker's or process's.

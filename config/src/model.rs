@@ -11,6 +11,8 @@ use common::serve::settings::{ServeSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
+use crate::rules::Rules;
+
 /// A whole configuration, valid in itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -76,6 +78,8 @@ pub struct Cache {
     pub unknown_host: UnknownHost,
     /// The tier itself.
     pub tier: CacheTier,
+    /// What sites and routes begin with.
+    pub rules: Rules,
 }
 
 /// Where stored responses are.
@@ -141,6 +145,8 @@ pub struct Route {
     pub limits: ExchangeLimits,
     /// Whether the cache tier may store and reuse.
     pub cache: CacheMode,
+    /// By which rules.
+    pub rules: Rules,
 }
 
 /// Which paths a route takes.

@@ -2,6 +2,7 @@
 //! Bad ones are in `bad`.
 
 mod bad; // files with mistakes → exact messages
+mod rules; // cache rules: what is inherited and what is said
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
 mod live; // /events, /history
 mod dashboard; // /dashboard
+mod purge; // /purge
+pub mod query; // parameters of requests
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,7 @@ use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
@@ -61,7 +63,10 @@ pub struct Admin {
 impl Admin {
     /// Tells about these.
     pub fn new(watched: Watched) -> Self {
-        Self { watched, live: Live::new(Moment::now(&Clock::System)) }
+        Self {
+            watched,
+            live: Live::new(Moment::now(&Clock::System)),
+        }
     }
 
     /// Called often; once per second it looks at what moved and tells those who listen.
@@ -77,10 +82,15 @@ impl Admin {
     }
 
     fn answer(&self, request: &Request<Body>) -> Response {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        if path == "/purge" {
+            return self.purge(request, query);
         }
-        match request.uri().path() {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        match path {
             "/health" => health::page(&self.watched, health::wants_text(request)),
             "/health/handshakes" => json(StatusCode::OK, health::handshakes(&self.watched)),
             "/live" => text(StatusCode::OK, "live\n"),
@@ -92,8 +102,14 @@ impl Admin {
             "/dashboard" => dashboard::page(),
             "/events" => self.events(request.method()),
             "/history" => json(StatusCode::OK, self.live.history()),
-            "/" => text(StatusCode::OK, "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history\n"),
-            _ => text(StatusCode::NOT_FOUND, "try /dashboard, /health, /health/handshakes, /live, /ready or /metrics\n"),
+            "/" => text(
+                StatusCode::OK,
+                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge\n",
+            ),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "try /dashboard, /health, /health/handshakes, /live, /ready or /metrics\n",
+            ),
         }
     }
 
@@ -105,12 +121,28 @@ impl Admin {
         let body = if method == Method::HEAD {
             Some(Body::Empty)
         } else {
-            self.live.listen(Moment::now(&Clock::System), &health::as_json(&self.watched))
+            self.live
+                .listen(Moment::now(&Clock::System), &health::as_json(&self.watched))
         };
         match body {
-            Some(body) => Response::new(StatusCode::OK, body).with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            Some(body) => {
+                Response::new(StatusCode::OK, body).with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
+            }
             None => text(StatusCode::SERVICE_UNAVAILABLE, "too many listen already\n"),
         }
+    }
+}
+
+impl Admin {
+    /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
+    fn purge(&self, request: &Request<Body>, query: &str) -> Response {
+        if *request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n").with(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not from a web page\n");
+        }
+        purge::answer(&self.watched, query)
     }
 }
 
@@ -130,11 +162,19 @@ impl Service for Admin {
     type Record = Unrecorded;
 
     async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(self.answer(&request)), record: Unrecorded, close: None }
+        Reply {
+            response: dated(self.answer(&request)),
+            record: Unrecorded,
+            close: None,
+        }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: dated(text(error.status(), format!("{error}\n"))), record: Unrecorded, close: None }
+        Reply {
+            response: dated(text(error.status(), format!("{error}\n"))),
+            record: Unrecorded,
+            close: None,
+        }
     }
 }
 
@@ -155,6 +195,9 @@ fn json(status: StatusCode, content: Vec<u8>) -> Response {
 
 fn dated(response: Response) -> Response {
     let mut response = response.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.fields.added.push_display(&DATE, Clock::System.wall().http_date());
+    response
+        .fields
+        .added
+        .push_display(&DATE, Clock::System.wall().http_date());
     response
 }

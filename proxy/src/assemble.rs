@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cache::policy::rules::{RangeRules, Rules};
 use cache::tier::{Tier, TierRoute};
-use common::backend::{Backend, ResolveError};
 use common::backend::settings::BackendSettings;
+use common::backend::{Backend, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
@@ -55,17 +55,23 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         Some(UnknownHost::Site(index)) => Some(index),
         Some(UnknownHost::Misdirected) | None => None,
     };
-    let stored_response_max = match config.cache.tier {
-        CacheTier::Memory { stored_response_max, .. } => stored_response_max,
-        CacheTier::None | CacheTier::Servers { .. } => 0,
-    };
     let routes = Arc::new(Routes::new(&config.sites, default, |route| {
-        let defaults = Rules::default();
         // Partial responses pass; ranges are answered from what is stored whole.
-        let ranges = RangeRules { store_partial: false, ..defaults.ranges };
-        let rules = Rules { stored_response_max, ranges, ..defaults };
+        let ranges = RangeRules {
+            store_partial: false,
+            ..route.rules.ranges
+        };
+        let rules = Rules {
+            ranges,
+            ..route.rules.clone()
+        };
         let is_cached = route.cache == CacheMode::Standard;
-        Arc::new(TierRoute { backend: Arc::clone(&origins[route.origin]), limits: route.limits.clone(), is_cached, rules })
+        Arc::new(TierRoute {
+            backend: Arc::clone(&origins[route.origin]),
+            limits: route.limits.clone(),
+            is_cached,
+            rules,
+        })
     }));
     let exchange = |node: NodeId, forwarded: ForwardedSettings| {
         Arc::new(Exchange {
@@ -76,10 +82,18 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             logs: config.log.access.is_some(),
         })
     };
-    let front = config.front.as_ref().map(|front| exchange(node("front"), front.forwarded.clone()));
+    let front = config
+        .front
+        .as_ref()
+        .map(|front| exchange(node("front"), front.forwarded.clone()));
     let cache_server = exchange(node("cache"), believing_fronts(config));
     let backends = origins.into_iter().chain(servers).collect();
-    Ok(Parts { front, cache_server, backends, tier })
+    Ok(Parts {
+        front,
+        cache_server,
+        backends,
+        tier,
+    })
 }
 
 fn resolve(settings: &BackendSettings, shards: usize) -> Result<Arc<Backend>, ResolveError> {
@@ -97,10 +111,23 @@ fn node(role: &str) -> NodeId {
 
 /// A cache server's listener is reached by fronts: what they tell about clients is believed and handed on.
 fn believing_fronts(config: &Config) -> ForwardedSettings {
-    let everybody = [IpNetwork { address: [0; 4].into(), prefix: 0 }, IpNetwork { address: [0u16; 8].into(), prefix: 0 }];
+    let everybody = [
+        IpNetwork {
+            address: [0; 4].into(),
+            prefix: 0,
+        },
+        IpNetwork {
+            address: [0u16; 8].into(),
+            prefix: 0,
+        },
+    ];
     let (x_forwarded, forwarded) = match &config.front {
         Some(front) => (front.forwarded.x_forwarded, front.forwarded.forwarded),
         None => (true, false),
     };
-    ForwardedSettings { x_forwarded, forwarded, trusted: everybody.into() }
+    ForwardedSettings {
+        x_forwarded,
+        forwarded,
+        trusted: everybody.into(),
+    }
 }

@@ -73,9 +73,13 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     let log_writer = access_log(config)?;
     let open = bind(config)?;
     if let Some(identity) = identity {
-        identity.assume().map_err(|error| Failure::new(Code::Permission, error))?;
+        identity
+            .assume()
+            .map_err(|error| Failure::new(Code::Permission, error))?;
     }
-    let started = Started { addresses: open.iter().map(listening).collect() };
+    let started = Started {
+        addresses: open.iter().map(listening).collect(),
+    };
     let process = Process::start(config, parts, open, log_writer.as_ref(), &health)?;
     let mut control = process.control(config, health);
     // The first look is the baseline that all others are compared with.
@@ -84,9 +88,18 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
     let signals = signals::Watch::new()?;
-    info!(version = env!("CARGO_PKG_VERSION"), revision = env!("TIDEGATE_REVISION"), "ready");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("TIDEGATE_REVISION"),
+        "ready"
+    );
     ready(&started);
-    signals.until_told(&process, &mut control, config.process.workers.drain_timeout, log_writer.as_deref());
+    signals.until_told(
+        &process,
+        &mut control,
+        config.process.workers.drain_timeout,
+        log_writer.as_deref(),
+    );
     for worker in &process.workers {
         worker.access_log.flush(&worker.metrics);
     }
@@ -131,39 +144,63 @@ impl Role {
 }
 
 fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
-    let Some(user) = &config.process.user else { return Ok(None) };
+    let Some(user) = &config.process.user else {
+        return Ok(None);
+    };
     let identity = user::resolve(user, config.process.group.as_deref());
-    identity.map(Some).map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
+    identity
+        .map(Some)
+        .map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
 }
 
 /// Raises the limit of file descriptors as far as it goes; the preflight says when that is not enough.
 fn raise_descriptors() -> Result<(), Failure> {
-    rlimit::raise().map(drop).map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))
+    rlimit::raise()
+        .map(drop)
+        .map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))
 }
 
 fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
-    let Some(settings) = &config.log.access else { return Ok(None) };
+    let Some(settings) = &config.log.access else {
+        return Ok(None);
+    };
     let writer = AccessLogWriter::start(settings.clone());
-    writer.map(Arc::new).map(Some).map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+    writer
+        .map(Arc::new)
+        .map(Some)
+        .map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
 }
 
 /// Binds everything, or nothing.
 fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
     let workers = config.process.workers.workers;
-    let front = config.front.iter().flat_map(|front| &front.listen).map(|listen| (Role::Front, listen, workers));
+    let front = config
+        .front
+        .iter()
+        .flat_map(|front| &front.listen)
+        .map(|listen| (Role::Front, listen, workers));
     let cache = config.cache.listen.iter().map(|listen| (Role::Cache, listen, workers));
     let admin = config.admin.iter().map(|admin| (Role::Admin, &admin.listen, 1));
     let bind = |(role, settings, shards): (Role, &ListenSettings, usize)| {
         let bound = listener::bind(settings, shards);
-        bound.map(|bound| Open { role, bound }).map_err(|error| Failure::coded(error.exit_code(), error))
+        bound
+            .map(|bound| Open { role, bound })
+            .map_err(|error| Failure::coded(error.exit_code(), error))
     };
     front.chain(cache).chain(admin).map(bind).collect()
 }
 
 fn listening(open: &Open) -> Listening {
     let name = open.bound.settings.name.clone();
-    let address = open.bound.local_addr.map_or_else(|| name.clone(), |address| address.to_string());
-    Listening { role: open.role.word(), name, address }
+    let address = open
+        .bound
+        .local_addr
+        .map_or_else(|| name.clone(), |address| address.to_string());
+    Listening {
+        role: open.role.word(),
+        name,
+        address,
+    }
 }
 
 /// What runs: the workers, and the admin listener's thread.
@@ -192,14 +229,19 @@ impl Process {
     ) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
-        let workers: Vec<_> = (0..count).map(|index| Worker::new(index, Clock::System, log_end(index))).collect();
+        let workers: Vec<_> = (0..count)
+            .map(|index| Worker::new(index, Clock::System, log_end(index)))
+            .collect();
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
         let listening = serving.iter().map(listening).collect();
         let legs = serving.iter().filter_map(|open| open.role.leg()).collect();
         let backends = parts.backends.clone();
-        let listeners = serving.into_iter().map(|open| (open.bound, endpoint(config, &parts, open.role))).collect();
+        let listeners = serving
+            .into_iter()
+            .map(|open| (open.bound, endpoint(config, &parts, open.role)))
+            .collect();
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -220,15 +262,41 @@ impl Process {
             listening,
             ready_when_critical: config.admin.as_ref().is_none_or(|admin| admin.ready_when_critical),
         };
-        let admin = admin.into_iter().next().map(|open| start_admin(open.bound, watched, count)).transpose()?;
-        Ok(Self { serving, admin, workers, draining, legs, backends })
+        let admin = admin
+            .into_iter()
+            .next()
+            .map(|open| start_admin(open.bound, watched, count))
+            .transpose()?;
+        Ok(Self {
+            serving,
+            admin,
+            workers,
+            draining,
+            legs,
+            backends,
+        })
     }
 
     /// What looks at the kernel each second.
     fn control(&self, config: &Config, health: Arc<Health>) -> Control {
-        let listeners = self.legs.iter().copied().zip(self.serving.listeners().iter().cloned()).collect();
-        let leg = |index| if index < config.origins.len() { Leg::CacheOrigin } else { Leg::FrontCache };
-        let backends = self.backends.iter().enumerate().map(|(index, backend)| (leg(index), Arc::clone(backend)));
+        let listeners = self
+            .legs
+            .iter()
+            .copied()
+            .zip(self.serving.listeners().iter().cloned())
+            .collect();
+        let leg = |index| {
+            if index < config.origins.len() {
+                Leg::CacheOrigin
+            } else {
+                Leg::FrontCache
+            }
+        };
+        let backends = self
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(index, backend)| (leg(index), Arc::clone(backend)));
         Control::new(health, plan::context(config), listeners, backends.collect())
     }
 }
@@ -238,7 +306,10 @@ fn endpoint(config: &Config, parts: &Parts, role: Role) -> Arc<dyn Endpoint> {
         (Role::Front, Some(exchange), Some(front)) => (exchange, &front.serve),
         _ => (&parts.cache_server, &config.cache.serve),
     };
-    Arc::new(HttpEndpoint { service: Arc::clone(service), settings: Arc::new(settings.clone()) })
+    Arc::new(HttpEndpoint {
+        service: Arc::clone(service),
+        settings: Arc::new(settings.clone()),
+    })
 }
 
 /// What each worker does now and then.
@@ -255,7 +326,10 @@ fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, 
     let service = Arc::new(Admin::new(watched));
     let admin = Arc::clone(&service);
     let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
-    let endpoint = HttpEndpoint { service, settings: Arc::new(config::SERVE) };
+    let endpoint = HttpEndpoint {
+        service,
+        settings: Arc::new(config::SERVE),
+    };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,

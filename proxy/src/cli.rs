@@ -3,6 +3,8 @@
 mod run; // serve what a configuration says
 mod check; // validate a configuration
 mod demo; // front, cache and a sample origin, at once
+mod purge; // take something out of a running process's store
+mod ask; // what subcommands share that ask a running process
 mod completions; // for shells
 
 use std::io::Write as _;
@@ -30,6 +32,8 @@ enum Command {
     Check(check::Arguments),
     /// Run front, cache and a sample origin in one process, with URLs to try.
     Demo(demo::Arguments),
+    /// Take something out of the store of a running process.
+    Purge(purge::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -40,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match done {

@@ -44,10 +44,17 @@ impl Origin {
             v6only: true,
             tcp_keepalive: None,
         };
-        let bound = common::net::listener::bind(&settings, 1).map_err(|error| Failure::coded(error.exit_code(), error))?;
+        let bound =
+            common::net::listener::bind(&settings, 1).map_err(|error| Failure::coded(error.exit_code(), error))?;
         let address = bound.local_addr.unwrap_or(address);
-        let pages = Pages { image: Bytes::from(vec![b'#'; IMAGE_MAX]), asked: AtomicU64::new(0) };
-        let endpoint = HttpEndpoint { service: Arc::new(pages), settings: Arc::new(config::SERVE) };
+        let pages = Pages {
+            image: Bytes::from(vec![b'#'; IMAGE_MAX]),
+            asked: AtomicU64::new(0),
+        };
+        let endpoint = HttpEndpoint {
+            service: Arc::new(pages),
+            settings: Arc::new(config::SERVE),
+        };
         let plan = Plan {
             thread_name: "demo-origin-",
             pin: false,
@@ -58,7 +65,10 @@ impl Origin {
         let worker = Worker::new(0, Clock::System, AccessLog::disabled());
         let running = workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker])
             .map_err(|error| Failure::new(Code::System, error))?;
-        Ok(Self { address, _running: running })
+        Ok(Self {
+            address,
+            _running: running,
+        })
     }
 
     /// Where it is.
@@ -82,8 +92,13 @@ impl Record for Unrecorded {
 }
 
 const IMAGE_MAX: usize = 10 << 20;
-const IMAGES: [(&str, usize); 5] =
-    [("/image/1KiB.bin", 1 << 10), ("/image/16KiB.bin", 16 << 10), ("/image/100KiB.bin", 100 << 10), ("/image/1MiB.bin", 1 << 20), ("/image/10MiB.bin", IMAGE_MAX)];
+const IMAGES: [(&str, usize); 5] = [
+    ("/image/1KiB.bin", 1 << 10),
+    ("/image/16KiB.bin", 16 << 10),
+    ("/image/100KiB.bin", 100 << 10),
+    ("/image/1MiB.bin", 1 << 20),
+    ("/image/10MiB.bin", IMAGE_MAX),
+];
 
 impl Service for Pages {
     type Record = Unrecorded;
@@ -91,28 +106,49 @@ impl Service for Pages {
     async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
         let (head, body) = request.into_parts();
         let response = match head.uri.path() {
-            "/" => page(CACHE_5_MIN, "<h1>It works</h1><p>This page comes from the sample origin.</p>"),
+            "/" => page(
+                CACHE_5_MIN,
+                "<h1>It works</h1><p>This page comes from the sample origin.</p>",
+            ),
             "/slow" => {
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                page("public, max-age=10", "<h1>Slow</h1><p>The origin took two seconds for this.</p>")
+                page(
+                    "public, max-age=10",
+                    "<h1>Slow</h1><p>The origin took two seconds for this.</p>",
+                )
             }
-            "/private" => page("private, no-store", "<h1>Private</h1><p>No shared cache keeps this.</p>"),
+            "/private" => page(
+                "private, no-store",
+                "<h1>Private</h1><p>No shared cache keeps this.</p>",
+            ),
             "/flaky" if self.asked.fetch_add(1, Ordering::Relaxed) % 3 == 2 => {
                 Response::new(StatusCode::SERVICE_UNAVAILABLE, "the origin has a bad moment\n")
             }
             "/flaky" => page("max-age=1", "<h1>Flaky</h1><p>This time it went well.</p>"),
-            "/echo" => Response { status: StatusCode::OK, fields: common::http::response::Fields::default(), body },
+            "/echo" => Response {
+                status: StatusCode::OK,
+                fields: common::http::response::Fields::default(),
+                body,
+            },
             path if path.starts_with("/page/") => page(CACHE_5_MIN, "<h1>One of many pages</h1>"),
             path => match IMAGES.iter().find(|(name, _)| *name == path) {
                 Some((_, size)) => image(self.image.slice(..*size)),
                 None => Response::new(StatusCode::NOT_FOUND, "the sample origin has no such thing\n"),
             },
         };
-        Reply { response: with_date(response), record: Unrecorded, close: None }
+        Reply {
+            response: with_date(response),
+            record: Unrecorded,
+            close: None,
+        }
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply { response: Response::new(error.status(), format!("{error}\n")), record: Unrecorded, close: None }
+        Reply {
+            response: Response::new(error.status(), format!("{error}\n")),
+            record: Unrecorded,
+            close: None,
+        }
     }
 }
 
@@ -139,6 +175,9 @@ fn image(content: Bytes) -> Response {
 fn with_date(mut response: Response) -> Response {
     let now = Clock::System.wall().http_date();
     response.fields.added.push_display(&http::header::DATE, now);
-    response.fields.added.push_display(&HeaderName::from_static("server"), "tidegate-sample-origin");
+    response
+        .fields
+        .added
+        .push_display(&HeaderName::from_static("server"), "tidegate-sample-origin");
     response
 }

@@ -52,7 +52,11 @@ impl Service for Exchange {
             Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
         record.answered(&response);
-        Reply { response, record, close }
+        Reply {
+            response,
+            record,
+            close,
+        }
     }
 
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
@@ -60,7 +64,11 @@ impl Service for Exchange {
         let mut record = ExchangeRecord::unparsed(conn, id);
         let response = respond::refused(&Refusal::Parse(*error), &mut record, false);
         record.answered(&response);
-        Reply { response, record, close: None }
+        Reply {
+            response,
+            record,
+            close: None,
+        }
     }
 }
 
@@ -83,7 +91,13 @@ impl Exchange {
             tls: conn.tls,
             request_id: record.id.clone(),
         };
-        let answer = match self.tier.call(TierRequest { head, body, route, hop, worker: &conn.worker }) {
+        let answer = match self.tier.call(TierRequest {
+            head,
+            body,
+            route,
+            hop,
+            worker: &conn.worker,
+        }) {
             Call::Ready(answer) => answer,
             Call::Pending(coming) => coming.await,
         };

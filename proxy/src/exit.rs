@@ -32,11 +32,17 @@ pub struct Failure {
 impl Failure {
     /// With one of our own codes.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code: code as u8, message: message.to_string() }
+        Self {
+            code: code as u8,
+            message: message.to_string(),
+        }
     }
 
     /// With the code that the error itself knows.
     pub fn coded(code: u8, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self {
+            code,
+            message: message.to_string(),
+        }
     }
 }

@@ -50,7 +50,14 @@ impl Health {
     /// Before the first look, with what the preflight said.
     pub fn new(root: ProcRoot, roles: Roles, settings: Vec<Finding>) -> Arc<Self> {
         let engine = Engine::new(Thresholds::default(), roles);
-        Arc::new(Self { root, state: Mutex::new(State { engine, settings, looks: 0 }) })
+        Arc::new(Self {
+            root,
+            state: Mutex::new(State {
+                engine,
+                settings,
+                looks: 0,
+            }),
+        })
     }
 
     /// The state; to be let go of before anything is awaited.

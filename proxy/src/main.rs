@@ -2,6 +2,11 @@
 //!
 //! `main` picks the subcommand; `boot` is the start-up list read aloud; `exchange` conducts one client request.
 
+#![expect(
+    unreachable_pub,
+    reason = "a binary exports nothing: `pub` is what a module offers to its siblings"
+)]
+
 mod cli; // arguments, one file per subcommand
 mod exit; // exit codes, and the one line that goes with each
 mod boot; // the start-up list, read aloud

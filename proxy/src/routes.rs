@@ -41,7 +41,12 @@ impl Routes {
         default: Option<usize>,
         mut tier_route: impl FnMut(&config::Route) -> Arc<TierRoute>,
     ) -> Self {
-        let mut routes = Self { exact: HashMap::new(), wildcard: HashMap::new(), default, sites: Vec::new() };
+        let mut routes = Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            default,
+            sites: Vec::new(),
+        };
         for (index, site) in sites.iter().enumerate() {
             for host in &site.hosts {
                 match host {
@@ -51,7 +56,11 @@ impl Routes {
             }
             routes.sites.push(Site {
                 name: site.name.as_str().into(),
-                routes: site.routes.iter().map(|route| (route.path.clone(), tier_route(route))).collect(),
+                routes: site
+                    .routes
+                    .iter()
+                    .map(|route| (route.path.clone(), tier_route(route)))
+                    .collect(),
             });
         }
         routes
@@ -68,7 +77,12 @@ impl Routes {
     }
 
     fn site(&self, host: &str) -> Option<&Site> {
-        let index = self.exact.get(host).copied().or_else(|| self.wildcard(host)).or(self.default)?;
+        let index = self
+            .exact
+            .get(host)
+            .copied()
+            .or_else(|| self.wildcard(host))
+            .or(self.default)?;
         self.sites.get(index)
     }
 
@@ -107,7 +121,14 @@ mod tests {
     #[test]
     fn a_prefix_takes_whole_segments() {
         let prefix = PathPattern::Prefix("/img".into());
-        for (path, expected) in [("/img", true), ("/img/", true), ("/img/a", true), ("/imgs", false), ("/im", false), ("/a/img", false)] {
+        for (path, expected) in [
+            ("/img", true),
+            ("/img/", true),
+            ("/img/a", true),
+            ("/imgs", false),
+            ("/im", false),
+            ("/a/img", false),
+        ] {
             assert_eq!(matches(&prefix, path), expected, "{path}");
         }
         assert!(matches(&PathPattern::Prefix("/".into()), "/anything"));

@@ -45,7 +45,10 @@ impl Browser {
         // The protocol's pipes are the descriptors 3 and 4.
         let mut shell = Command::new("sh");
         shell.args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 0</dev/null 1>/dev/null"#]);
-        shell.arg(chromium.get_program()).args(QUIET).arg(format!("--user-data-dir={}", profile.path().display()));
+        shell
+            .arg(chromium.get_program())
+            .args(QUIET)
+            .arg(format!("--user-data-dir={}", profile.path().display()));
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         sys::die_with_parent(&mut shell);
         let mut child = shell.spawn().unwrap();
@@ -55,7 +58,9 @@ impl Browser {
             let mut message = Vec::new();
             while output.read_until(0, &mut message).is_ok_and(|bytes| bytes > 0) {
                 message.pop();
-                let Ok(value) = serde_json::from_slice(&message) else { break };
+                let Ok(value) = serde_json::from_slice(&message) else {
+                    break;
+                };
                 if sender.send(value).is_err() {
                     break;
                 }
@@ -63,8 +68,15 @@ impl Browser {
             }
         });
         let commands = child.stdin.take().unwrap();
-        let mut browser =
-            Self { child, commands, messages, session: Value::Null, sent: 0, complaints: Vec::new(), _profile: profile };
+        let mut browser = Self {
+            child,
+            commands,
+            messages,
+            session: Value::Null,
+            sent: 0,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
         let target = browser.command("Target.createTarget", json!({"url": "about:blank"}))["targetId"].take();
         let attached = browser.command("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
         browser.session = attached["sessionId"].clone();
@@ -89,7 +101,10 @@ impl Browser {
     /// The value of an expression in the page.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let mut answer = self.command("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+        let mut answer = self.command(
+            "Runtime.evaluate",
+            json!({"expression": expression, "returnByValue": true}),
+        );
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
         answer["result"]["value"].take()
     }
@@ -97,7 +112,9 @@ impl Browser {
     /// Waits until an expression is true.
     #[track_caller]
     pub fn wait_until(&mut self, expression: &str) {
-        eventually(&format!("the page says {expression}"), || self.evaluate(expression) == Value::Bool(true));
+        eventually(&format!("the page says {expression}"), || {
+            self.evaluate(expression) == Value::Bool(true)
+        });
     }
 
     /// A picture of the whole page, as PNG.
@@ -145,7 +162,9 @@ impl Browser {
         let parameters = &message["params"];
         let is_bad = match message["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
-            Some("Runtime.consoleAPICalled") => matches!(parameters["type"].as_str(), Some("error" | "warning" | "assert")),
+            Some("Runtime.consoleAPICalled") => {
+                matches!(parameters["type"].as_str(), Some("error" | "warning" | "assert"))
+            }
             Some("Log.entryAdded") => matches!(parameters["entry"]["level"].as_str(), Some("error" | "warning")),
             _ => false,
         };
@@ -203,7 +222,13 @@ mod tests {
 
     #[test]
     fn base64_is_decoded_with_and_without_padding() {
-        for (text, expected) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")] {
+        for (text, expected) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYmFy", "foobar"),
+        ] {
             assert_eq!(decoded(text), expected.as_bytes(), "{text}");
         }
     }

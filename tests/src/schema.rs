@@ -34,7 +34,9 @@ impl Validator<'_> {
                 "minimum" => value.as_f64().is_none_or(|number| Some(number) >= wanted.as_f64()),
                 "maximum" => value.as_f64().is_none_or(|number| Some(number) <= wanted.as_f64()),
                 "required" => wanted.as_array().is_some_and(|names| has_all(names, value)),
-                "anyOf" => wanted.as_array().is_some_and(|ways| ways.iter().any(|way| self.holds(way, value))),
+                "anyOf" => wanted
+                    .as_array()
+                    .is_some_and(|ways| ways.iter().any(|way| self.holds(way, value))),
                 "items" => {
                     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                         self.check(wanted, item, &format!("{at}/{index}"), problems);
@@ -56,7 +58,13 @@ impl Validator<'_> {
         }
     }
 
-    fn check_members(&self, keywords: &Map<String, Value>, members: &Map<String, Value>, at: &str, problems: &mut Vec<String>) {
+    fn check_members(
+        &self,
+        keywords: &Map<String, Value>,
+        members: &Map<String, Value>,
+        at: &str,
+        problems: &mut Vec<String>,
+    ) {
         let properties = keywords.get("properties").and_then(Value::as_object);
         let is_closed = keywords.get("additionalProperties") == Some(&Value::Bool(false));
         for (name, member) in members {
@@ -78,7 +86,9 @@ impl Validator<'_> {
     /// What `#/$defs/name` stands for.
     fn target(&self, reference: &Value) -> &Value {
         let pointer = reference.as_str().and_then(|text| text.strip_prefix('#'));
-        pointer.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(&Value::Null)
+        pointer
+            .and_then(|pointer| self.root.pointer(pointer))
+            .unwrap_or(&Value::Null)
     }
 }
 

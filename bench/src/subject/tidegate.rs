@@ -31,7 +31,7 @@ default = true
 origin = "o"
 
 [[site.route]]
-prefix = "/pass/"
+prefix = "/pass"
 cache = false
 
 [admin]

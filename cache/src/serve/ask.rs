@@ -22,16 +22,18 @@ use crate::fill::{self, Filled};
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
+use crate::policy::not_stored::NotStored;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
-use crate::policy::not_stored::NotStored;
+use crate::policy::rules::WaitOver;
 use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
 use crate::policy::{stored_fields, vary};
-use crate::store::Stored;
+use crate::purge::tags::tags;
 use crate::store::content::Content;
+use crate::store::{Purging, Stored};
 use crate::tier::{Answer, Facts, TierRequest};
 
 /// How often a request waits anew when the one it waited for ended without an answer.
@@ -40,33 +42,49 @@ const ROUNDS_MAX: u32 = 3;
 const TAGS_MAX: usize = 8;
 
 /// One leader's fetch, on a task of its own.
-struct Lead {
+pub(super) struct Lead {
     local: Arc<Local>,
     ask: Arc<Ask>,
     hash: KeyHash,
     permit: Option<Permit>,
     why: Why,
+    /// A 304 was about none of what was asked about: asked again without conditions.
+    is_unconditional: bool,
+    /// The number of the latest purge before it began.
+    began: u64,
 }
 
 impl Local {
     /// Fetches, or waits for the one who does.
     pub(super) async fn ask(self: &Arc<Self>, request: TierRequest<'_>, hash: KeyHash, why: Why) -> Answer {
-        let TierRequest { head, route, hop, worker, .. } = request;
+        let TierRequest {
+            head,
+            route,
+            hop,
+            worker,
+            ..
+        } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
         let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask, &why);
         if is_alone || self.not_shareable.contains_key(&hash.0) {
             return self.lead(ask, hash, None, why).run().await;
         }
         for _ in 0..ROUNDS_MAX {
-            match self.flights.board(hash.0) {
+            match self.flights.board(self.flight(hash), ask.rules().waiting.waiters_max) {
                 Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
                 Boarding::Alone => break,
                 Boarding::Wait(waiter) => {
                     let landed = tokio::time::timeout(wait_max(&ask), waiter.wait()).await;
                     let joined = match landed {
                         Ok(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
-                        Ok(Landing::Failed(error)) => Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash)),
+                        Ok(Landing::Failed(error)) => {
+                            Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
+                        }
                         Ok(Landing::Abandoned | Landing::Pending) => continue,
+                        Err(_) if ask.rules().waiting.over == WaitOver::Error => {
+                            let timeout = Err(OriginError::HttpResponseTimeout.into());
+                            Some(self.failed(&ask, &why, timeout, backend::Facts::default(), hash))
+                        }
                         Ok(Landing::NotShareable) | Err(_) => None,
                     };
                     match joined {
@@ -81,18 +99,43 @@ impl Local {
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
-        if let Boarding::Lead(permit) = self.flights.board(hash.0) {
+        if let Boarding::Lead(permit) = self
+            .flights
+            .board(self.flight(hash), request.route.rules.waiting.waiters_max)
+        {
             let mut head = request.head.clone();
             head.method = Method::GET;
             let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
-            let why = Why { fwd: Fwd::Stale, selected: Some(selected) };
+            let why = Why {
+                fwd: Fwd::Stale,
+                selected: Some(selected),
+            };
             let lead = self.lead(ask, hash, Some(permit), why);
             drop(tokio::spawn(lead.run()));
         }
     }
 
-    fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
-        Lead { local: Arc::clone(self), ask, hash, permit, why }
+    /// The fetch of a key after the latest purge: who asks after a purge does not join a fetch that began before it.
+    fn flight(&self, hash: KeyHash) -> u64 {
+        // An odd number near 2^64 divided by the golden ratio: purges spread as keys do.
+        hash.0
+            .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn latest_purge(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.purges().latest())
+    }
+
+    pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
+        Lead {
+            began: self.latest_purge(),
+            local: Arc::clone(self),
+            ask,
+            hash,
+            permit,
+            why,
+            is_unconditional: false,
+        }
     }
 
     /// A waiter's answer from what the leader found, where that fits its request.
@@ -104,10 +147,23 @@ impl Local {
             return None;
         }
         let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
-        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else { return None };
+        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else {
+            return None;
+        };
         let ttl = Some(meta.ttl(now));
-        let status = CacheStatus { ttl, collapsed: true, stored: true, ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd)) };
-        let asked = Asked { fields: &ask.client.headers, digest: &digest, rules, now, token: hash.0 };
+        let status = CacheStatus {
+            ttl,
+            collapsed: true,
+            stored: true,
+            ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd))
+        };
+        let asked = Asked {
+            fields: &ask.client.headers,
+            digest: &digest,
+            rules,
+            now,
+            token: hash.0,
+        };
         match answer(stored, &asked, age, true, status) {
             Made::Response(response) => Some(done(response, status, ask, backend::Facts::default())),
             Made::AskOrigin | Made::Unreadable => None,
@@ -135,8 +191,19 @@ impl Local {
             let fwd_status = result.as_ref().ok().map(|fetched| fetched.status);
             let ttl = Some(stored.meta.ttl(now));
             let outcome = Outcome::Fwd(why.fwd);
-            let status = CacheStatus { ttl, fwd_status, detail: Some(stale.word()), ..CacheStatus::new(NAME, outcome) };
-            let asked = Asked { fields: &ask.client.headers, digest: &digest, rules: ask.rules(), now, token: hash.0 };
+            let status = CacheStatus {
+                ttl,
+                fwd_status,
+                detail: Some(stale.word()),
+                ..CacheStatus::new(NAME, outcome)
+            };
+            let asked = Asked {
+                fields: &ask.client.headers,
+                digest: &digest,
+                rules: ask.rules(),
+                now,
+                token: hash.0,
+            };
             match answer(stored, &asked, stored.meta.current_age(now), false, status) {
                 Made::Response(response) => Some((response, status)),
                 Made::AskOrigin | Made::Unreadable => None,
@@ -148,7 +215,10 @@ impl Local {
         let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));
         match result {
             Ok(fetched) => passed(fetched, status, ask, backend),
-            Err(error) => Answer { result: Err(error), facts: facts(status, ask, backend) },
+            Err(error) => Answer {
+                result: Err(error),
+                facts: facts(status, ask, backend),
+            },
         }
     }
 }
@@ -159,8 +229,14 @@ async fn detached(lead: Lead) -> Answer {
     match tokio::spawn(lead.run()).await {
         Ok(answer) => answer,
         Err(_) => {
-            let facts = Facts { outcome: Some(outcome), ..Facts::default() };
-            Answer { result: Err(OriginError::ProxyInternalError.into()), facts }
+            let facts = Facts {
+                outcome: Some(outcome),
+                ..Facts::default()
+            };
+            Answer {
+                result: Err(OriginError::ProxyInternalError.into()),
+                facts,
+            }
         }
     }
 }
@@ -174,13 +250,14 @@ impl Lead {
                 Ok(fetched) => fetched,
                 Err(error) => return self.unreachable(error, backend),
             };
-            let forwards_conditions = self.why.selected.is_none() && has_conditions(&self.ask.fetch.headers) && is_partial_miss(&self.ask, &self.why);
+            let forwards_conditions = self.why.selected.is_none()
+                && has_conditions(&self.ask.fetch.headers)
+                && is_partial_miss(&self.ask, &self.why);
             return match validate::read_answer(fetched.status, named.is_some()) {
-                validate::Answer::NotModified => match self.not_modified(fetched, named.unwrap_or(0), backend) {
+                validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
-                    // None of what is stored is meant: asked again, without conditions.
                     None => {
-                        self.why.selected = None;
+                        self.is_unconditional = true;
                         continue;
                     }
                 },
@@ -203,13 +280,13 @@ impl Lead {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
         match &self.why.selected {
-            Some(selected) => {
+            Some(selected) if !self.is_unconditional => {
                 let others = selected.others().map(|stored| &stored.meta);
                 named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
             None if is_partial_miss(&self.ask, &self.why) => {}
-            None => make_unconditional(&mut head.headers),
+            Some(_) | None => make_unconditional(&mut head.headers),
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
@@ -229,7 +306,7 @@ impl Lead {
     }
 
     /// A whole response: stored if it may be, and passed on.
-    fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+    pub(super) fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
         let method = self.ask.client.method.clone();
         let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
         match self.ask.storable(&method, &fetched) {
@@ -237,7 +314,10 @@ impl Lead {
             Err(why) => {
                 self.not_stored(why, &fetched);
                 self.permit = None;
-                let status = CacheStatus { detail: Some(why.word()), ..status };
+                let status = CacheStatus {
+                    detail: Some(why.word()),
+                    ..status
+                };
                 let fetched = self.on_condition(fetched);
                 passed(fetched, status, &self.ask, backend)
             }
@@ -261,16 +341,32 @@ impl Lead {
         let Storable { meta, omit, set_cookie } = storable;
         let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
         let ttl = Some(meta.ttl(fetched.times.response));
-        let Fetched { status, fields: own_fields, body, .. } = fetched;
+        let Fetched {
+            status,
+            fields: own_fields,
+            body,
+            ..
+        } = fetched;
+        let tags = tags(&own_fields, &self.ask.rules().tags.fields);
         let (content, coming) = match body {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
             coming => (Content::filling(coming.len()), Some(coming)),
         };
         let key = self.ask.key().render();
-        let stored = Stored::new(key, meta, Arc::new(SharedFields::new(&fields)), content);
-        let cache_status =
-            CacheStatus { ttl, stored: true, detail: set_cookie.word(), ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd)) };
+        let stored = Stored::new(
+            key,
+            meta,
+            Arc::new(SharedFields::new(&fields)),
+            content,
+            self.purging(tags),
+        );
+        let cache_status = CacheStatus {
+            ttl,
+            stored: true,
+            detail: set_cookie.word(),
+            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
+        };
         // Made before the fill begins, so that its reader is there from the first byte.
         let response = self.first_answer(&stored, status, own_fields, cache_status);
         self.land(Landing::Stored(Arc::clone(&stored)));
@@ -287,19 +383,35 @@ impl Lead {
     }
 
     /// The answer to the client that caused the fetch: its own copy of the fields, or what its conditions and range make of it.
-    fn first_answer(&self, stored: &Arc<Stored>, status: StatusCode, own: HeaderMap, cache_status: CacheStatus<'static>) -> Response {
+    fn first_answer(
+        &self,
+        stored: &Arc<Stored>,
+        status: StatusCode,
+        own: HeaderMap,
+        cache_status: CacheStatus<'static>,
+    ) -> Response {
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
         if digest.conditional || digest.range.is_some() {
             let now = now(&self.ask.worker);
-            let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+            let asked = Asked {
+                fields: &client.headers,
+                digest: &digest,
+                rules: self.ask.rules(),
+                now,
+                token: self.hash.0,
+            };
             let made = answer(stored, &asked, stored.meta.current_age(now), true, cache_status);
             if let Made::Response(response) = made {
                 return response;
             }
         }
         let body = stored.content.body().unwrap_or_default();
-        let mut response = Response { status, fields: Fields::from(fetch::passed_on(own)), body };
+        let mut response = Response {
+            status,
+            fields: Fields::from(fetch::passed_to_client(own, self.ask.rules())),
+            body,
+        };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);
         response
     }
@@ -316,6 +428,14 @@ impl Lead {
         // Only now does the permit end: until here, who asks joins the fill.
     }
 
+    fn purging(&self, tags: Box<str>) -> Purging {
+        Purging {
+            began: self.began,
+            url: self.ask.key().hidden_url(),
+            tags,
+        }
+    }
+
     fn keep(&self, stored: &Arc<Stored>) {
         if let Some(memory) = &self.local.memory {
             let replaced = self.why.selected.as_ref().map(Selected::stored);
@@ -325,20 +445,25 @@ impl Lead {
     }
 
     /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
-    fn not_modified(&self, fetched: Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
         let selected = self.why.selected.as_ref()?;
-        let candidates: Vec<&Arc<Stored>> =
-            std::iter::once(selected.stored()).chain(selected.others().take(named)).collect();
+        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
+            .chain(selected.others().take(named))
+            .collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response) else {
-            return None;
+        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first?
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
+            Selected304::NoneOfThem => return None,
         };
-        let mut first = None;
-        for place in places {
-            let freshened = self.freshen(candidates[place], &fetched);
-            first = first.or(freshened);
-        }
-        let stored = first?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         let now = now(&self.ask.worker);
         let status = CacheStatus {
@@ -349,7 +474,13 @@ impl Lead {
         };
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
-        let asked = Asked { fields: &client.headers, digest: &digest, rules: self.ask.rules(), now, token: self.hash.0 };
+        let asked = Asked {
+            fields: &client.headers,
+            digest: &digest,
+            rules: self.ask.rules(),
+            now,
+            token: self.hash.0,
+        };
         match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
             Made::Response(response) => Some(done(response, status, &self.ask, backend)),
             Made::AskOrigin | Made::Unreadable => None,
@@ -359,14 +490,33 @@ impl Lead {
     /// A stored response with the fields of a 304 (or of an answer to HEAD), put in the place of the old one.
     fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
         let get = Method::GET;
-        let freshened = freshen(old.fields.map(), old.meta.status, &self.ask.exchange(&get, fetched), self.ask.rules());
+        let freshened = freshen(
+            old.fields.map(),
+            old.meta.status,
+            &self.ask.exchange(&get, fetched),
+            self.ask.rules(),
+        );
         let fields = freshened.to_store();
         let memory = self.local.memory.as_ref()?;
         match (freshened.storing, fields) {
             (Ok(storable), Some(fields)) => {
                 let fields = Arc::new(SharedFields::new(&fields));
-                let same_request = old.meta.vary.matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
-                let stored = Stored::new(old.key.clone(), storable.meta, fields, Arc::clone(&old.content));
+                let same_request =
+                    old.meta
+                        .vary
+                        .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
+                let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
+                    none if none.is_empty() => old.purging.tags.clone(),
+                    tags => tags,
+                };
+                let purging = self.purging(tags);
+                let stored = Stored::new(
+                    old.key.clone(),
+                    storable.meta,
+                    fields,
+                    Arc::clone(&old.content),
+                    purging,
+                );
                 let replaced = same_request.then_some(old);
                 memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
                 Some(stored)
@@ -381,11 +531,22 @@ impl Lead {
 
     /// An answer to HEAD updates what is stored for GET, or shows that it has changed.
     fn head_freshens(&self, fetched: &Fetched) {
-        let Some(entry) = self.local.memory.as_ref().and_then(|memory| memory.get(self.hash, &self.ask.key())) else { return };
+        let Some(entry) = self
+            .local
+            .memory
+            .as_ref()
+            .and_then(|memory| memory.get(self.hash, &self.ask.key()))
+        else {
+            return;
+        };
         let rules = self.ask.rules();
         let request = &self.ask.client.headers;
-        for stored in entry.variants().iter().filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary)) {
-            match head_effect(&stored.meta, stored.content.len(), fetched.status, &fetched.fields) {
+        for stored in entry
+            .variants()
+            .iter()
+            .filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary))
+        {
+            match head_effect(&stored.meta, stored.content.length(), fetched.status, &fetched.fields) {
                 HeadEffect::Freshen => drop(self.freshen(stored, fetched)),
                 HeadEffect::MarkStale => stored.mark_stale(),
                 HeadEffect::Nothing => {}
@@ -402,12 +563,22 @@ impl Lead {
         }
         let now = fetched.times.response;
         let validators = Validators::of(&fetched.fields, now, now);
-        let representation = Representation { status: fetched.status, validators: &validators, date: now, current: true };
+        let representation = Representation {
+            status: fetched.status,
+            validators: &validators,
+            date: now,
+            current: true,
+        };
         let (status, fields) = match conditional::evaluate(&client.headers, &representation, now) {
             Evaluated::NotModified => (StatusCode::NOT_MODIFIED, stored_fields::for_304(&fetched.fields)),
             Evaluated::Full | Evaluated::AskOrigin => return fetched,
         };
-        Fetched { status, fields, body: Body::Empty, times: fetched.times }
+        Fetched {
+            status,
+            fields,
+            body: Body::Empty,
+            times: fetched.times,
+        }
     }
 }
 
@@ -421,10 +592,14 @@ fn has_conditions(fields: &HeaderMap) -> bool {
 }
 
 fn wait_max(ask: &Ask) -> Duration {
-    ask.route.limits.connect_timeout + ask.route.limits.response_timeout
+    let limits = &ask.route.limits;
+    ask.rules()
+        .waiting
+        .timeout
+        .unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
 }
 
-fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
+pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
     let asked = backend.attempts > 0;
     Facts {
         backend: asked.then_some(backend),
@@ -435,12 +610,19 @@ fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Fa
 }
 
 fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    Answer { result: Ok(response), facts: facts(status, ask, backend) }
+    Answer {
+        result: Ok(response),
+        facts: facts(status, ask, backend),
+    }
 }
 
-fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = Fields::from(fetch::passed_on(fetched.fields));
-    let mut response = Response { status: fetched.status, fields, body: fetched.body };
+pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+    let fields = Fields::from(fetch::passed_to_client(fetched.fields, ask.rules()));
+    let mut response = Response {
+        status: fetched.status,
+        fields,
+        body: fetched.body,
+    };
     response.fields.added.push_display(&CACHE_STATUS, status);
     done(response, status, ask, backend)
 }

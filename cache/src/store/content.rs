@@ -72,13 +72,25 @@ impl Content {
     /// Content that is there already.
     pub fn complete(bytes: Bytes) -> Arc<Self> {
         let announced = Some(bytes.len() as u64);
-        let pieces: Arc<[Bytes]> = if bytes.is_empty() { Arc::from([]) } else { Arc::from([bytes]) };
-        Arc::new(Self { whole: OnceLock::from(pieces), announced, filling: Mutex::default() })
+        let pieces: Arc<[Bytes]> = if bytes.is_empty() {
+            Arc::from([])
+        } else {
+            Arc::from([bytes])
+        };
+        Arc::new(Self {
+            whole: OnceLock::from(pieces),
+            announced,
+            filling: Mutex::default(),
+        })
     }
 
     /// Content that a fill is going to write.
     pub fn filling(announced: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { whole: OnceLock::new(), announced, filling: Mutex::default() })
+        Arc::new(Self {
+            whole: OnceLock::new(),
+            announced,
+            filling: Mutex::default(),
+        })
     }
 
     /// Whether all of it has come.
@@ -87,7 +99,7 @@ impl Content {
     }
 
     /// The length in bytes: of what is whole, or as announced.
-    pub fn len(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         match self.whole.get() {
             Some(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
             None => self.announced,
@@ -114,7 +126,12 @@ impl Content {
         }
         let slot = filling.add_reader();
         drop(filling);
-        Some(Body::stream(Reader { content: Arc::clone(self), slot, ended: false, read: 0 }))
+        Some(Body::stream(Reader {
+            content: Arc::clone(self),
+            slot,
+            ended: false,
+            read: 0,
+        }))
     }
 
     /// Appends a piece and wakes the readers.
@@ -169,7 +186,9 @@ impl Content {
     fn poll_piece(&self, slot: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut filling = self.filling.lock();
         let filling = &mut *filling;
-        let Some(Some(reader)) = filling.readers.get_mut(slot) else { return Poll::Ready(None) };
+        let Some(Some(reader)) = filling.readers.get_mut(slot) else {
+            return Poll::Ready(None);
+        };
         let index = usize::try_from(reader.next - filling.first).unwrap_or(usize::MAX);
         if let Some(piece) = filling.pieces.get(index) {
             reader.next += 1;
@@ -188,7 +207,7 @@ impl Content {
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             State::Ended(Ok(_)) => Poll::Ready(None),
-            State::Ended(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
+            State::Ended(Err(error)) => Poll::Ready(Some(Err(*error))),
             State::Storing | State::Outgrown => {
                 match &mut reader.waker {
                     Some(waker) => waker.clone_from(cx.waker()),
@@ -202,7 +221,10 @@ impl Content {
 
 impl Filling {
     fn add_reader(&mut self) -> usize {
-        let reader = Some(ReaderState { next: self.first, waker: None });
+        let reader = Some(ReaderState {
+            next: self.first,
+            waker: None,
+        });
         if let Some(free) = self.readers.iter().position(Option::is_none) {
             self.readers[free] = reader;
             return free;
@@ -220,7 +242,9 @@ impl Filling {
     }
 
     fn drop_read_pieces(&mut self) {
-        let Some(slowest) = self.readers.iter().flatten().map(|reader| reader.next).min() else { return };
+        let Some(slowest) = self.readers.iter().flatten().map(|reader| reader.next).min() else {
+            return;
+        };
         while self.first < slowest {
             let Some(piece) = self.pieces.pop_front() else { return };
             self.held -= piece.len() as u64;
@@ -258,7 +282,7 @@ impl http_body::Body for Reader {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.content.len() {
+        match self.content.length() {
             Some(length) => SizeHint::with_exact(length.saturating_sub(self.read)),
             None => SizeHint::default(),
         }
@@ -303,7 +327,7 @@ mod tests {
         assert_eq!(early.await.unwrap().unwrap(), "abc");
         assert_eq!(late.await.unwrap().unwrap(), "abc");
         assert_eq!(read(content.body()).await.unwrap(), "abc");
-        assert_eq!(content.len(), Some(3));
+        assert_eq!(content.length(), Some(3));
     }
 
     #[tokio::test]

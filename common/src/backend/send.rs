@@ -122,7 +122,10 @@ impl Backend {
         let mut unsent = Some(body);
         let mut next = self.pick(key, &tried, worker);
         while let Some(server) = next {
-            let failure = match self.attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts).await {
+            let failure = match self
+                .attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
+                .await
+            {
                 Ok(response) => {
                     result = Ok(response);
                     break;

@@ -69,7 +69,11 @@ async fn a_second_request_takes_the_connection_of_the_first() {
     assert_eq!(level(&backend), (0, 1, 0));
     let second = get(&backend, &worker).await;
     assert!(second.facts.reused && second.facts.connect.is_none());
-    assert_eq!(level(&backend), (0, 1, 0), "a body that came with its head needs no connection any more");
+    assert_eq!(
+        level(&backend),
+        (0, 1, 0),
+        "a body that came with its head needs no connection any more"
+    );
     assert_eq!(content(second).await, "hello");
     assert_eq!(server.accepted(), 1);
     let shown = backend.snapshot().remove(0);

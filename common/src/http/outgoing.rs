@@ -91,7 +91,11 @@ pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
     hop_by_hop::remove_from_request(&mut head.headers, Upgrade::Remove);
     let host = head.headers.get(HOST).cloned();
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
-    let received = Received { peer: hop.peer, tls: hop.tls, authority };
+    let received = Received {
+        peer: hop.peer,
+        tls: hop.tls,
+        authority,
+    };
     forwarded::apply(hop.forwarded, &received, &mut head.headers);
     via::append_via(&mut head.headers, head.version);
     via::append_cdn_loop(&mut head.headers, hop.node);

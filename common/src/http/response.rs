@@ -52,7 +52,10 @@ impl SharedFields {
             at += name.as_str().len() + 2;
             let slice = lines.slice(at..at + value.len());
             at += value.len() + 2;
-            own.append(name.clone(), HeaderValue::from_maybe_shared(slice).unwrap_or_else(|_| value.clone()));
+            own.append(
+                name.clone(),
+                HeaderValue::from_maybe_shared(slice).unwrap_or_else(|_| value.clone()),
+            );
         }
         Self { map: own, lines }
     }

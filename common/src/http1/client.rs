@@ -5,22 +5,20 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode, Version, request};
-use http_body::{Frame, SizeHint};
 
-use super::chunked::{ChunkedReader, Step};
 use super::deadline::Deadline;
 use super::framing::{self, Framing};
-use super::io::{BODY_READ, HEAD_READ, Io};
+use super::io::{HEAD_READ, Io};
 use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
 use super::render::{self, Coding};
+use super::response_body::ResponseBody;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::connection_options;
@@ -142,10 +140,10 @@ impl Connection {
 }
 
 /// A request on its way out and a response on its way in.
-struct Exchange {
-    io: Io,
-    deadline: Deadline,
-    outbox: Outbox,
+pub(super) struct Exchange {
+    pub(super) io: Io,
+    pub(super) deadline: Deadline,
+    pub(super) outbox: Outbox,
     scanned: usize,
     interim: u32,
     /// The request could not be sent whole; a response may be there all the same.
@@ -207,7 +205,7 @@ impl Exchange {
     }
 
     /// Sends what can be sent; tells whether anything was.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, ExchangeError> {
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, ExchangeError> {
         if self.send_failed || self.outbox.is_done() {
             return Ok(false);
         }
@@ -307,33 +305,16 @@ impl Exchange {
             // The request's body is still being sent: whoever reads this body to its end drives that too.
             Some(Body::Full(bytes)) => {
                 self.io.buf = rejoin(bytes, &self.io.buf);
-                self.stream(framing, may_persist, limits, home)
+                ResponseBody::begin(self, framing, may_persist, limits, home)
             }
             Some(body) => body,
-            None => self.stream(framing, may_persist, limits, home),
+            None => ResponseBody::begin(self, framing, may_persist, limits, home),
         };
         Ok(response)
     }
 
-    fn stream<H: Home>(self, framing: Framing, may_persist: bool, limits: &ExchangeLimits, home: H) -> Body {
-        let reading = match framing {
-            Framing::None => Reading::Length(0),
-            Framing::Length(length) => Reading::Length(length),
-            Framing::Chunked => Reading::Chunked(ChunkedReader::default()),
-            Framing::UntilClose => Reading::UntilClose,
-        };
-        let (timeout, send_timeout) = (limits.body_timeout, limits.send_timeout);
-        Body::stream(ResponseBody {
-            state: Some((self, home)),
-            reading,
-            may_persist,
-            timeout,
-            send_timeout,
-        })
-    }
-
     /// Hands the connection back, unless something came after the response: that would answer the next request.
-    fn go_home<H: Home>(mut self, home: H) {
+    pub(super) fn go_home<H: Home>(mut self, home: H) {
         if self.io.buf.is_empty() && !self.io.ended && self.outbox.is_done() {
             self.io.buf = bytes::BytesMut::new();
             self.deadline.clear();
@@ -356,9 +337,9 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
 fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
-        StatusCode::NOT_MODIFIED => {
-            [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
-        }
+        StatusCode::NOT_MODIFIED => [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE]
+            .iter()
+            .any(|name| request.contains_key(name)),
         _ => true,
     }
 }
@@ -368,142 +349,4 @@ fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
 fn persists(head: &ResponseHead) -> bool {
     let options = connection_options(&head.fields);
     !options.close && (head.version == Version::HTTP_11 || options.keep_alive)
-}
-
-/// How a response body's end is found.
-enum Reading {
-    Length(u64),
-    Chunked(ChunkedReader),
-    UntilClose,
-}
-
-/// A response body that comes from a connection, and drives what is left of the request.
-struct ResponseBody<H: Home> {
-    /// The exchange, until it is over.
-    state: Option<(Exchange, H)>,
-    reading: Reading,
-    may_persist: bool,
-    timeout: Duration,
-    send_timeout: Duration,
-}
-
-impl<H: Home> ResponseBody<H> {
-    /// The body is whole: the connection goes home where it may.
-    fn end(&mut self) {
-        if let Some((exchange, home)) = self.state.take()
-            && self.may_persist
-            && !matches!(self.reading, Reading::UntilClose)
-        {
-            exchange.go_home(home);
-        }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
-        let Some((exchange, _)) = &mut self.state else {
-            return Poll::Ready(Ok(None));
-        };
-        loop {
-            exchange.poll_request(cx).map_err(|error| match error {
-                ExchangeError::Client(error) => error,
-                ExchangeError::Origin(error) => error.into(),
-            })?;
-            match decode(&mut self.reading, &mut exchange.io)? {
-                Decoded::Frame(frame) => {
-                    exchange.deadline.clear();
-                    return Poll::Ready(Ok(Some(frame)));
-                }
-                Decoded::End => return Poll::Ready(Ok(None)),
-                Decoded::More => {}
-            }
-            match exchange.io.poll_fill(cx, BODY_READ) {
-                Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(Ok(_)) if matches!(self.reading, Reading::UntilClose) => return Poll::Ready(Ok(None)),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Err(OriginError::HttpResponseIncomplete.into())),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(OriginError::ConnectionTerminated.into())),
-                Poll::Pending => {
-                    exchange.deadline.start(if exchange.outbox.blocked {
-                        self.send_timeout
-                    } else {
-                        self.timeout
-                    });
-                    return exchange
-                        .deadline
-                        .poll(cx)
-                        .map(|()| Err(OriginError::ConnectionReadTimeout.into()));
-                }
-            }
-        }
-    }
-}
-
-enum Decoded {
-    Frame(Frame<Bytes>),
-    End,
-    More,
-}
-
-fn decode(reading: &mut Reading, io: &mut Io) -> Result<Decoded, BodyError> {
-    match reading {
-        Reading::Length(0) => Ok(Decoded::End),
-        Reading::Length(_) | Reading::UntilClose if io.buf.is_empty() => Ok(Decoded::More),
-        Reading::Length(left) => {
-            let take = usize::try_from(*left).unwrap_or(usize::MAX).min(io.buf.len());
-            *left -= take as u64;
-            Ok(Decoded::Frame(Frame::data(io.buf.split_to(take).freeze())))
-        }
-        Reading::UntilClose => Ok(Decoded::Frame(Frame::data(io.buf.split().freeze()))),
-        Reading::Chunked(reader) => match reader
-            .step(&mut io.buf)
-            .map_err(|_| OriginError::HttpResponseTransferCoding)?
-        {
-            Step::Data(data) => Ok(Decoded::Frame(Frame::data(data))),
-            Step::Trailers(trailers) => Ok(Decoded::Frame(Frame::trailers(trailers))),
-            Step::End => Ok(Decoded::End),
-            Step::More => Ok(Decoded::More),
-        },
-    }
-}
-
-impl<H: Home> http_body::Body for ResponseBody<H> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let next = std::task::ready!(this.poll_next(cx));
-        Poll::Ready(match next {
-            Ok(Some(frame)) => {
-                let is_last = match &this.reading {
-                    Reading::Length(left) => *left == 0,
-                    Reading::Chunked(reader) => reader.is_done(),
-                    Reading::UntilClose => false,
-                };
-                // The last byte is handed over only after the connection went home, so that a client which has it all
-                // finds the connection idle.
-                if is_last {
-                    this.end();
-                }
-                Some(Ok(frame))
-            }
-            Ok(None) => {
-                this.end();
-                None
-            }
-            Err(error) => {
-                this.state = None;
-                Some(Err(error))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.state.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.reading {
-            Reading::Length(left) => SizeHint::with_exact(*left),
-            Reading::Chunked(_) | Reading::UntilClose => SizeHint::default(),
-        }
-    }
 }

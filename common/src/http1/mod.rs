@@ -13,3 +13,4 @@ pub mod outbox; // a message on its way out
 pub mod request_body; // a client's body, read as it is wanted
 pub mod server; // one client connection
 pub mod client; // one exchange with a server
+mod response_body; // a server's body, read as it is wanted

@@ -263,7 +263,11 @@ impl Connection {
 
     /// Sends a response and tells its record; `Some` when the connection has to close.
     async fn send<R: Record>(&mut self, reply: Reply<R>, sending: Sending) -> Option<CloseReason> {
-        let Reply { response, record, close: wanted } = reply;
+        let Reply {
+            response,
+            record,
+            close: wanted,
+        } = reply;
         let length = response.body.len();
         let coding = render::response_coding(&sending.method, sending.version, response.status, length);
         let mut close = wanted.or(sending.close);

@@ -54,7 +54,11 @@ pub struct Look<'a>(MutexGuard<'a, Option<ShardSocket>>);
 
 impl AsFd for Look<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.0.as_ref().expect("invariant: only made of a socket that is there, and holds its lock") {
+        match self
+            .0
+            .as_ref()
+            .expect("invariant: only made of a socket that is there, and holds its lock")
+        {
             ShardSocket::Tcp(socket) => socket.as_fd(),
             ShardSocket::Unix(socket) => socket.as_fd(),
         }
@@ -81,7 +85,10 @@ impl AcceptCounts {
 
     /// Connections whose `TCP_INFO` was read, and of these those whose SYN-ACK had been repeated.
     pub fn get(&self) -> (u64, u64) {
-        (self.looked_at.load(Ordering::Relaxed), self.synack_repeated.load(Ordering::Relaxed))
+        (
+            self.looked_at.load(Ordering::Relaxed),
+            self.synack_repeated.load(Ordering::Relaxed),
+        )
     }
 }
 

@@ -235,7 +235,10 @@ impl Admission {
         let Stream::Tcp(socket) = stream else { return None };
         let accepted = tcp_info::accepted(socket.as_fd()).ok()?;
         self.accepts.count(&accepted);
-        self.floor.worker.metrics.observe(Histogram::AcceptWaitSeconds, accepted.waited);
+        self.floor
+            .worker
+            .metrics
+            .observe(Histogram::AcceptWaitSeconds, accepted.waited);
         Some(accepted.waited)
     }
 }

@@ -102,7 +102,10 @@ fn visit_limits<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
         &mut limits.head_bytes_max,
         "Status line and fields of a response.",
     );
-    let fields = Count { min: 1, max: common::http1::parse::FIELDS_MAX as u64 };
+    let fields = Count {
+        min: 1,
+        max: common::http1::parse::FIELDS_MAX as u64,
+    };
     v.key(
         "fields_max",
         fields,

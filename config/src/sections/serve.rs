@@ -175,7 +175,10 @@ impl Keys for ServeSettings {
             &mut self.head_bytes_max,
             "Request line and fields; more is answered 431.",
         );
-        let fields = Count { min: 1, max: common::http1::parse::FIELDS_MAX as u64 };
+        let fields = Count {
+            min: 1,
+            max: common::http1::parse::FIELDS_MAX as u64,
+        };
         v.key(
             "fields_max",
             fields,

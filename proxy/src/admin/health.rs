@@ -36,8 +36,14 @@ pub fn wants_text(request: &Request<Body>) -> bool {
         Some(format) => format == "text",
         None => {
             let accepts = |media: &str| {
-                let fields = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-                fields.flat_map(|value| value.split(',')).any(|range| range.split(';').next().unwrap_or_default().trim() == media)
+                let fields = request
+                    .headers()
+                    .get_all(ACCEPT)
+                    .iter()
+                    .filter_map(|value| value.to_str().ok());
+                fields
+                    .flat_map(|value| value.split(','))
+                    .any(|range| range.split(';').next().unwrap_or_default().trim() == media)
             };
             accepts("text/plain") && !accepts("application/json")
         }
@@ -65,7 +71,11 @@ pub fn as_json(watched: &Watched) -> Vec<u8> {
 /// The worst of settings, findings and backends.
 pub fn status(watched: &Watched, state: &State) -> Status {
     let is_down = |backend: &Backend| backend.snapshot().iter().all(|server| server.in_penalty);
-    let backends = if watched.backends().iter().any(|backend| is_down(backend)) { Status::Degraded } else { Status::Ok };
+    let backends = if watched.backends().iter().any(|backend| is_down(backend)) {
+        Status::Degraded
+    } else {
+        Status::Ok
+    };
     state.status().max(backends)
 }
 
@@ -89,7 +99,10 @@ fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
     drop(roles);
     let mut listeners = object.array("listeners");
     json::listeners(&mut listeners, &state.engine, |address| {
-        let listening = watched.listening.iter().find(|listening| listening.address == address)?;
+        let listening = watched
+            .listening
+            .iter()
+            .find(|listening| listening.address == address)?;
         Some((listening.role, &*listening.name))
     });
     drop(listeners);
@@ -108,16 +121,39 @@ fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
 fn in_words(watched: &Watched, state: &State, status: Status) -> String {
     let mut out = String::new();
     let roles = watched.roles.join(", ");
-    let (version, uptime, open, requests) =
-        (env!("CARGO_PKG_VERSION"), uptime(watched), watched.limit.open(), requests(watched));
-    let head = format!("tidegate {version} ({roles}): {}\nup {uptime} s, {open} connections open, {requests} requests answered\n\n", status.word());
+    let (version, uptime, open, requests) = (
+        env!("CARGO_PKG_VERSION"),
+        uptime(watched),
+        watched.limit.open(),
+        requests(watched),
+    );
+    let head = format!(
+        "tidegate {version} ({roles}): {}\nup {uptime} s, {open} connections open, {requests} requests answered\n\n",
+        status.word()
+    );
     out.push_str(&head);
     out.push_str(&text::diagnosis(&state.engine, &state.settings));
     out.push('\n');
     for backend in watched.backends() {
-        for ServerSnapshot { address, busy, idle, in_penalty, connects, .. } in backend.snapshot() {
-            let word = if in_penalty { "takes no connections" } else { "takes connections" };
-            let written = writeln!(out, "backend {} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects", backend.name());
+        for ServerSnapshot {
+            address,
+            busy,
+            idle,
+            in_penalty,
+            connects,
+            ..
+        } in backend.snapshot()
+        {
+            let word = if in_penalty {
+                "takes no connections"
+            } else {
+                "takes connections"
+            };
+            let written = writeln!(
+                out,
+                "backend {} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects",
+                backend.name()
+            );
             debug_assert!(written.is_ok(), "writing to a String");
         }
     }
@@ -138,14 +174,21 @@ pub fn handshakes(watched: &Watched) -> Vec<u8> {
         object.field("over_seconds", window.over.as_secs_f64());
         let mut counters = object.array("counters");
         for counter in KernelCounter::ALL {
-            counters.object().field("counter", counter.name()).field("delta", window.deltas.get(*counter));
+            counters
+                .object()
+                .field("counter", counter.name())
+                .field("delta", window.deltas.get(*counter));
         }
     }
     drop(deltas);
     let mut counters = object.array("counters");
     for (table, column, value) in &raw {
         let value = i64::try_from(*value).ok();
-        counters.object().field("table", &**table).field("column", &**column).field("value", value);
+        counters
+            .object()
+            .field("table", &**table)
+            .field("column", &**column)
+            .field("value", value);
     }
     drop(counters);
     events(object.array("events"), &state);
@@ -158,7 +201,9 @@ pub fn handshakes(watched: &Watched) -> Vec<u8> {
 fn events(mut array: Array<'_>, state: &State) {
     for event in state.engine.events() {
         let mut object = array.object();
-        object.field("at", event.at.unix_secs()).field("change", event.change.word());
+        object
+            .field("at", event.at.unix_secs())
+            .field("change", event.change.word());
         json::finding(&mut object.object("finding"), &event.finding);
     }
 }
@@ -172,13 +217,23 @@ fn sum(watched: &Watched, counter: Counter) -> u64 {
 }
 
 fn requests(watched: &Watched) -> u64 {
-    const CLASSES: [Counter; 5] =
-        [Counter::Responses1xx, Counter::Responses2xx, Counter::Responses3xx, Counter::Responses4xx, Counter::Responses5xx];
+    const CLASSES: [Counter; 5] = [
+        Counter::Responses1xx,
+        Counter::Responses2xx,
+        Counter::Responses3xx,
+        Counter::Responses4xx,
+        Counter::Responses5xx,
+    ];
     CLASSES.into_iter().map(|class| sum(watched, class)).sum()
 }
 
 fn cache(mut object: Object<'_>, watched: &Watched) {
-    const MISSES: [Counter; 4] = [Counter::CacheUriMiss, Counter::CacheVaryMiss, Counter::CacheRequest, Counter::CacheStale];
+    const MISSES: [Counter; 4] = [
+        Counter::CacheUriMiss,
+        Counter::CacheVaryMiss,
+        Counter::CacheRequest,
+        Counter::CacheStale,
+    ];
     object
         .field("hits", sum(watched, Counter::CacheHit))
         .field("misses", MISSES.into_iter().map(|miss| sum(watched, miss)).sum::<u64>())
@@ -189,7 +244,17 @@ fn cache(mut object: Object<'_>, watched: &Watched) {
 fn describe(backend: &Backend, mut object: Object<'_>) {
     object.field("name", backend.name());
     let mut servers: Array<'_> = object.array("servers");
-    for ServerSnapshot { address, busy, idle, waiting, in_penalty, attempts, connects, .. } in backend.snapshot() {
+    for ServerSnapshot {
+        address,
+        busy,
+        idle,
+        waiting,
+        in_penalty,
+        attempts,
+        connects,
+        ..
+    } in backend.snapshot()
+    {
         servers
             .object()
             .field("address", &*address)

@@ -49,7 +49,10 @@ struct State {
 impl Live {
     /// Begins when the process does: nothing has been counted yet.
     pub fn new(start: Moment) -> Self {
-        let live = Self { state: Mutex::default(), listeners: Listeners::default() };
+        let live = Self {
+            state: Mutex::default(),
+            listeners: Listeners::default(),
+        };
         live.feed(start, [], None);
         live
     }

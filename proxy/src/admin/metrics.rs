@@ -12,12 +12,22 @@ use super::Watched;
 pub fn page(watched: &Watched) -> Response {
     let mut page = Exposition::default();
     page.workers(watched.workers.iter().map(|worker| &worker.metrics));
-    let version = [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TIDEGATE_REVISION"))];
+    let version = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("TIDEGATE_REVISION")),
+    ];
     page.family(Family::BuildInfo).sample(&version, 1_u64);
     page.family(Family::StartTime).sample(&[], watched.started.unix_secs());
     page.family(Family::Workers).sample(&[], watched.workers.len() as u64);
-    page.family(Family::ConnectionsOpen).sample(&[], watched.limit.open() as u64);
-    page.family(Family::AccessLogFailed).sample(&[], watched.log_lines_failed());
+    page.family(Family::ConnectionsOpen)
+        .sample(&[], watched.limit.open() as u64);
+    page.family(Family::AccessLogFailed)
+        .sample(&[], watched.log_lines_failed());
+    if let Some(memory) = watched.parts.tier.local().and_then(|local| local.memory()) {
+        let (responses, bytes) = memory.level();
+        page.family(Family::CacheStoredBytes).sample(&[], bytes);
+        page.family(Family::CacheStoredResponses).sample(&[], responses);
+    }
     backends(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
@@ -27,21 +37,38 @@ fn backends(page: &mut Exposition, watched: &Watched) {
     let servers: Vec<(&str, ServerSnapshot)> = watched
         .backends()
         .iter()
-        .flat_map(|backend| backend.snapshot().into_iter().map(move |server| (backend.name(), server)))
+        .flat_map(|backend| {
+            backend
+                .snapshot()
+                .into_iter()
+                .map(move |server| (backend.name(), server))
+        })
         .collect();
     let mut connections = page.family(Family::BackendConnections);
     for (backend, server) in &servers {
         for (state, count) in [("busy", server.busy), ("idle", server.idle)] {
-            connections.sample(&[("backend", backend), ("server", &server.address), ("state", state)], count as u64);
+            connections.sample(
+                &[("backend", backend), ("server", &server.address), ("state", state)],
+                count as u64,
+            );
         }
     }
     per_server(page, Family::BackendRequests, &servers, |server| Some(server.attempts));
     per_server(page, Family::BackendConnects, &servers, |server| Some(server.connects));
-    per_server(page, Family::BackendSynRetransmits, &servers, |server| server.retransmitted_syns);
+    per_server(page, Family::BackendSynRetransmits, &servers, |server| {
+        server.retransmitted_syns
+    });
     let mut errors = page.family(Family::BackendErrors);
     for (backend, server) in &servers {
         for (error, count) in &server.failures {
-            errors.sample(&[("backend", backend), ("server", &server.address), ("error", error.word())], *count);
+            errors.sample(
+                &[
+                    ("backend", backend),
+                    ("server", &server.address),
+                    ("error", error.word()),
+                ],
+                *count,
+            );
         }
     }
 }

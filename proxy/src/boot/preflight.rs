@@ -15,12 +15,17 @@ use std::sync::Arc;
 pub fn preflight(config: &Config) -> Result<Arc<Health>, Failure> {
     let root = ProcRoot::new(&config.process.proc_root);
     let findings = plan::preflight(&root, &plan::context(config));
-    let (unsafe_ones, others): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.severity == Severity::Refuse);
+    let (unsafe_ones, others): (Vec<_>, Vec<_>) = findings
+        .iter()
+        .partition(|finding| finding.severity == Severity::Refuse);
     for finding in others {
         control::tell_setting(finding);
     }
     if !unsafe_ones.is_empty() {
-        let lines: Vec<_> = unsafe_ones.iter().map(|finding| format!("does not start: {finding}")).collect();
+        let lines: Vec<_> = unsafe_ones
+            .iter()
+            .map(|finding| format!("does not start: {finding}"))
+            .collect();
         return Err(Failure::new(Code::Config, lines.join("\n")));
     }
     Ok(Health::new(root, plan::roles(config), findings))

@@ -27,7 +27,10 @@ impl Watch {
     /// # Errors
     /// The system refuses to.
     pub fn new() -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(refused)?;
         let signals = runtime.block_on(async { Signals::new() }).map_err(refused)?;
         Ok(Self { runtime, signals })
     }
@@ -77,6 +80,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long workers that were told to end at once may take.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn refused(error: std::io::Error) -> Failure {
     Failure::new(Code::System, format_args!("signals: {error}"))
 }

@@ -23,7 +23,8 @@ pub struct Arguments {
 /// # Errors
 /// The problems.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { config, warnings } = config::load(&arguments.config).map_err(|problems| Failure::new(Code::Found, problems))?;
+    let Loaded { config, warnings } =
+        config::load(&arguments.config).map_err(|problems| Failure::new(Code::Found, problems))?;
     let mut text = String::new();
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));

@@ -19,7 +19,12 @@ pub struct Arguments {
 #[expect(clippy::unnecessary_wraps, reason = "every subcommand has one signature")]
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "tidegate", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut super::Arguments::command(),
+        "tidegate",
+        &mut script,
+    );
     super::say(&String::from_utf8_lossy(&script));
     Ok(())
 }

@@ -28,7 +28,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let origin = Origin::start(arguments.origin_listen)?;
     let text = configuration(arguments, origin.address());
     let loaded = config::parse(&text, "demo").map_err(|problems| Failure::new(Code::Config, problems))?;
-    boot::run(&loaded.config, &loaded.warnings, |started| super::say(&invitation(started, origin.address())))
+    boot::run(&loaded.config, &loaded.warnings, |started| {
+        super::say(&invitation(started, origin.address()))
+    })
 }
 
 fn configuration(arguments: &Arguments, origin: SocketAddr) -> String {
@@ -56,7 +58,13 @@ listen = "{admin}"
 }
 
 fn invitation(started: &Started, origin: SocketAddr) -> String {
-    let first = |role| started.addresses.iter().find(|listener| listener.role == role).map_or("?".to_owned(), |listener| listener.address.clone());
+    let first = |role| {
+        started
+            .addresses
+            .iter()
+            .find(|listener| listener.role == role)
+            .map_or_else(String::new, |listener| listener.address.clone())
+    };
     let (front, admin) = (first("front"), first("admin"));
     format!(
         "\ntidegate demo: front and cache at http://{front}, sample origin at http://{origin}, admin at http://{admin}\n\n\

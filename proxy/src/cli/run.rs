@@ -31,7 +31,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = match arguments {
         Arguments { config: Some(file), .. } => config::load(file),
-        Arguments { listen: Some(listen), origin: Some(origin), .. } => config::quick(listen, origin, arguments.admin.as_deref()),
+        Arguments {
+            listen: Some(listen),
+            origin: Some(origin),
+            ..
+        } => config::quick(listen, origin, arguments.admin.as_deref()),
         _ => {
             let hint = "give a configuration with -c FILE, or --listen ADDRESS and --origin URL (try: tidegate demo)";
             return Err(Failure::coded(64, hint));

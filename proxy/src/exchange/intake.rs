@@ -20,7 +20,9 @@ pub fn normalize(head: &mut Parts, conn: &ConnInfo) -> Result<(), Refusal> {
     }
     // An HTTP/1.0 request may name no host; the address that it reached is the only one it can mean.
     if head.version == Version::HTTP_10 && !head.headers.contains_key(HOST) {
-        let reached = conn.local.map_or_else(|| "localhost".to_owned(), |local| local.to_string());
+        let reached = conn
+            .local
+            .map_or_else(|| "localhost".to_owned(), |local| local.to_string());
         if let Ok(host) = HeaderValue::try_from(reached) {
             head.headers.insert(HOST, host);
         }

@@ -119,7 +119,14 @@ impl Drop for ExchangeRecord {
         if !self.is_finished {
             let took = mono_now().saturating_duration_since(self.begun);
             let close = Some(CloseReason::Reset);
-            self.write(&Sent { end: End::ClientGone, body_bytes: 0, bytes: 0, request_bytes: 0, took, close });
+            self.write(&Sent {
+                end: End::ClientGone,
+                body_bytes: 0,
+                bytes: 0,
+                request_bytes: 0,
+                took,
+                close,
+            });
         }
     }
 }
@@ -163,8 +170,12 @@ impl ExchangeRecord {
             body_bytes: sent.body_bytes,
             bytes_received: sent.request_bytes,
             bytes_sent: sent.bytes,
-            referer: asked.and_then(|asked| asked.referer.as_ref()).map(HeaderValue::as_bytes),
-            user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),
+            referer: asked
+                .and_then(|asked| asked.referer.as_ref())
+                .map(HeaderValue::as_bytes),
+            user_agent: asked
+                .and_then(|asked| asked.user_agent.as_ref())
+                .map(HeaderValue::as_bytes),
             site: self.site.as_deref(),
             cache_outcome: outcome.as_deref().map(str::as_bytes),
             backend: self.facts.origin.as_deref(),
@@ -189,7 +200,11 @@ impl ExchangeRecord {
 impl Asked {
     fn line(&self) -> RequestLine<'_> {
         let target = self.target.path_and_query().map_or("*", |target| target.as_str());
-        RequestLine { method: self.method.as_str(), target: target.as_bytes(), version: self.version }
+        RequestLine {
+            method: self.method.as_str(),
+            target: target.as_bytes(),
+            version: self.version,
+        }
     }
 }
 

@@ -143,7 +143,9 @@ impl From<ExchangeError> for Refusal {
 
 /// Whether the client would rather read JSON than HTML: the one that its Accept names first.
 pub fn wants_json(fields: &HeaderMap) -> bool {
-    let Some(accept) = fields.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else { return false };
+    let Some(accept) = fields.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else {
+        return false;
+    };
     let position = |text: &str| accept.find(text);
     match (position("json"), position("html")) {
         (Some(json), Some(html)) => json < html,

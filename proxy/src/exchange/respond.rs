@@ -7,8 +7,8 @@ use bytes::Bytes;
 use common::http::response::Response;
 use common::telemetry::json::Object;
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::record::ExchangeRecord;
 use super::refusal::Refusal;
@@ -24,7 +24,10 @@ pub fn passed(mut response: Response, worker: &Worker) -> Response {
     // received and append a corresponding Date header field to the message's header section if it is cached or forwarded
     // downstream." (RFC 9110 §6.6.1)
     if !response.fields.map().contains_key(DATE) {
-        response.fields.added.push_display(&DATE, worker.clock.wall().http_date());
+        response
+            .fields
+            .added
+            .push_display(&DATE, worker.clock.wall().http_date());
     }
     response.fields.added.push_static("via: 1.1 tidegate");
     response
@@ -43,11 +46,18 @@ pub fn refused(refusal: &Refusal, record: &mut ExchangeRecord, json: bool) -> Re
     let fields = response.fields.map_mut();
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status != StatusCode::NO_CONTENT {
-        let kind = if json { "application/json" } else { "text/html; charset=utf-8" };
+        let kind = if json {
+            "application/json"
+        } else {
+            "text/html; charset=utf-8"
+        };
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     if matches!(refusal, Refusal::MethodNotAllowed | Refusal::LastHop) {
-        fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
+        fields.insert(
+            ALLOW,
+            HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"),
+        );
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -44,7 +44,13 @@ impl Control {
         backends: Vec<(Leg, Arc<Backend>)>,
     ) -> Self {
         let sampler = Sampler::new(health.root.clone());
-        Self { health, context, listeners, backends, sampler }
+        Self {
+            health,
+            context,
+            listeners,
+            backends,
+            sampler,
+        }
     }
 
     /// Looks once.
@@ -64,10 +70,15 @@ impl Control {
 
     fn sample(&mut self) -> Sample {
         let connects = self.connects();
-        self.sampler.watch_servers(connects.iter().filter_map(|server| server.address).collect());
+        self.sampler
+            .watch_servers(connects.iter().filter_map(|server| server.address).collect());
         let at = Moment::now(&Clock::System);
         // Held while the sample is taken, so that no listener closes under it.
-        let looks: Vec<_> = self.listeners.iter().flat_map(|(leg, bound)| shards(*leg, bound)).collect();
+        let looks: Vec<_> = self
+            .listeners
+            .iter()
+            .flat_map(|(leg, bound)| shards(*leg, bound))
+            .collect();
         let own: Vec<_> = looks.iter().map(OwnSocket::borrow).collect();
         let mut sample = self.sampler.sample(at, Listeners::Own(&own));
         sample.accepts = accepts(&self.listeners);
@@ -79,7 +90,9 @@ impl Control {
         let of = |(leg, backend): &(Leg, Arc<Backend>)| {
             let (leg, name): (Leg, Arc<str>) = (*leg, Arc::from(backend.name()));
             let servers = backend.snapshot().into_iter();
-            servers.map(move |server| server_sample(leg, Arc::clone(&name), &server)).collect::<Vec<_>>()
+            servers
+                .map(move |server| server_sample(leg, Arc::clone(&name), &server))
+                .collect::<Vec<_>>()
         };
         self.backends.iter().flat_map(of).collect()
     }
@@ -112,17 +125,31 @@ impl OwnSocket<'_> {
 fn shards(leg: Leg, bound: &Bound) -> Vec<OwnSocket<'_>> {
     let count = if bound.local_addr.is_some() { bound.shards() } else { 0 };
     let name: Arc<str> = bound.to_string().into();
-    let held = |shard| Some(OwnSocket { leg, name: Arc::clone(&name), shard, bound, socket: bound.look(shard)? });
+    let held = |shard| {
+        Some(OwnSocket {
+            leg,
+            name: Arc::clone(&name),
+            shard,
+            bound,
+            socket: bound.look(shard)?,
+        })
+    };
     (0..count).filter_map(held).collect()
 }
 
 /// What the accept loops counted, by leg.
 fn accepts(listeners: &[(Leg, Arc<Bound>)]) -> Vec<AcceptSample> {
     let of = |leg: Leg| {
-        let mine = listeners.iter().filter(move |(other, bound)| *other == leg && bound.local_addr.is_some());
+        let mine = listeners
+            .iter()
+            .filter(move |(other, bound)| *other == leg && bound.local_addr.is_some());
         let counts = mine.map(|(_, bound)| bound.accepts.get());
         let sum = counts.reduce(|(all, repeated), (more, of_these)| (all + more, repeated + of_these));
-        sum.map(|(accepted, synack_repeated)| AcceptSample { leg, accepted, synack_repeated })
+        sum.map(|(accepted, synack_repeated)| AcceptSample {
+            leg,
+            accepted,
+            synack_repeated,
+        })
     };
     Leg::WAY.into_iter().filter_map(of).collect()
 }
@@ -139,7 +166,13 @@ fn server_sample(leg: Leg, backend: Arc<str>, server: &ServerSnapshot) -> Server
 
 /// Connects as far as the backend's statistics tell them apart.
 fn connect_counts(server: &ServerSnapshot) -> ConnectCounts {
-    let failed = |error: OriginError| server.failures.iter().find(|(known, _)| *known == error).map_or(0, |(_, count)| *count);
+    let failed = |error: OriginError| {
+        server
+            .failures
+            .iter()
+            .find(|(known, _)| *known == error)
+            .map_or(0, |(_, count)| *count)
+    };
     let slow_from = BUCKETS_MICROS.partition_point(|bound| u128::from(*bound) <= SLOW_CONNECT.as_micros());
     let counts = ConnectCounts {
         established: server.connects,
@@ -150,7 +183,10 @@ fn connect_counts(server: &ServerSnapshot) -> ConnectCounts {
         unreachable: failed(OriginError::DestinationIpUnroutable),
         ..ConnectCounts::default()
     };
-    ConnectCounts { attempts: counts.established + counts.refused + counts.timed_out + counts.unreachable, ..counts }
+    ConnectCounts {
+        attempts: counts.established + counts.refused + counts.timed_out + counts.unreachable,
+        ..counts
+    }
 }
 
 /// One line for each setting that turned bad or good.
@@ -159,7 +195,11 @@ fn tell_drift(changed: &Drift) {
         tell_setting(finding);
     }
     for Finding { check, severity, .. } in &changed.gone {
-        info!(check = check.word(), severity = severity.word(), "a kernel setting is no longer found fault with");
+        info!(
+            check = check.word(),
+            severity = severity.word(),
+            "a kernel setting is no longer found fault with"
+        );
     }
 }
 
@@ -185,6 +225,12 @@ fn tell(observed: &Observed) {
             continue;
         }
         let evidence: Vec<_> = finding.evidence.iter().map(ToString::to_string).collect();
-        warn!(leg, cause, evidence = evidence.join("; "), remedy = finding.remedy, "handshake finding {change_word}: {finding}");
+        warn!(
+            leg,
+            cause,
+            evidence = evidence.join("; "),
+            remedy = finding.remedy,
+            "handshake finding {change_word}: {finding}"
+        );
     }
 }

@@ -31,7 +31,9 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
     for open in engine.open() {
         let mut object = findings.object();
         finding(&mut object, &open.finding);
-        object.field("since", open.since.unix_secs()).field("age_seconds", open.age(now).as_secs());
+        object
+            .field("since", open.since.unix_secs())
+            .field("age_seconds", open.age(now).as_secs());
     }
     drop(findings);
     let mut harmless = object.array("harmless");
@@ -65,10 +67,15 @@ pub fn finding(object: &mut Object<'_>, finding: &Finding) {
     drop(shards);
     let mut evidence = object.array("evidence");
     for piece in &finding.evidence {
-        evidence.object().field("kind", piece.kind()).field("text", &*piece.to_string());
+        evidence
+            .object()
+            .field("kind", piece.kind())
+            .field("text", &*piece.to_string());
     }
     drop(evidence);
-    object.field("symptom", finding.symptom()).field("remedy", &*finding.remedy);
+    object
+        .field("symptom", finding.symptom())
+        .field("remedy", &*finding.remedy);
 }
 
 /// The listeners: each with its worst shard, not with a sum.
@@ -77,7 +84,9 @@ pub fn listeners<'l>(array: &mut Array<'_>, engine: &Engine, describe: impl Fn(&
     let mut groups: BTreeMap<&str, Vec<(&ListenerSample, Option<&ListenerWindow<'_>>)>> = BTreeMap::new();
     for listener in engine.last().iter().flat_map(|sample| &sample.listeners) {
         let known = minute.iter().flat_map(|window| &window.listeners);
-        let window = known.into_iter().find(|window| window.last.name == listener.name && window.last.shard == listener.shard);
+        let window = known
+            .into_iter()
+            .find(|window| window.last.name == listener.name && window.last.shard == listener.shard);
         groups.entry(&listener.name).or_default().push((listener, window));
     }
     for (address, shards) in groups {
@@ -96,11 +105,21 @@ fn group(object: &mut Object<'_>, shards: &[(&ListenerSample, Option<&ListenerWi
         let seen = window.map_or(0, |window| window.depth_peak);
         seen.max(depth(listener).unwrap_or(0))
     };
-    let Some(worst) = shards.iter().max_by_key(|shard| (depth(shard.0), peak(shard))) else { return };
+    let Some(worst) = shards.iter().max_by_key(|shard| (depth(shard.0), peak(shard))) else {
+        return;
+    };
     let (sample, _) = worst;
-    let drops: Option<u64> = shards.iter().map(|(listener, _)| listener.drops.get().map(u64::from)).sum();
-    let lost: Option<u64> = shards.iter().map(|(_, window)| window.and_then(|window| window.drops)).sum();
-    object.field("leg", sample.leg.word()).field("shards", shards.len() as u64);
+    let drops: Option<u64> = shards
+        .iter()
+        .map(|(listener, _)| listener.drops.get().map(u64::from))
+        .sum();
+    let lost: Option<u64> = shards
+        .iter()
+        .map(|(_, window)| window.and_then(|window| window.drops))
+        .sum();
+    object
+        .field("leg", sample.leg.word())
+        .field("shards", shards.len() as u64);
     object.field("backlog_asked", sample.backlog_asked);
     let mut queue = object.object("queue");
     match &sample.queue {
@@ -120,7 +139,9 @@ fn group(object: &mut Object<'_>, shards: &[(&ListenerSample, Option<&ListenerWi
 }
 
 fn leg(mut object: Object<'_>, report: &LegReport) {
-    object.field("leg", report.leg.word()).field("verdict", report.verdict.word());
+    object
+        .field("leg", report.leg.word())
+        .field("verdict", report.verdict.word());
     if let Verdict::Unknown(why) = report.verdict {
         object.field("because", &*why.to_string());
     }
@@ -141,7 +162,10 @@ fn server_end(mut object: Object<'_>, end: &ServerEnd) {
         .some("half_open", end.half_open.map(|half| half.total))
         .some("half_open_repeated", end.half_open.map(|half| half.repeated))
         .some("accepted", end.accepted.map(|(all, _)| all))
-        .some("accepted_after_repeated_synack", end.accepted.map(|(_, repeated)| repeated));
+        .some(
+            "accepted_after_repeated_synack",
+            end.accepted.map(|(_, repeated)| repeated),
+        );
     if let Some(queue) = &end.worst_queue {
         object
             .object("worst_queue")

@@ -76,7 +76,11 @@ fn listener(settings: &ListenSettings) -> ListenerPlan {
         ListenAddress::Tcp(address) => Some(address.port()),
         ListenAddress::Unix { .. } => None,
     };
-    ListenerPlan { name: settings.name.clone(), port, backlog_asked: backlog_asked(settings) }
+    ListenerPlan {
+        name: settings.name.clone(),
+        port,
+        backlog_asked: backlog_asked(settings),
+    }
 }
 
 fn backend(settings: &BackendSettings) -> BackendPlan {
@@ -102,7 +106,12 @@ mod tests {
         for (text, serves, connects, words) in [
             (alone, vec![ClientFront], vec![CacheOrigin], vec!["front", "cache"]),
             (front, vec![ClientFront], vec![FrontCache, CacheOrigin], vec!["front"]),
-            (cache, vec![FrontCache], vec![CacheOrigin], vec!["cache", "cache-server"]),
+            (
+                cache,
+                vec![FrontCache],
+                vec![CacheOrigin],
+                vec!["cache", "cache-server"],
+            ),
         ] {
             let config = config::parse(&text, "test").unwrap().config;
             assert_eq!(roles(&config), Roles { serves, connects }, "{text}");

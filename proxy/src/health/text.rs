@@ -8,7 +8,9 @@ use common::kernel::report;
 pub fn diagnosis(engine: &Engine, settings: &[Finding]) -> String {
     let mut text = String::new();
     if let Some(why) = engine.blind() {
-        text.push_str(&format!("handshakes cannot be watched, because netstat is unavailable: {why}\n"));
+        text.push_str(&format!(
+            "handshakes cannot be watched, because netstat is unavailable: {why}\n"
+        ));
     }
     text.push_str(&report::diagnosis_text(engine));
     if engine.open().next().is_none() {

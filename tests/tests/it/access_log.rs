@@ -128,7 +128,9 @@ fn a_combined_line_is_what_log_readers_expect() {
     let file = path.join("access.log");
     let origin = Origin::saying("hello");
     // Lines of different workers may change places.
-    let tidegate = setup(&origin, file.to_str().unwrap(), "combined").set("process.workers", "1").start();
+    let tidegate = setup(&origin, file.to_str().unwrap(), "combined")
+        .set("process.workers", "1")
+        .start();
     let lines = "User-Agent: a \"b\" \\c\r\nReferer: http://r.example/?\r\nAuthorization: Basic eA==\r\n";
     assert_eq!(tidegate.ask(request("GET", "/a?b", lines, "")).status, 200);
     assert_eq!(tidegate.ask(request("HEAD", "/", "", "")).status, 200);

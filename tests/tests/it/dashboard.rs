@@ -17,17 +17,40 @@ use tests::tidegate::Tidegate;
 use tests::wait::{Gate, eventually};
 
 const SCREENS: [Screen; 5] = [
-    Screen { width: 360, height: 740, scheme: "dark" },
-    Screen { width: 390, height: 844, scheme: "light" },
-    Screen { width: 390, height: 844, scheme: "dark" },
-    Screen { width: 1400, height: 900, scheme: "light" },
-    Screen { width: 1400, height: 900, scheme: "dark" },
+    Screen {
+        width: 360,
+        height: 740,
+        scheme: "dark",
+    },
+    Screen {
+        width: 390,
+        height: 844,
+        scheme: "light",
+    },
+    Screen {
+        width: 390,
+        height: 844,
+        scheme: "dark",
+    },
+    Screen {
+        width: 1400,
+        height: 900,
+        scheme: "light",
+    },
+    Screen {
+        width: 1400,
+        height: 900,
+        scheme: "dark",
+    },
 ];
 
 #[track_caller]
 fn admin(tidegate: &Tidegate, path: &str) -> Response {
     let admin = tidegate.front.address("admin");
-    once(admin, format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"))
+    once(
+        admin,
+        format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"),
+    )
 }
 
 /// A connection on which the events come, its head read.
@@ -36,7 +59,10 @@ fn events(tidegate: &Tidegate) -> (Client, u16) {
     let mut client = Client::connect(tidegate.front.address("admin"));
     client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
     let head = client.read_head();
-    assert!(head.status != 200 || head.field("content-type") == "text/event-stream", "{head:?}");
+    assert!(
+        head.status != 200 || head.field("content-type") == "text/event-stream",
+        "{head:?}"
+    );
     (client, head.status)
 }
 
@@ -50,8 +76,17 @@ fn a_browser_shows_the_verdicts_and_has_nothing_to_complain_about() {
     let tidegate = Setup::of(&origin.address()).start();
     assert_eq!(tidegate.get("/").status, 200);
     for screen in SCREENS {
-        look(&mut browser, &tidegate, screen, "healthy, same process, healthy", "healthy");
-        assert_eq!(browser.evaluate("document.querySelectorAll('article.finding').length"), 0);
+        look(
+            &mut browser,
+            &tidegate,
+            screen,
+            "healthy, same process, healthy",
+            "healthy",
+        );
+        assert_eq!(
+            browser.evaluate("document.querySelectorAll('article.finding').length"),
+            0
+        );
     }
 }
 
@@ -71,7 +106,10 @@ fn a_browser_shows_each_finding_with_its_remedy() {
             assert!(finding.contains(words), "{words} in {finding}");
         }
         let news = browser.evaluate("document.querySelector('[aria-live]').textContent");
-        assert!(news.as_str().unwrap().contains("connect_refused on cache-origin"), "{news}");
+        assert!(
+            news.as_str().unwrap().contains("connect_refused on cache-origin"),
+            "{news}"
+        );
     }
 }
 
@@ -81,17 +119,31 @@ fn a_browser_shows_a_front_and_its_cache_server_as_two_processes() {
     let origin = Origin::saying("hello");
     let tidegate = Setup::of(&origin.address()).shape(Shape::TwoTier(1)).start();
     assert_eq!(tidegate.get("/").status, 200);
-    look(&mut browser, &tidegate, SCREENS[3], "healthy, healthy, healthy", "two-tier");
+    look(
+        &mut browser,
+        &tidegate,
+        SCREENS[3],
+        "healthy, healthy, healthy",
+        "two-tier",
+    );
     let notes = "[...document.querySelectorAll('.stop small')].map(note => note.textContent).join(', ')";
     let notes = browser.evaluate(notes);
-    assert!(notes.as_str().unwrap().ends_with("connected, this process, elsewhere, 1 server"), "{notes}");
+    assert!(
+        notes
+            .as_str()
+            .unwrap()
+            .ends_with("connected, this process, elsewhere, 1 server"),
+        "{notes}"
+    );
 }
 
 /// Opens the page, waits for these words, and checks that it fits its screen and that nothing went wrong in it.
 #[track_caller]
 fn look(browser: &mut Browser, tidegate: &Tidegate, screen: Screen, legs: &str, name: &str) {
     browser.open(&format!("http://{}/dashboard", tidegate.front.address("admin")), screen);
-    browser.wait_until(&format!("{LEGS} === '{legs}' && document.querySelector('#link').textContent === 'live'"));
+    browser.wait_until(&format!(
+        "{LEGS} === '{legs}' && document.querySelector('#link').textContent === 'live'"
+    ));
     if let Some(folder) = std::env::var_os("TIDEGATE_PICTURES") {
         let Screen { width, height, scheme } = screen;
         browser.take_picture(&PathBuf::from(folder).join(format!("{name}-{width}x{height}-{scheme}.png")));
@@ -106,7 +158,11 @@ fn events_are_whole_snapshots_and_end_with_the_drain() {
     let gate = Gate::new();
     let origin = Origin::start({
         let gate = gate.clone();
-        move |_| Script::new().wait(&gate).send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        move |_| {
+            Script::new()
+                .wait(&gate)
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        }
     });
     let mut tidegate = Setup::of(&origin.address()).start();
     let (mut client, status) = events(&tidegate);
@@ -122,7 +178,11 @@ fn events_are_whole_snapshots_and_end_with_the_drain() {
         .collect();
     assert!(data.len() >= 2, "{text}");
     for snapshot in &data {
-        assert_eq!((&snapshot["schema"], &snapshot["health"]["status"]), (&1.into(), &"ok".into()), "{snapshot:#}");
+        assert_eq!(
+            (&snapshot["schema"], &snapshot["health"]["status"]),
+            (&1.into(), &"ok".into()),
+            "{snapshot:#}"
+        );
     }
     assert!(data[1]["traffic"]["requests_per_second"].is_number(), "{:#}", data[1]);
     let mut running = tidegate.client();
@@ -154,8 +214,15 @@ fn the_history_begins_empty_and_names_its_causes() {
     let origin = Origin::saying("hello");
     let tidegate = Setup::of(&origin.address()).start();
     let history: Value = serde_json::from_str(&admin(&tidegate, "/history").text()).unwrap();
-    assert_eq!((&history["schema"], &history["step_seconds"]), (&1.into(), &10.into()), "{history:#}");
-    assert!(history["causes"].as_array().unwrap().contains(&"tw_recycle".into()), "{history:#}");
+    assert_eq!(
+        (&history["schema"], &history["step_seconds"]),
+        (&1.into(), &10.into()),
+        "{history:#}"
+    );
+    assert!(
+        history["causes"].as_array().unwrap().contains(&"tw_recycle".into()),
+        "{history:#}"
+    );
     assert!(history["points"].is_array(), "{history:#}");
 }
 
@@ -165,6 +232,9 @@ fn the_page_may_fetch_nothing_from_elsewhere() {
     let tidegate = Setup::of(&origin.address()).start();
     let page = admin(&tidegate, "/dashboard");
     let policy = page.field("content-security-policy");
-    assert!(policy.starts_with("default-src 'none';") && policy.contains("connect-src 'self'"), "{page:?}");
+    assert!(
+        policy.starts_with("default-src 'none';") && policy.contains("connect-src 'self'"),
+        "{page:?}"
+    );
     assert!(page.content.bytes < 60 << 10, "{} bytes", page.content.bytes);
 }

@@ -13,8 +13,15 @@ use tests::wait::eventually;
 #[track_caller]
 fn health(node: &Node) -> Value {
     let admin = node.address("admin");
-    let response = once(admin, format!("GET /health HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"));
-    assert_eq!((response.status, response.field("content-type")), (200, "application/json"), "{response:?}");
+    let response = once(
+        admin,
+        format!("GET /health HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"),
+    );
+    assert_eq!(
+        (response.status, response.field("content-type")),
+        (200, "application/json"),
+        "{response:?}"
+    );
     serde_json::from_str(&response.text()).unwrap()
 }
 
@@ -27,7 +34,8 @@ fn expect_valid(health: &Value) {
 
 fn has_window(health: &Value) -> bool {
     let legs = health["legs"].as_array().unwrap();
-    legs.iter().all(|leg| leg["verdict"] == "absent" || leg["server"].is_object() || leg["client"].is_object())
+    legs.iter()
+        .all(|leg| leg["verdict"] == "absent" || leg["server"].is_object() || leg["client"].is_object())
 }
 
 #[test]
@@ -53,11 +61,19 @@ fn an_open_finding_keeps_to_the_schema() {
     eventually("connects that are refused are a finding", || {
         assert!(tidegate.get("/").status >= 500);
         let findings = health(&tidegate.front)["findings"].clone();
-        findings.as_array().unwrap().iter().any(|finding| finding["cause"] == "connect_refused")
+        findings
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|finding| finding["cause"] == "connect_refused")
     });
     let health = health(&tidegate.front);
     expect_valid(&health);
-    assert_eq!((&health["status"], &health["legs"][2]["verdict"]), (&"degraded".into(), &"lossy".into()), "{health:#}");
+    assert_eq!(
+        (&health["status"], &health["legs"][2]["verdict"]),
+        (&"degraded".into(), &"lossy".into()),
+        "{health:#}"
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod origin_faults; // origins that misbehave
 mod origin_odd; // origins that are odd within the rules; pool and retries
 mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
+mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
