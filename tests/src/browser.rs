@@ -1,6 +1,6 @@
 //! A headless Chromium: opens a page, runs expressions in it, takes pictures, keeps what its console said.
 //!
-//! Driven by the DevTools protocol over pipes (`--remote-debugging-pipe`: JSON messages, each ended by a zero byte).
+//! Driven by the `DevTools` protocol over pipes (`--remote-debugging-pipe`: JSON messages, each ended by a zero byte).
 //! It fetches nothing of its own and has a new profile each time.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -138,7 +138,8 @@ impl Browser {
     #[track_caller]
     fn command(&mut self, method: &str, parameters: Value) -> Value {
         self.sent += 1;
-        let mut message = json!({"id": self.sent, "method": method, "params": parameters});
+        let mut message = json!({"id": self.sent, "method": method});
+        message["params"] = parameters;
         if !self.session.is_null() {
             message["sessionId"] = self.session.clone();
         }

@@ -30,3 +30,4 @@ mod lifecycle; // drain, signals, the admin listener
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says
+mod packaging; // the unit, the alerts, the Grafana dashboard
