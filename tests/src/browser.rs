@@ -49,7 +49,12 @@ impl Browser {
             .arg(chromium.get_program())
             .args(QUIET)
             .arg(format!("--user-data-dir={}", profile.path().display()));
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // It leaves nothing in the home of who runs the tests.
+        shell
+            .env("HOME", profile.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         sys::die_with_parent(&mut shell);
         let mut child = shell.spawn().unwrap();
         let (sender, messages) = channel();
