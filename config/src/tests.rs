@@ -453,6 +453,7 @@ workers = 2
 pin_workers = false
 drain_timeout = "30s"
 connections_max = 65536
+proc_root = "/"
 
 [front]
 listen = [{ address = "0.0.0.0:80", backlog = "auto" }]

@@ -4,10 +4,13 @@
 
 mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
+mod handshake_metrics; // the part of it that is about handshakes
 mod live; // /events, /history
 mod dashboard; // /dashboard
 mod purge; // /purge
 pub mod query; // parameters of requests
+
+pub use health::STATUS as HEALTH_STATUS;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

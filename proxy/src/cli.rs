@@ -2,6 +2,7 @@
 
 mod run; // serve what a configuration says
 mod check; // validate a configuration
+mod doctor; // why are handshakes lost?
 mod demo; // front, cache and a sample origin, at once
 mod purge; // take something out of a running process's store
 mod ask; // what subcommands share that ask a running process
@@ -30,6 +31,8 @@ enum Command {
     Run(run::Arguments),
     /// Validate a configuration and print every problem at once, without binding anything.
     Check(check::Arguments),
+    /// Say why handshakes are lost: of a running tidegate, or of any server on this machine.
+    Doctor(doctor::Arguments),
     /// Run front, cache and a sample origin in one process, with URLs to try.
     Demo(demo::Arguments),
     /// Take something out of the store of a running process.
@@ -43,6 +46,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

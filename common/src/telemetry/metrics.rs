@@ -99,6 +99,7 @@ counters! {
 macro_rules! histograms {
     ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
         /// The histograms, in seconds.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Histogram {
             $(#[doc = $help] $id,)*
@@ -152,6 +153,7 @@ pub struct FamilyDescriptor {
 macro_rules! families {
     ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal $meaning:literal $action:literal;)*) => {
         /// The metrics whose values are stated when somebody reads them, by whoever owns the facts.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Family {
             $(#[doc = $help] $id,)*
@@ -190,7 +192,7 @@ families! {
     ListenerQueuePeak Gauge "tidegate_listener_queue_peak" ["listener" "shard"] "The deepest accept queue that was seen in the last minute" "Near its limit: bursts are about to be lost" "Look for a stalled worker; raise the backlog and net.core.somaxconn";
     ListenerLimit Gauge "tidegate_listener_queue_limit" ["listener" "shard"] "The accept queue's limit: min(backlog, somaxconn) at the time of listen()" "As the kernel gave it" "Nothing";
     ListenerDrops Counter "tidegate_listener_socket_drops_total" ["listener" "shard"] "sk_drops of the listening socket: segments it discarded, harmless ones included" "Which listener loses something, never how much" "See docs/tcp-health.md";
-    TcpCounter Counter "tidegate_tcp_counter" ["counter"] "The kernel's TCP counters of this network namespace that the diagnosis uses" "Any program's sockets, not only ours" "See docs/tcp-health.md";
+    TcpCounter Counter "tidegate_tcp_events_total" ["counter"] "The kernel's TCP counters of this network namespace that the diagnosis uses" "Any program's sockets, not only ours" "See docs/tcp-health.md";
     TcpHalfOpen Gauge "tidegate_tcp_half_open" ["direction" "repeated"] "Half-open connections of the namespace; repeated: SYN or SYN-ACK was sent again" "SYN flood, or answers are lost" "See docs/tcp-health.md";
     TcpSockets Gauge "tidegate_tcp_sockets" ["state"] "TCP sockets of the namespace by state, counted at most every 10 s" "TIME_WAIT grows: connections to servers are not kept alive" "Compare with net.ipv4.tcp_max_tw_buckets";
     TcpTimeWait Gauge "tidegate_tcp_time_wait" [] "Sockets in TIME_WAIT (sockstat)" "Many connections are closed from this side" "Keep connections alive longer";

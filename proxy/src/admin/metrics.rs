@@ -29,6 +29,7 @@ pub fn page(watched: &Watched) -> Response {
         page.family(Family::CacheStoredResponses).sample(&[], responses);
     }
     backends(&mut page, watched);
+    super::handshake_metrics::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
 }

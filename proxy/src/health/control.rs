@@ -3,6 +3,7 @@
 //! Called by the main thread, which otherwise waits for signals: no worker is ever held up. A look takes about a
 //! millisecond and blocks; walks over many sockets are paced by the sampler.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,6 +34,9 @@ pub struct Control {
     /// Backends by leg.
     pub backends: Vec<(Leg, Arc<Backend>)>,
     sampler: Sampler,
+    /// A descriptor kept for the look: when connections have taken all others, accept queues overflow, and just then the
+    /// kernel's files must be readable. A worker may snatch it meanwhile; it is taken back when one is free.
+    reserve: Option<File>,
 }
 
 impl Control {
@@ -44,19 +48,23 @@ impl Control {
         backends: Vec<(Leg, Arc<Backend>)>,
     ) -> Self {
         let sampler = Sampler::new(health.root.clone());
+        let reserve = File::open("/dev/null").ok();
         Self {
             health,
             context,
             listeners,
             backends,
             sampler,
+            reserve,
         }
     }
 
     /// Looks once.
     pub fn look(&mut self) {
+        drop(self.reserve.take());
         let sample = self.sample();
         let settings = plan::preflight(&self.health.root, &self.context);
+        self.reserve = File::open("/dev/null").ok();
         let (changed, observed) = {
             let mut state = self.health.lock();
             let changed = drift(&state.settings, &settings);
