@@ -32,3 +32,4 @@ mod handshake_live; // overflows in network namespaces of their own
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says
+mod packaging; // the unit, the alerts, the Grafana dashboard
