@@ -135,9 +135,19 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
     out.push('\n');
     for backend in watched.backends() {
         for server in backend.snapshot() {
-            let ServerSnapshot { address, state, busy, idle, connects, .. } = server;
+            let ServerSnapshot {
+                address,
+                state,
+                busy,
+                idle,
+                connects,
+                ..
+            } = server;
             let (name, word) = (backend.name(), state.word());
-            let written = writeln!(out, "backend {name} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects");
+            let written = writeln!(
+                out,
+                "backend {name} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects"
+            );
             debug_assert!(written.is_ok(), "writing to a String");
         }
     }

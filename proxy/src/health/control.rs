@@ -4,12 +4,9 @@
 //! millisecond and blocks; walks over many sockets are paced by the sampler.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::backend::{Backend, ServerSnapshot};
-use common::http::origin_error::OriginError;
-use common::kernel::connects::{ConnectCounts, SLOW_CONNECT};
+use common::backend::{Backend, ServerSnapshot, SocketAddrOrUnix};
 use common::kernel::diagnosis::Observed;
 use common::kernel::diagnosis::tracker::{Change, Event};
 use common::kernel::preflight::finding::{Finding, Severity};
@@ -17,7 +14,6 @@ use common::kernel::preflight::{Drift, PreflightContext, drift};
 use common::kernel::sample::{AcceptSample, Leg, Moment, Sample, ServerSample};
 use common::kernel::sampler::{Listeners, OwnListener, Sampler};
 use common::net::listener::Bound;
-use common::telemetry::metrics::BUCKETS_MICROS;
 use common::time::Clock;
 use tracing::{info, warn};
 
@@ -167,33 +163,11 @@ fn server_sample(leg: Leg, backend: Arc<str>, server: &ServerSnapshot) -> Server
         leg,
         backend,
         server: Arc::clone(&server.address),
-        address: server.address.parse::<SocketAddr>().ok(),
-        counts: connect_counts(server),
-    }
-}
-
-/// Connects as far as the backend's statistics tell them apart.
-fn connect_counts(server: &ServerSnapshot) -> ConnectCounts {
-    let failed = |error: OriginError| {
-        server
-            .failures
-            .iter()
-            .find(|(known, _)| *known == error)
-            .map_or(0, |(_, count)| *count)
-    };
-    let slow_from = BUCKETS_MICROS.partition_point(|bound| u128::from(*bound) <= SLOW_CONNECT.as_micros());
-    let counts = ConnectCounts {
-        established: server.connects,
-        syn_repeated: server.retransmitted_syns.unwrap_or(0).min(server.connects),
-        slow: server.connect_buckets[slow_from + 1..].iter().sum(),
-        refused: failed(OriginError::ConnectionRefused),
-        timed_out: failed(OriginError::ConnectionTimeout),
-        unreachable: failed(OriginError::DestinationIpUnroutable),
-        ..ConnectCounts::default()
-    };
-    ConnectCounts {
-        attempts: counts.established + counts.refused + counts.timed_out + counts.unreachable,
-        ..counts
+        address: server.addresses.iter().find_map(|address| match address {
+            SocketAddrOrUnix::Tcp(address) => Some(*address),
+            SocketAddrOrUnix::Unix(_) => None,
+        }),
+        counts: server.handshakes,
     }
 }
 
