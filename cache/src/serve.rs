@@ -3,7 +3,8 @@
 //! All branching between the steps is here and in `serve/ask.rs` (what happens when the origin has to be asked); the steps
 //! never call each other. A hit returns without a task, an await or a lock that another worker holds for long.
 
-mod ask; // the origin has to be asked
+mod ask; // the origin has to be asked: who fetches, who waits
+mod lead; // one leader's fetch
 mod pass; // requests that go past the store
 
 use std::sync::Arc;
