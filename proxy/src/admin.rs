@@ -10,6 +10,8 @@ pub mod query; // parameters of requests
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use cache::store::memory::Memory;
+use cache::tier::Local;
 use common::backend::Backend;
 use common::http::body::Body;
 use common::http::response::Response;
@@ -89,6 +91,12 @@ impl Watched {
     /// Every backend: origins, then cache servers.
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
+    }
+
+    /// The cache tier of this process and its store, where it has one.
+    fn store(&self) -> Option<(&Local, &Memory)> {
+        let local = self.parts.tier.local()?;
+        Some((local, local.memory()?))
     }
 
     /// Access log lines that the file did not take.

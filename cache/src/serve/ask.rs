@@ -207,6 +207,7 @@ impl Local {
             }
         });
         if let Some((response, status)) = stale {
+            status.detail.into_iter().for_each(|word| self.stale.count(word));
             return done(response, status, ask, backend);
         }
         let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));
@@ -324,6 +325,7 @@ impl Lead {
 
     fn not_stored(&self, why: NotStored, fetched: &Fetched) {
         self.land(Landing::NotShareable);
+        self.local.not_stored.count(why.word());
         if why == NotStored::TooLarge {
             self.ask.worker.metrics.count(Counter::CacheTooLarge);
         }

@@ -29,6 +29,15 @@ pub fn report(watched: &Watched) -> Vec<u8> {
         .field("workers", watched.workers.len() as u64)
         .field("connections_open", watched.limit.open() as u64)
         .field("requests", requests(watched));
+    if let Some((local, memory)) = watched.store() {
+        let (keys, bytes) = memory.level();
+        let mut cache = object.object("cache");
+        cache
+            .field("stored_responses", keys)
+            .field("stored_bytes", bytes)
+            .field("waiting", local.waiting() as u64)
+            .field("purges", memory.purges().latest());
+    }
     let mut backends = object.array("backends");
     for backend in watched.backends() {
         describe(backend, backends.object());
