@@ -31,6 +31,9 @@ pub(crate) fn workers() -> WorkerSettings {
     }
 }
 
+/// This machine, as it is.
+pub(crate) const PROC_ROOT: &str = "/";
+
 /// As much as the kernel gives: a number would be cut silently, or be too small on a larger machine.
 pub(crate) const BACKLOG: Backlog = Backlog::Auto;
 
@@ -135,6 +138,10 @@ pub(crate) const CACHE_SERVER_RESPONSE_TIMEOUT: Duration = secs(75);
 
 /// On this machine only: health and metrics are nobody else's business.
 pub(crate) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
+
+/// A setting that turned unsafe loses some clients; taking the node out of rotation loses all of them. Who has other nodes
+/// may say so.
+pub(crate) const READY_WHEN_CRITICAL: bool = true;
 
 /// Start, stop and what an operator should see; one line per exchange is the access log's.
 pub(crate) const LOG_LEVEL: &str = "info";

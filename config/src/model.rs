@@ -2,6 +2,8 @@
 //!
 //! Every number is in its bounds, every name resolved; nothing here reads or checks anything.
 
+use std::path::PathBuf;
+
 use common::backend::settings::{BackendSettings, ExchangeLimits};
 use common::http::forwarded::ForwardedSettings;
 use common::net::settings::ListenSettings;
@@ -39,6 +41,8 @@ pub struct Process {
     pub user: Option<String>,
     /// Group to become; the user's own when absent.
     pub group: Option<String>,
+    /// Below which directory the kernel's settings and counters are read; `/` is this machine.
+    pub proc_root: PathBuf,
 }
 
 /// `[front]`: how clients are met.
@@ -185,6 +189,8 @@ pub enum CacheMode {
 pub struct Admin {
     /// Where health and metrics are.
     pub listen: ListenSettings,
+    /// Whether `/ready` stays true while health is critical.
+    pub ready_when_critical: bool,
 }
 
 /// `[log]`.

@@ -42,12 +42,14 @@ const ROUNDS_MAX: u32 = 3;
 const TAGS_MAX: usize = 8;
 
 /// One leader's fetch, on a task of its own.
-struct Lead {
+pub(super) struct Lead {
     local: Arc<Local>,
     ask: Arc<Ask>,
     hash: KeyHash,
     permit: Option<Permit>,
     why: Why,
+    /// A 304 was about none of what was asked about: asked again without conditions.
+    is_unconditional: bool,
     /// The number of the latest purge before it began.
     began: u64,
 }
@@ -124,7 +126,7 @@ impl Local {
         self.memory.as_ref().map_or(0, |memory| memory.purges().latest())
     }
 
-    fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
+    pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
         Lead {
             began: self.latest_purge(),
             local: Arc::clone(self),
@@ -132,6 +134,7 @@ impl Local {
             hash,
             permit,
             why,
+            is_unconditional: false,
         }
     }
 
@@ -254,9 +257,8 @@ impl Lead {
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
-                    // None of what is stored is meant: asked again, without conditions.
                     None => {
-                        self.why.selected = None;
+                        self.is_unconditional = true;
                         continue;
                     }
                 },
@@ -279,13 +281,13 @@ impl Lead {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
         match &self.why.selected {
-            Some(selected) => {
+            Some(selected) if !self.is_unconditional => {
                 let others = selected.others().map(|stored| &stored.meta);
                 named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
             None if is_partial_miss(&self.ask, &self.why) => {}
-            None => make_unconditional(&mut head.headers),
+            Some(_) | None => make_unconditional(&mut head.headers),
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
@@ -305,7 +307,7 @@ impl Lead {
     }
 
     /// A whole response: stored if it may be, and passed on.
-    fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+    pub(super) fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
         let method = self.ask.client.method.clone();
         let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
         match self.ask.storable(&method, &fetched) {
@@ -451,16 +453,19 @@ impl Lead {
             .chain(selected.others().take(named))
             .collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response)
-        else {
-            return None;
+        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first?
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
+            Selected304::NoneOfThem => return None,
         };
-        let mut first = None;
-        for place in places {
-            let freshened = self.freshen(candidates[place], fetched);
-            first = first.or(freshened);
-        }
-        let stored = first?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         let now = now(&self.ask.worker);
         let status = CacheStatus {
@@ -596,7 +601,7 @@ fn wait_max(ask: &Ask) -> Duration {
         .unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
 }
 
-fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
+pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
     let asked = backend.attempts > 0;
     Facts {
         backend: asked.then_some(backend),
@@ -613,7 +618,7 @@ fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: ba
     }
 }
 
-fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
     let fields = Fields::from(fetch::passed_to_client(fetched.fields, ask.rules()));
     let mut response = Response {
         status: fetched.status,
