@@ -16,6 +16,8 @@ pub use health::STATUS as HEALTH_STATUS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cache::store::memory::Memory;
+use cache::tier::Local;
 use common::backend::Backend;
 use common::http::body::Body;
 use common::http::response::Response;
@@ -157,6 +159,12 @@ impl Watched {
     /// Every backend: origins, then cache servers.
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
+    }
+
+    /// The cache tier of this process and its store, where it has one.
+    fn store(&self) -> Option<(&Local, &Memory)> {
+        let local = self.parts.tier.local()?;
+        Some((local, local.memory()?))
     }
 
     /// Access log lines that the file did not take.

@@ -183,6 +183,7 @@ impl Local {
             }
         });
         if let Some((response, status)) = stale {
+            status.detail.into_iter().for_each(|word| self.stale.count(word));
             return done(response, status, ask, backend);
         }
         let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));

@@ -135,6 +135,7 @@ impl Lead {
 
     fn not_stored(&self, why: NotStored, fetched: &Fetched) {
         self.land(Landing::NotShareable);
+        self.local.not_stored.count(why.word());
         if why == NotStored::TooLarge {
             self.ask.worker.metrics.count(Counter::CacheTooLarge);
         }

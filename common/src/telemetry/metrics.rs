@@ -89,7 +89,6 @@ counters! {
     CacheRequest "tidegate_cache_requests_total" r#"outcome="request""# "Requests to the cache tier by outcome (RFC 9211)" "The client's Cache-Control demanded forwarding" "Nothing";
     CacheStale "tidegate_cache_requests_total" r#"outcome="stale""# "Requests to the cache tier by outcome (RFC 9211)" "The stored response was stale" "Nothing; longer lifetimes at the origin would help";
     CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
-    CacheEvicted "tidegate_cache_evicted_total" "" "Stored responses pushed out for room" "The working set is larger than cache.memory" "Raise cache.memory";
     CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
     BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
@@ -211,6 +210,12 @@ families! {
     BackendUnresolved Counter "tidegate_backend_unresolved_total" ["backend" "server"] "How often the name of a server could not be resolved again" "The last good addresses stay in use" "Look at the resolver";
     CacheStoredBytes Gauge "tidegate_cache_stored_bytes" [] "Bytes of stored responses, heads and bookkeeping included" "Near cache.memory the store is full, which is its purpose" "Look at evictions";
     CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";
+    CacheEvicted Counter "tidegate_cache_evicted_total" ["cause"] "Cache keys whose stored responses were dropped; cause is room or removed (purged, invalidated)" "For room: the working set is larger than cache.memory" "Raise cache.memory";
+    CacheNotStored Counter "tidegate_cache_not_stored_total" ["reason"] "Responses that were not stored, by the reason that Cache-Status names" "What keeps responses from being reused" "Look at the origin's Cache-Control, Vary and Set-Cookie, and at [cache.rules]";
+    CacheStaleServed Counter "tidegate_cache_stale_served_total" ["reason"] "Stale responses that were served, by what allowed it" "origin_unreachable and origin_error: clients did not notice that the origin failed" "Look at the origin";
+    CacheWaiting Gauge "tidegate_cache_waiting" [] "Requests that wait for another one's fetch of the same response" "Many: a popular response is slow to come" "Look at how slow the backend is";
+    CachePurges Counter "tidegate_cache_purges_total" [] "Purges, which are numbered in this sequence" "Operators or applications purge" "Nothing";
+    CachePurgeRecords Gauge "tidegate_cache_purge_records" [] "Purges that are remembered one by one" "The older half of a kind becomes a coarser record when there are too many" "Purge by tag rather than URL by URL";
     AccessLogFailed Counter "tidegate_access_log_failed_total" [] "Access log lines that the file did not take" "The disk is full, or the pipe is closed" "Read the log line that names the error; make room";
 }
 

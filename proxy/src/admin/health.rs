@@ -232,5 +232,13 @@ fn cache(mut object: Object<'_>, watched: &Watched) {
         .field("hits", sum(watched, Counter::CacheHit))
         .field("misses", MISSES.into_iter().map(|miss| sum(watched, miss)).sum::<u64>())
         .field("stored", sum(watched, Counter::CacheStored))
-        .field("evicted", sum(watched, Counter::CacheEvicted));
+        .field("evicted", watched.store().map_or(0, |(_, memory)| memory.evicted()));
+    if let Some((local, memory)) = watched.store() {
+        let (keys, bytes) = memory.level();
+        object
+            .field("stored_responses", keys)
+            .field("stored_bytes", bytes)
+            .field("waiting", local.waiting() as u64)
+            .field("purges", memory.purges().latest());
+    }
 }
