@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     /// Answers the first request of each connection with `answer`, then closes it.
-    fn against(answer: &'static str, requests: u32) -> Outcome {
+    fn against(answer: &'static str, requests: u32, close: bool) -> Outcome {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
@@ -288,7 +288,7 @@ mod tests {
             path: "/5".to_owned(),
             length: 5,
             connections: 1,
-            close: false,
+            close,
         };
         Generator::new(target).unwrap().run(Pace::count(requests)).unwrap()
     }
@@ -306,7 +306,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nhello", Fault::Framing),
             ("", Fault::Truncated),
         ] {
-            let outcome = against(answer, 2);
+            let outcome = against(answer, 2, false);
             assert_eq!((outcome.responses, outcome.faults[fault as usize]), (0, 2), "{answer}");
             assert_eq!(outcome.fault_words(), format!("{} 2", fault.word()), "{answer}");
         }
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_the_server_closes_is_opened_again() {
-        let outcome = against("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 3);
+        let outcome = against("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 3, true);
         assert_eq!((outcome.responses, outcome.fault_count()), (3, 0));
     }
 }
