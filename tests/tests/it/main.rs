@@ -22,6 +22,7 @@ mod origin_odd; // origins that are odd within the rules; pool and retries
 mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
 mod cache_servers; // several cache servers, and none
+mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
