@@ -35,7 +35,6 @@ pub(crate) enum Landing {
 #[derive(Debug)]
 pub(crate) struct Flights {
     shards: Vec<Mutex<HashMap<u64, Arc<Flight>>>>,
-    waiters_max: usize,
 }
 
 #[derive(Debug)]
@@ -71,17 +70,17 @@ pub(crate) struct Waiter {
 }
 
 impl Flights {
-    /// None under way; at most `waiters_max` will wait for one key.
-    pub(crate) fn new(waiters_max: usize) -> Arc<Self> {
+    /// None under way.
+    pub(crate) fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new(Self { shards, waiters_max })
+        Arc::new(Self { shards })
     }
 
-    /// Joins the fetch of `key`, or starts it.
-    pub(crate) fn board(self: &Arc<Self>, key: u64) -> Boarding {
+    /// Joins the fetch of `key`, unless `waiters_max` do already, or starts it.
+    pub(crate) fn board(self: &Arc<Self>, key: u64, waiters_max: usize) -> Boarding {
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.get(&key) {
-            if flight.waiters.fetch_add(1, Ordering::Relaxed) >= self.waiters_max {
+            if flight.waiters.fetch_add(1, Ordering::Relaxed) >= waiters_max {
                 flight.waiters.fetch_sub(1, Ordering::Relaxed);
                 return Boarding::Alone;
             }
@@ -166,14 +165,14 @@ mod tests {
     use super::*;
 
     fn lead(flights: &Arc<Flights>, key: u64) -> Permit {
-        match flights.board(key) {
+        match flights.board(key, 10) {
             Boarding::Lead(permit) => permit,
             Boarding::Wait(_) | Boarding::Alone => panic!("somebody leads already"),
         }
     }
 
     fn wait(flights: &Arc<Flights>, key: u64) -> Waiter {
-        match flights.board(key) {
+        match flights.board(key, 10) {
             Boarding::Wait(waiter) => waiter,
             Boarding::Lead(_) | Boarding::Alone => panic!("nobody leads"),
         }
@@ -181,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiters_are_told_when_the_leader_is_dropped() {
-        let flights = Flights::new(10);
+        let flights = Flights::new();
         let permit = lead(&flights, 1);
         let (a, b) = (wait(&flights, 1), wait(&flights, 1));
         assert_eq!(flights.waiting(), 2);
@@ -194,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiters_of_an_answer_that_is_not_shareable_go_on_at_once() {
-        let flights = Flights::new(10);
+        let flights = Flights::new();
         let permit = lead(&flights, 1);
         let waiter = wait(&flights, 1);
         permit.land(Landing::NotShareable);
@@ -203,10 +202,10 @@ mod tests {
 
     #[test]
     fn only_so_many_wait_for_one_key() {
-        let flights = Flights::new(1);
+        let flights = Flights::new();
         let _permit = lead(&flights, 1);
         let _waiter = wait(&flights, 1);
-        assert!(matches!(flights.board(1), Boarding::Alone));
+        assert!(matches!(flights.board(1, 1), Boarding::Alone));
         let _other = lead(&flights, 2);
     }
 }

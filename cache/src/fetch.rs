@@ -137,6 +137,17 @@ pub(crate) fn passed_on(mut fields: HeaderMap) -> HeaderMap {
     fields
 }
 
+/// The same without the fields that the operator keeps to himself.
+pub(crate) fn passed_to_client(fields: HeaderMap, rules: &Rules) -> HeaderMap {
+    let mut fields = passed_on(fields);
+    if rules.tags.hidden {
+        for name in &rules.tags.fields {
+            fields.remove(name);
+        }
+    }
+    fields
+}
+
 /// The target URI of a request whose Host field says which host it is for.
 pub(crate) fn target(head: &Parts, tls: bool) -> TargetUri<'_> {
     TargetUri {

@@ -5,6 +5,7 @@
 pub mod tier; // the call: in this process, or on cache servers
 mod serve; // conducts one request to the store in this process
 pub mod policy; // what RFC 9111 and its neighbours say, pure
+pub mod purge; // what an operator takes out of it
 pub mod store; // what is kept, and where
 mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters

@@ -34,8 +34,6 @@ use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
 
 /// Our name in Cache-Status.
 const NAME: &str = common::http::via::PSEUDONYM;
-/// Requests that wait for one fetch.
-const WAITERS_MAX: usize = 8192;
 /// How long it is remembered that a key's responses are not for sharing, so that nobody waits for them.
 const NOT_SHAREABLE: Duration = Duration::from_secs(10);
 /// Keys that are remembered so.
@@ -114,7 +112,7 @@ impl Local {
             .build();
         Self {
             memory: None,
-            flights: Flights::new(WAITERS_MAX),
+            flights: Flights::new(),
             budget: Budget::new(fills_max),
             not_shareable,
         }

@@ -4,12 +4,13 @@ pub mod content; // content that may still be coming
 pub mod memory; // in this process' memory
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::http::response::SharedFields;
 
 use crate::policy::meta::StoredMeta;
 use crate::policy::reuse::Mark;
+use crate::purge::Subject;
 use content::Content;
 
 /// One stored response: immutable, shared; only its mark changes.
@@ -23,7 +24,20 @@ pub struct Stored {
     pub fields: Arc<SharedFields>,
     /// Its content, whole or still coming.
     pub content: Arc<Content>,
+    /// What purges go by.
+    pub purging: Purging,
     marked_stale: AtomicBool,
+}
+
+/// What of a stored response purges go by.
+#[derive(Clone, Debug, Default)]
+pub struct Purging {
+    /// The number of the latest purge when its fetch began.
+    pub began: u64,
+    /// Its URL, where its key does not begin with that.
+    pub url: Option<Box<[u8]>>,
+    /// Its tags, separated by spaces.
+    pub tags: Box<str>,
 }
 
 /// Bookkeeping of one stored response besides fields and content: the structs themselves, and moka's entry.
@@ -31,12 +45,19 @@ const OVERHEAD: u64 = 640;
 
 impl Stored {
     /// A stored response with these parts.
-    pub fn new(key: Box<[u8]>, meta: StoredMeta, fields: Arc<SharedFields>, content: Arc<Content>) -> Arc<Self> {
+    pub fn new(
+        key: Box<[u8]>,
+        meta: StoredMeta,
+        fields: Arc<SharedFields>,
+        content: Arc<Content>,
+        purging: Purging,
+    ) -> Arc<Self> {
         Arc::new(Self {
             key,
             meta,
             fields,
             content,
+            purging,
             marked_stale: AtomicBool::new(false),
         })
     }
@@ -55,9 +76,24 @@ impl Stored {
         self.marked_stale.store(true, Ordering::Relaxed);
     }
 
+    /// It as purges look at it.
+    pub fn subject(&self) -> Subject<'_> {
+        let place = self.purging.url.as_deref().unwrap_or(&self.key);
+        Subject {
+            place,
+            tags: &self.purging.tags,
+            began: self.purging.began,
+        }
+    }
+
     /// Bytes that it occupies.
-    fn weight(&self) -> u64 {
-        self.key.len() as u64 + self.content.length().unwrap_or(0) + self.fields.weight() as u64 + OVERHEAD
+    pub fn weight(&self) -> u64 {
+        let purging = self.purging.url.as_ref().map_or(0, |url| url.len()) + self.purging.tags.len();
+        purging as u64
+            + self.key.len() as u64
+            + self.content.length().unwrap_or(0)
+            + self.fields.weight() as u64
+            + OVERHEAD
     }
 }
 
@@ -67,12 +103,22 @@ pub struct Entry {
     // INVARIANT: at least one; all have the same key.
     /// The newest first.
     variants: Vec<Arc<Stored>>,
+    /// The number of the latest purge that they have been held against.
+    checked: AtomicU64,
 }
 
 impl Entry {
     /// The stored responses.
     pub fn variants(&self) -> &[Arc<Stored>] {
         &self.variants
+    }
+
+    /// Stored responses of one key, held against the purges up to `checked`.
+    fn new(variants: Vec<Arc<Stored>>, checked: u64) -> Arc<Self> {
+        Arc::new(Self {
+            variants,
+            checked: AtomicU64::new(checked),
+        })
     }
 
     /// Their key.

@@ -17,7 +17,9 @@ use config::CacheTier;
 use http::request::Parts;
 
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
-use crate::policy::rules::Rules;
+use crate::policy::rules::{KeyRules, Rules};
+use crate::policy::target::TargetUri;
+use crate::purge::{self, Strength};
 use crate::remote::Remote;
 use crate::serve::Local;
 
@@ -81,6 +83,15 @@ pub struct Facts {
     pub lookup: Option<Duration>,
 }
 
+/// What a purge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Its number in the sequence of purges.
+    pub number: u64,
+    /// Stored responses that it matched, where that is known at once: of a URL whose key has nothing else in it.
+    pub matched: Option<u64>,
+}
+
 /// An answer that is there at once (a hit: no task, no await), or one that is coming.
 #[expect(
     clippy::large_enum_variant,
@@ -110,6 +121,20 @@ impl Tier {
             Place::Local(local) => local.call(request),
             Place::Remote(remote) => Call::Pending(Box::pin(remote.forward(request))),
         }
+    }
+
+    /// Takes something out of the store; `None` where there is no store in this process.
+    pub fn purge(&self, target: &purge::Target, strength: Strength) -> Option<Purged> {
+        let purges = self.local()?.memory()?.purges();
+        Some(Purged {
+            number: purges.apply(target, strength),
+            matched: None,
+        })
+    }
+
+    /// Takes one URL out of the store, all its variants; `rules` are those of its route.
+    pub fn purge_url(&self, target: TargetUri<'_>, rules: &KeyRules, strength: Strength) -> Option<Purged> {
+        Some(self.local()?.memory()?.purge_url(target, rules, strength))
     }
 
     /// The store in this process, where there is one.

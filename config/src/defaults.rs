@@ -12,7 +12,13 @@ use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;
 
+use http::HeaderName;
+
 use crate::model::WhenDown;
+use crate::rules::{
+    AcceptEncodingRule, AcceptLanguageRule, ClientRules, Heuristic, KeyRules, LifetimeRules, OriginDirectives,
+    QueryRule, RangeRules, Rules, SetCookieRule, StaleRules, TagRules, VaryRules, WaitOver, WaitRules,
+};
 
 /// Threads and how they end.
 pub(crate) fn workers() -> WorkerSettings {
@@ -27,6 +33,9 @@ pub(crate) fn workers() -> WorkerSettings {
         connections_max: 65_536,
     }
 }
+
+/// This machine, as it is.
+pub(crate) const PROC_ROOT: &str = "/";
 
 /// As much as the kernel gives: a number would be cut silently, or be too small on a larger machine.
 pub(crate) const BACKLOG: Backlog = Backlog::Auto;
@@ -208,6 +217,10 @@ pub(crate) const CACHE_SERVER_RESPONSE_TIMEOUT: Duration = secs(75);
 /// On this machine only: health and metrics are nobody else's business.
 pub(crate) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
 
+/// A setting that turned unsafe loses some clients; taking the node out of rotation loses all of them. Who has other nodes
+/// may say so.
+pub(crate) const READY_WHEN_CRITICAL: bool = true;
+
 /// Start, stop and what an operator should see; one line per exchange is the access log's.
 pub(crate) const LOG_LEVEL: &str = "info";
 
@@ -225,6 +238,79 @@ pub(crate) const ACCESS_LOG: AccessLogSettings = AccessLogSettings {
     // Short enough that `tail -f` feels immediate.
     flush: Duration::from_millis(200),
 };
+
+/// What is decided about caching where nobody decides anything: the RFCs to the letter, and clients that cannot force a
+/// refetch.
+pub(crate) fn rules() -> Rules {
+    Rules {
+        heuristic: Heuristic {
+            // "A typical setting of this fraction might be 10%." (RFC 9111 §4.2.2)
+            percent: 10,
+            // A file untouched for ten days is trusted for a day: what nobody announced is asked about daily.
+            max: Duration::from_secs(86_400),
+        },
+        lifetime: LifetimeRules::default(),
+        negative: Vec::new(),
+        origin_directives: OriginDirectives::default(),
+        target_list: vec![HeaderName::from_static("cdn-cache-control")],
+        set_cookie: SetCookieRule::default(),
+        client: ClientRules {
+            refetch: false,
+            no_store: true,
+            max_stale: true,
+            only_if_cached: true,
+            stale_if_error: true,
+        },
+        stale: StaleRules {
+            // A day of origin trouble is bridged; beyond that an error is more honest than yesterday's content.
+            if_error: Duration::from_secs(86_400),
+            while_revalidate: Duration::ZERO,
+            beside_s_maxage: false,
+        },
+        refresh_ahead_percent: 0,
+        bypass: Vec::new(),
+        key: KeyRules {
+            scheme: true,
+            host: true,
+            query: QueryRule::Whole,
+            query_sorted: false,
+            fields: Vec::new(),
+            cookies: Vec::new(),
+        },
+        vary: VaryRules {
+            accept_encoding: AcceptEncodingRule::default(),
+            accept_language: AcceptLanguageRule::default(),
+            fields_max: 16,
+            variants_max: 64,
+        },
+        ranges: RangeRules {
+            // Clients that resume ask for one, viewers of documents for a few.
+            ranges_max: 16,
+            // About what the head of one more part would cost.
+            gap_max: 80,
+            store_partial: true,
+        },
+        waiting: WaitRules {
+            // A crowd on one page waits together; beyond that something is wrong with the page, and memory is finite.
+            waiters_max: 8192,
+            // Nobody waits longer for another one's fetch than its own would take.
+            timeout: None,
+            over: WaitOver::Fetch,
+        },
+        tags: TagRules {
+            // What Fastly and Varnish's modules, and what Cloudflare and Akamai call them.
+            fields: vec![
+                HeaderName::from_static("surrogate-key"),
+                HeaderName::from_static("cache-tag"),
+            ],
+            // They tell how a site is built, and are often longer than all other fields together.
+            hidden: true,
+        },
+        store_post: true,
+        age_from_date: true,
+        stored_response_max: u64::MAX,
+    }
+}
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -14,6 +14,7 @@ mod codec; // the kinds of values: sizes, durations, addresses…
 mod reader; // visitor: a parsed file → drafts
 mod sections; // the description of every key
 mod check; // drafts → Config: names resolved, keys compared
+pub mod rules; // what is decided about caching
 mod model; // the validated structs
 mod printer; // visitor: drafts → TOML
 mod reference; // visitor: the description → docs/config.md

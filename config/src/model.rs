@@ -2,12 +2,16 @@
 //!
 //! Every number is in its bounds, every name resolved; nothing here reads or checks anything.
 
+use std::path::PathBuf;
+
 use common::backend::settings::{BackendSettings, ExchangeLimits};
 use common::http::forwarded::ForwardedSettings;
 use common::net::settings::ListenSettings;
 use common::serve::settings::{ServeSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
+
+use crate::rules::Rules;
 
 /// A whole configuration, valid in itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +41,8 @@ pub struct Process {
     pub user: Option<String>,
     /// Group to become; the user's own when absent.
     pub group: Option<String>,
+    /// Below which directory the kernel's settings and counters are read; `/` is this machine.
+    pub proc_root: PathBuf,
 }
 
 /// `[front]`: how clients are met.
@@ -72,6 +78,8 @@ pub struct Cache {
     pub unknown_host: UnknownHost,
     /// The tier itself.
     pub tier: CacheTier,
+    /// What sites and routes begin with.
+    pub rules: Rules,
 }
 
 /// Where stored responses are.
@@ -137,6 +145,8 @@ pub struct Route {
     pub limits: ExchangeLimits,
     /// Whether the cache tier may store and reuse.
     pub cache: CacheMode,
+    /// By which rules.
+    pub rules: Rules,
 }
 
 /// Which paths a route takes.
@@ -179,6 +189,8 @@ pub enum CacheMode {
 pub struct Admin {
     /// Where health and metrics are.
     pub listen: ListenSettings,
+    /// Whether `/ready` stays true while health is critical.
+    pub ready_when_critical: bool,
 }
 
 /// `[log]`.

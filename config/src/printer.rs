@@ -43,6 +43,10 @@ impl Visitor for Printer {
         }
     }
 
+    fn overrides<T: Keys>(&mut self, name: &'static str, table: &mut Option<T>, meaning: &'static str) {
+        self.optional(name, table, meaning);
+    }
+
     fn each<T: Keys>(&mut self, name: &'static str, tables: &mut Vec<T>, _meaning: &'static str) {
         for table in tables {
             self.section(&[name], ["[[", "]]"], table);

@@ -79,6 +79,10 @@ impl Visitor for Reader<'_> {
         }
     }
 
+    fn overrides<T: Keys>(&mut self, name: &'static str, table: &mut Option<T>, meaning: &'static str) {
+        self.optional(name, table, meaning);
+    }
+
     fn each<T: Keys>(&mut self, name: &'static str, tables: &mut Vec<T>, _meaning: &'static str) {
         let Some((value, path)) = self.take(name) else {
             return;

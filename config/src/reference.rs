@@ -123,6 +123,15 @@ impl Visitor for Lister {
         self.nested(name, ["[", "]"], meaning, &mut T::preset());
     }
 
+    fn overrides<T: Keys>(&mut self, name: &'static str, _table: &mut Option<T>, meaning: &'static str) {
+        let title = format!("`[{}]`", crate::reader::join(&self.header, name));
+        self.sections.push(Section {
+            title,
+            meaning,
+            rows: Vec::new(),
+        });
+    }
+
     fn each<T: Keys>(&mut self, name: &'static str, _tables: &mut Vec<T>, meaning: &'static str) {
         self.nested(name, ["[[", "]]"], meaning, &mut T::preset());
     }

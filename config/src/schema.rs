@@ -29,6 +29,9 @@ pub(crate) trait Visitor: Sized {
     /// `[name]`, which is absent when the file does not have it.
     fn optional<T: Keys>(&mut self, name: &'static str, table: &mut Option<T>, meaning: &'static str);
 
+    /// `[name]` with some keys of a table that is described elsewhere; absent when the file does not have it.
+    fn overrides<T: Keys>(&mut self, name: &'static str, table: &mut Option<T>, meaning: &'static str);
+
     /// `[[name]]`.
     fn each<T: Keys>(&mut self, name: &'static str, tables: &mut Vec<T>, meaning: &'static str);
 

@@ -2,6 +2,7 @@
 //! Bad ones are in `bad`.
 
 mod bad; // files with mistakes → exact messages
+mod rules; // cache rules: what is inherited and what is said
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -503,6 +504,7 @@ workers = 2
 pin_workers = false
 drain_timeout = "30s"
 connections_max = 65536
+proc_root = "/"
 
 [front]
 listen = [{ address = "0.0.0.0:80", backlog = "auto" }]

@@ -1,27 +1,35 @@
-//! The admin listener: health for people and orchestrators, metrics for Prometheus.
+//! The admin listener: health for people and orchestrators, metrics for Prometheus, a dashboard for browsers.
 //!
 //! Served by a thread of its own, so that it answers while the workers are saturated.
 
-mod health; // /health, /live, /ready
+mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
 mod backends; // servers: their part of both, and orders
+mod live; // /events, /history
+mod dashboard; // /dashboard
+mod purge; // /purge
+pub mod query; // parameters of requests
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::backend::Backend;
 use common::http::body::Body;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
+use common::kernel::sample::Moment;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
+use crate::boot::Listening;
+use crate::health::Health;
+use live::Live;
 
 /// What the admin listener tells about.
 pub struct Watched {
@@ -37,36 +45,108 @@ pub struct Watched {
     pub log: Option<Arc<AccessLogWriter>>,
     /// When the process started.
     pub started: WallTime,
+    /// Handshakes.
+    pub health: Arc<Health>,
+    /// What this process is.
+    pub roles: Vec<&'static str>,
+    /// The listeners that serve.
+    pub listening: Vec<Listening>,
+    /// Whether new work is welcome while a setting of the kernel loses clients.
+    pub ready_when_critical: bool,
 }
 
 /// Answers the admin listener's requests.
 pub struct Admin {
     watched: Watched,
+    live: Live,
 }
 
 impl Admin {
     /// Tells about these.
-    pub const fn new(watched: Watched) -> Self {
-        Self { watched }
+    pub fn new(watched: Watched) -> Self {
+        Self {
+            watched,
+            live: Live::new(Moment::now(&Clock::System)),
+        }
+    }
+
+    /// Called often; once per second it looks at what moved and tells those who listen.
+    pub fn tick(&self, now: Moment) {
+        if self.watched.draining.load(Ordering::Relaxed) {
+            self.live.end();
+        }
+        if self.live.is_due(now.mono) {
+            let workers = self.watched.workers.iter().map(|worker| &worker.metrics);
+            self.live.feed(now, workers, self.watched.health.lock().engine.last());
+            self.live.tell(now, || health::as_json(&self.watched));
+        }
     }
 
     fn answer(&self, request: &Request<Body>, conn: &ConnInfo) -> Response {
-        if request.uri().path().starts_with(backends::PREFIX) {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        if path.starts_with(backends::PREFIX) {
             return backends::order(&self.watched, request, conn);
+        }
+        if path == "/purge" {
+            return self.purge(request, query);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        match request.uri().path() {
-            "/health" => json(StatusCode::OK, health::report(&self.watched)),
+        match path {
+            "/health" => health::page(&self.watched, health::wants_text(request)),
+            "/health/handshakes" => json(StatusCode::OK, health::handshakes(&self.watched)),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/ready" if health::is_ready(&self.watched) => text(StatusCode::OK, "ready\n"),
-            "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/ready" => match health::unready(&self.watched) {
+                None => text(StatusCode::OK, "ready\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             "/metrics" => metrics::page(&self.watched),
-            "/" => text(StatusCode::OK, "tidegate: /health /live /ready /metrics\n"),
-            _ => text(StatusCode::NOT_FOUND, "try /health, /live, /ready or /metrics\n"),
+            "/dashboard" => dashboard::page(),
+            "/events" => self.events(request.method()),
+            "/history" => json(StatusCode::OK, self.live.history()),
+            "/" => text(
+                StatusCode::OK,
+                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge\n",
+            ),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "try /dashboard, /health, /health/handshakes, /live, /ready or /metrics\n",
+            ),
         }
+    }
+
+    /// The stream of events; none while draining, since it would hold up nothing but the one who waits for its end.
+    fn events(&self, method: &Method) -> Response {
+        if self.watched.draining.load(Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        let body = if method == Method::HEAD {
+            Some(Body::Empty)
+        } else {
+            self.live
+                .listen(Moment::now(&Clock::System), &health::as_json(&self.watched))
+        };
+        match body {
+            Some(body) => {
+                Response::new(StatusCode::OK, body).with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
+            }
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "too many listen already\n"),
+        }
+    }
+}
+
+impl Admin {
+    /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
+    fn purge(&self, request: &Request<Body>, query: &str) -> Response {
+        if *request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n").with(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not from a web page\n");
+        }
+        purge::answer(&self.watched, query)
     }
 }
 

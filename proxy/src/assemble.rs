@@ -55,23 +55,15 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         Some(UnknownHost::Site(index)) => Some(index),
         Some(UnknownHost::Misdirected) | None => None,
     };
-    let stored_response_max = match config.cache.tier {
-        CacheTier::Memory {
-            stored_response_max, ..
-        } => stored_response_max,
-        CacheTier::None | CacheTier::Servers { .. } => 0,
-    };
     let routes = Arc::new(Routes::new(&config.sites, default, |route| {
-        let defaults = Rules::default();
         // Partial responses pass; ranges are answered from what is stored whole.
         let ranges = RangeRules {
             store_partial: false,
-            ..defaults.ranges
+            ..route.rules.ranges
         };
         let rules = Rules {
-            stored_response_max,
             ranges,
-            ..defaults
+            ..route.rules.clone()
         };
         let is_cached = route.cache == CacheMode::Standard;
         Arc::new(TierRoute {

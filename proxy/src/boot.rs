@@ -1,16 +1,18 @@
-//! The start-up list, read aloud: configuration → parts → bind → drop privileges → run → print addresses → drain.
+//! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
+//! drain.
 
-mod signals; // drain, cut, reopen
+mod preflight; // settings of the kernel that lose clients
+mod signals; // drain, cut, reopen; and the look at the kernel each second
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::backend::Control;
-use common::backend::settings::BackendSettings;
+use common::backend::{self, Backend};
+use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
-use common::process::rlimit::{self, DescriptorNeed};
+use common::process::rlimit;
 use common::process::user::{self, Identity};
 use common::serve::endpoint::{Endpoint, HttpEndpoint};
 use common::serve::limits::ConnectionLimit;
@@ -20,13 +22,15 @@ use common::telemetry::access_log::{AccessLog, AccessLogWriter};
 use common::telemetry::log;
 use common::time::Clock;
 use common::worker::Worker;
-use config::{CacheTier, Config, Problem};
+use config::{Config, Problem};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
 use crate::assemble::{self, Parts};
 use crate::exchange::Exchange;
 use crate::exit::{Code, Failure};
+use crate::health::control::Control;
+use crate::health::{Health, plan};
 
 /// How often each worker looks after its access log and its idle connections.
 const TICK: Duration = Duration::from_millis(100);
@@ -43,6 +47,7 @@ pub struct Started {
 }
 
 /// One listener that is open.
+#[derive(Clone)]
 pub struct Listening {
     /// `front`, `cache` or `admin`.
     pub role: &'static str,
@@ -61,11 +66,12 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     for warning in warnings {
         warn!("{warning}");
     }
+    raise_descriptors()?;
+    let health = preflight::preflight(config)?;
     let identity = identity(config)?;
     let parts = assemble::assemble(config)?;
     let log_writer = access_log(config)?;
     let open = bind(config)?;
-    descriptors(config)?;
     if let Some(identity) = identity {
         identity
             .assume()
@@ -74,7 +80,10 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     let started = Started {
         addresses: open.iter().map(listening).collect(),
     };
-    let process = Process::start(config, parts, open, log_writer.as_ref())?;
+    let process = Process::start(config, parts, open, log_writer.as_ref(), &health)?;
+    let mut control = process.control(config, health);
+    // The first look is the baseline that all others are compared with.
+    control.look();
     for listener in &started.addresses {
         info!(role = listener.role, listener = %listener.name, address = %listener.address, "listening");
     }
@@ -85,7 +94,12 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
         "ready"
     );
     ready(&started);
-    signals.until_told(&process, config.process.workers.drain_timeout, log_writer.as_deref());
+    signals.until_told(
+        &process,
+        &mut control,
+        config.process.workers.drain_timeout,
+        log_writer.as_deref(),
+    );
     for worker in &process.workers {
         worker.access_log.flush(&worker.metrics);
     }
@@ -118,6 +132,15 @@ impl Role {
             Self::Admin => "admin",
         }
     }
+
+    /// The leg whose server end it is.
+    const fn leg(self) -> Option<Leg> {
+        match self {
+            Self::Front => Some(Leg::ClientFront),
+            Self::Cache => Some(Leg::FrontCache),
+            Self::Admin => None,
+        }
+    }
 }
 
 fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
@@ -130,24 +153,11 @@ fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
         .map_err(|error| Failure::new(Code::Config, format_args!("process.user: {error}")))
 }
 
-/// Raises the limit of file descriptors and says when it may not be enough.
-fn descriptors(config: &Config) -> Result<(), Failure> {
-    let limit = rlimit::raise().map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))?;
-    let servers = |backend: &BackendSettings| (backend.connections_max * backend.servers.len()) as u64;
-    let mut backends: u64 = config.origins.iter().map(servers).sum();
-    if let CacheTier::Servers { backend, .. } = &config.cache.tier {
-        backends += servers(backend);
-    }
-    let listeners = config.front.as_ref().map_or(0, |front| front.listen.len()) + config.cache.listen.len();
-    let need = DescriptorNeed {
-        clients: config.process.workers.connections_max as u64,
-        backends,
-        listening: (listeners * config.process.workers.workers) as u64,
-    };
-    if let Err(error) = limit.check(need) {
-        warn!("{error}");
-    }
-    Ok(())
+/// Raises the limit of file descriptors as far as it goes; the preflight says when that is not enough.
+fn raise_descriptors() -> Result<(), Failure> {
+    rlimit::raise()
+        .map(drop)
+        .map_err(|error| Failure::new(Code::System, format_args!("RLIMIT_NOFILE: {error}")))
 }
 
 fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> {
@@ -200,11 +210,15 @@ pub struct Process {
     /// The admin listener, on a thread of its own, so that health answers while the workers are saturated.
     pub admin: Option<Running>,
     /// Looks after the backends until the process ends.
-    _control: Control,
+    _backends_control: backend::Control,
     /// The workers that serve.
     workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
+    /// The legs of the listeners that serve, in their order.
+    legs: Vec<Leg>,
+    /// Origins, then cache servers.
+    backends: Vec<Arc<Backend>>,
 }
 
 impl Process {
@@ -213,6 +227,7 @@ impl Process {
         parts: Parts,
         open: Vec<Open>,
         log: Option<&Arc<AccessLogWriter>>,
+        health: &Arc<Health>,
     ) -> Result<Self, Failure> {
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
@@ -222,6 +237,9 @@ impl Process {
         let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
+        let listening = serving.iter().map(listening).collect();
+        let legs = serving.iter().filter_map(|open| open.role.leg()).collect();
+        let backends = parts.backends.clone();
         let listeners = serving
             .into_iter()
             .map(|open| (open.bound, endpoint(config, &parts, open.role)))
@@ -234,7 +252,7 @@ impl Process {
             ticks: housekeeping(&parts),
         };
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
-        let control = Control::start(&parts.backends).map_err(no_thread)?;
+        let backends_control = backend::Control::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
         let watched = Watched {
             parts,
@@ -243,6 +261,10 @@ impl Process {
             draining: Arc::clone(&draining),
             log: log.cloned(),
             started: Clock::System.wall(),
+            health: Arc::clone(health),
+            roles: plan::role_words(config),
+            listening,
+            ready_when_critical: config.admin.as_ref().is_none_or(|admin| admin.ready_when_critical),
         };
         let admin = admin
             .into_iter()
@@ -252,10 +274,35 @@ impl Process {
         Ok(Self {
             serving,
             admin,
-            _control: control,
+            _backends_control: backends_control,
             workers,
             draining,
+            legs,
+            backends,
         })
+    }
+
+    /// What looks at the kernel each second.
+    fn control(&self, config: &Config, health: Arc<Health>) -> Control {
+        let listeners = self
+            .legs
+            .iter()
+            .copied()
+            .zip(self.serving.listeners().iter().cloned())
+            .collect();
+        let leg = |index| {
+            if index < config.origins.len() {
+                Leg::CacheOrigin
+            } else {
+                Leg::FrontCache
+            }
+        };
+        let backends = self
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(index, backend)| (leg(index), Arc::clone(backend)));
+        Control::new(health, plan::context(config), listeners, backends.collect())
     }
 }
 
@@ -282,6 +329,8 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
     let service = Arc::new(Admin::new(watched));
+    let admin = Arc::clone(&service);
+    let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
     let endpoint = HttpEndpoint {
         service,
         settings: Arc::new(config::SERVE),
@@ -291,7 +340,7 @@ fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, 
         pin: false,
         limit: Arc::new(ConnectionLimit::new(ADMIN_CONNECTIONS_MAX)),
         tick_every: TICK,
-        ticks: Vec::new(),
+        ticks: vec![tick],
     };
     workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker]).map_err(not_started)
 }

@@ -4,6 +4,8 @@ mod run; // serve what a configuration says
 mod check; // validate a configuration
 mod demo; // front, cache and a sample origin, at once
 mod backend; // servers of a running process
+mod purge; // take something out of a running process's store
+mod ask; // what subcommands share that ask a running process
 mod completions; // for shells
 
 use std::io::Write as _;
@@ -33,6 +35,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Show the servers that a running process asks, or order one of them ready, drain or down.
     Backend(backend::Arguments),
+    /// Take something out of the store of a running process.
+    Purge(purge::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -44,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Backend(arguments) => backend::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match done {

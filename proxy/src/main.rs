@@ -13,6 +13,7 @@ mod boot; // the start-up list, read aloud
 mod assemble; // a configuration → the parts of a process
 mod routes; // host and path → site and route
 mod exchange; // one client request
+mod health; // handshakes: what is lost, why, and what to do
 mod admin; // health and metrics
 mod demo; // a sample origin to try things on
 

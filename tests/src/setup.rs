@@ -110,7 +110,8 @@ impl Setup {
 
     /// The file of a front with cache servers at these addresses.
     pub fn front(&self, servers: &[String]) -> String {
-        let stored = |key: &str| key.starts_with("cache.") && key != "cache.when_down";
+        let everywhere = |key: &str| key == "cache.when_down" || key.starts_with("cache.rules.");
+        let stored = |key: &str| key.starts_with("cache.") && !everywhere(key);
         self.render(|key| !stored(key), &format!("servers = {servers:?}\n"))
     }
 

@@ -70,6 +70,27 @@ impl<'a> Key<'a> {
         rendered.into()
     }
 
+    /// The URL of this key, whatever parts of it its rules leave out: scheme and host always, of the query what the rules
+    /// choose. What purges by URL are about.
+    pub fn url(target: TargetUri<'_>, rules: &KeyRules) -> Box<[u8]> {
+        let (fields, cookies) = (Vec::new(), Vec::new());
+        let (query, query_sorted) = (rules.query.clone(), rules.query_sorted);
+        let rules = KeyRules {
+            scheme: true,
+            host: true,
+            query,
+            query_sorted,
+            fields,
+            cookies,
+        };
+        Key::new(target, &HeaderMap::new(), &rules).render()
+    }
+
+    /// That URL where the key itself does not begin with it.
+    pub fn hidden_url(&self) -> Option<Box<[u8]>> {
+        (!self.rules.scheme || !self.rules.host).then(|| Key::url(self.target, self.rules))
+    }
+
     /// Calls `visit` with each piece, in an order that only the rules decide.
     ///
     /// INVARIANT: different keys have different concatenations: a URI has no line feed and neither has a field value,

@@ -4,7 +4,8 @@
 //! No clock, no I/O, no log; what is stored, collapsed and purged, and how, is the engine's. docs/rfc-map.md says which
 //! section is where and which test holds it.
 
-pub mod rules; // what an operator decides: plain settings
+pub use config::rules; // what an operator decides: plain settings
+
 pub mod list; // comma-separated lists, delta-seconds
 pub mod weights; // weighted lists
 pub mod date; // HTTP dates

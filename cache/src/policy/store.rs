@@ -89,6 +89,9 @@ pub fn storable(exchange: &Exchange<'_>, rules: &Rules) -> Result<Storable, NotS
     if set_cookie == SetCookie::Stripped {
         omit.push(header::SET_COOKIE);
     }
+    if rules.tags.hidden {
+        omit.extend(rules.tags.fields.iter().cloned());
+    }
     Ok(Storable { meta, omit, set_cookie })
 }
 

@@ -26,12 +26,14 @@ use crate::policy::not_stored::NotStored;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
+use crate::policy::rules::WaitOver;
 use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
 use crate::policy::{stored_fields, vary};
-use crate::store::Stored;
+use crate::purge::tags::tags;
 use crate::store::content::Content;
+use crate::store::{Purging, Stored};
 use crate::tier::{Answer, Facts, TierRequest};
 
 /// How often a request waits anew when the one it waited for ended without an answer.
@@ -40,12 +42,16 @@ const ROUNDS_MAX: u32 = 3;
 const TAGS_MAX: usize = 8;
 
 /// One leader's fetch, on a task of its own.
-struct Lead {
+pub(super) struct Lead {
     local: Arc<Local>,
     ask: Arc<Ask>,
     hash: KeyHash,
     permit: Option<Permit>,
     why: Why,
+    /// A 304 was about none of what was asked about: asked again without conditions.
+    is_unconditional: bool,
+    /// The number of the latest purge before it began.
+    began: u64,
 }
 
 impl Local {
@@ -64,7 +70,7 @@ impl Local {
             return self.lead(ask, hash, None, why).run().await;
         }
         for _ in 0..ROUNDS_MAX {
-            match self.flights.board(hash.0) {
+            match self.flights.board(self.flight(hash), ask.rules().waiting.waiters_max) {
                 Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
                 Boarding::Alone => break,
                 Boarding::Wait(waiter) => {
@@ -75,6 +81,10 @@ impl Local {
                             Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
                         }
                         Ok(Landing::Abandoned | Landing::Pending) => continue,
+                        Err(_) if ask.rules().waiting.over == WaitOver::Error => {
+                            let timeout = Err(OriginError::HttpResponseTimeout.into());
+                            Some(self.failed(&ask, &why, timeout, backend::Facts::default(), hash))
+                        }
                         Ok(Landing::NotShareable) | Err(_) => None,
                     };
                     match joined {
@@ -89,7 +99,10 @@ impl Local {
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
-        if let Boarding::Lead(permit) = self.flights.board(hash.0) {
+        if let Boarding::Lead(permit) = self
+            .flights
+            .board(self.flight(hash), request.route.rules.waiting.waiters_max)
+        {
             let mut head = request.head.clone();
             head.method = Method::GET;
             let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
@@ -102,13 +115,26 @@ impl Local {
         }
     }
 
-    fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
+    /// The fetch of a key after the latest purge: who asks after a purge does not join a fetch that began before it.
+    fn flight(&self, hash: KeyHash) -> u64 {
+        // An odd number near 2^64 divided by the golden ratio: purges spread as keys do.
+        hash.0
+            .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn latest_purge(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.purges().latest())
+    }
+
+    pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
         Lead {
+            began: self.latest_purge(),
             local: Arc::clone(self),
             ask,
             hash,
             permit,
             why,
+            is_unconditional: false,
         }
     }
 
@@ -230,9 +256,8 @@ impl Lead {
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
-                    // None of what is stored is meant: asked again, without conditions.
                     None => {
-                        self.why.selected = None;
+                        self.is_unconditional = true;
                         continue;
                     }
                 },
@@ -255,13 +280,13 @@ impl Lead {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
         match &self.why.selected {
-            Some(selected) => {
+            Some(selected) if !self.is_unconditional => {
                 let others = selected.others().map(|stored| &stored.meta);
                 named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
             None if is_partial_miss(&self.ask, &self.why) => {}
-            None => make_unconditional(&mut head.headers),
+            Some(_) | None => make_unconditional(&mut head.headers),
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
@@ -281,7 +306,7 @@ impl Lead {
     }
 
     /// A whole response: stored if it may be, and passed on.
-    fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+    pub(super) fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
         let method = self.ask.client.method.clone();
         let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
         match self.ask.storable(&method, &fetched) {
@@ -322,13 +347,20 @@ impl Lead {
             body,
             ..
         } = fetched;
+        let tags = tags(&own_fields, &self.ask.rules().tags.fields);
         let (content, coming) = match body {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
             coming => (Content::filling(coming.len()), Some(coming)),
         };
         let key = self.ask.key().render();
-        let stored = Stored::new(key, meta, Arc::new(SharedFields::new(&fields)), content);
+        let stored = Stored::new(
+            key,
+            meta,
+            Arc::new(SharedFields::new(&fields)),
+            content,
+            self.purging(tags),
+        );
         let cache_status = CacheStatus {
             ttl,
             stored: true,
@@ -377,7 +409,7 @@ impl Lead {
         let body = stored.content.body().unwrap_or_default();
         let mut response = Response {
             status,
-            fields: Fields::from(fetch::passed_on(own)),
+            fields: Fields::from(fetch::passed_to_client(own, self.ask.rules())),
             body,
         };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);
@@ -396,6 +428,14 @@ impl Lead {
         // Only now does the permit end: until here, who asks joins the fill.
     }
 
+    fn purging(&self, tags: Box<str>) -> Purging {
+        Purging {
+            began: self.began,
+            url: self.ask.key().hidden_url(),
+            tags,
+        }
+    }
+
     fn keep(&self, stored: &Arc<Stored>) {
         if let Some(memory) = &self.local.memory {
             let replaced = self.why.selected.as_ref().map(Selected::stored);
@@ -411,16 +451,19 @@ impl Lead {
             .chain(selected.others().take(named))
             .collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        let Selected304::These(places) = validate::select_for_304(&fetched.fields, metas, fetched.times.response)
-        else {
-            return None;
+        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first?
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
+            Selected304::NoneOfThem => return None,
         };
-        let mut first = None;
-        for place in places {
-            let freshened = self.freshen(candidates[place], fetched);
-            first = first.or(freshened);
-        }
-        let stored = first?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         let now = now(&self.ask.worker);
         let status = CacheStatus {
@@ -462,7 +505,18 @@ impl Lead {
                     old.meta
                         .vary
                         .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
-                let stored = Stored::new(old.key.clone(), storable.meta, fields, Arc::clone(&old.content));
+                let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
+                    none if none.is_empty() => old.purging.tags.clone(),
+                    tags => tags,
+                };
+                let purging = self.purging(tags);
+                let stored = Stored::new(
+                    old.key.clone(),
+                    storable.meta,
+                    fields,
+                    Arc::clone(&old.content),
+                    purging,
+                );
                 let replaced = same_request.then_some(old);
                 memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
                 Some(stored)
@@ -538,10 +592,14 @@ fn has_conditions(fields: &HeaderMap) -> bool {
 }
 
 fn wait_max(ask: &Ask) -> Duration {
-    ask.route.limits.connect_timeout + ask.route.limits.response_timeout
+    let limits = &ask.route.limits;
+    ask.rules()
+        .waiting
+        .timeout
+        .unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
 }
 
-fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
+pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
     let asked = backend.attempts > 0;
     Facts {
         backend: asked.then_some(backend),
@@ -558,8 +616,8 @@ fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, backend: ba
     }
 }
 
-fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = Fields::from(fetch::passed_on(fetched.fields));
+pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
+    let fields = Fields::from(fetch::passed_to_client(fetched.fields, ask.rules()));
     let mut response = Response {
         status: fetched.status,
         fields,

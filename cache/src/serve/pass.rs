@@ -1,35 +1,44 @@
 //! Requests that go past the store: by configuration, or because of their method. What they change is invalidated.
 
+use std::sync::Arc;
+
 use common::http::outgoing;
 use common::http::response::{Fields, Response};
 
-use super::{Local, NAME};
+use super::ask::{facts, passed};
+use super::{Local, NAME, Why};
+use http::Method;
+
 use crate::answer::CACHE_STATUS;
 use crate::fetch::{self, Ask, Fetched};
 use crate::policy::invalidate::{invalidates, is_safe};
 use crate::policy::key::{Key, KeyHasher};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
 use crate::tier::{Answer, Facts, TierRequest};
 
 impl Local {
     /// Forwards a request and passes the response on; `why` is `None` where there is no cache to speak of.
-    pub(super) async fn pass(&self, request: TierRequest<'_>, why: Option<Fwd>) -> Answer {
-        let status = why.map(|why| CacheStatus::new(NAME, Outcome::Fwd(why)));
-        let mut answer = if is_safe(&request.head.method) || self.memory.is_none() {
-            forward(request).await
-        } else {
-            self.change(request).await
+    pub(super) async fn pass(self: &Arc<Self>, request: TierRequest<'_>, why: Option<Fwd>) -> Answer {
+        let Some(why) = why else {
+            return forward(request, None).await;
         };
-        answer.facts.outcome = status;
-        if let (Ok(response), Some(status)) = (&mut answer.result, status) {
+        if !is_safe(&request.head.method) {
+            return self.change(request, why).await;
+        }
+        let status = CacheStatus::new(NAME, Outcome::Fwd(why));
+        let rules = &request.route.rules;
+        let mut answer = forward(request, Some(rules)).await;
+        answer.facts.outcome = Some(status);
+        if let Ok(response) = &mut answer.result {
             response.fields.added.push_display(&CACHE_STATUS, status);
         }
         answer
     }
 
-    /// Forwards a request that may change something, and invalidates what it changed.
-    async fn change(&self, request: TierRequest<'_>) -> Answer {
+    /// Forwards a request that may change something, and invalidates what it changed. What answers a POST may be stored.
+    async fn change(self: &Arc<Self>, request: TierRequest<'_>, why: Fwd) -> Answer {
         let TierRequest {
             head,
             body,
@@ -37,22 +46,35 @@ impl Local {
             hop,
             worker,
         } = request;
-        let ask = Ask::new(head, &hop, route, worker);
-        let (result, facts) = ask.send(ask.fetch.clone(), body).await;
-        let facts = Facts {
-            backend: Some(facts),
-            origin: Some(route.backend.name().into()),
-            ..Facts::default()
-        };
-        let result = result.map(|fetched| {
-            self.invalidate(&ask, &fetched);
-            Response {
-                status: fetched.status,
-                fields: fetch::passed_on(fetched.fields).into(),
-                body: fetched.body,
+        let ask = Arc::new(Ask::new(head, &hop, route, worker));
+        let (result, backend) = ask.send(ask.fetch.clone(), body).await;
+        let status = CacheStatus::new(NAME, Outcome::Fwd(why));
+        let fetched = match result {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                return Answer {
+                    result: Err(error),
+                    facts: facts(status, &ask, backend),
+                };
             }
-        });
-        Answer { result, facts }
+        };
+        self.invalidate(&ask, &fetched);
+        match &self.memory {
+            Some(memory) if ask.client.method == Method::POST && route.is_cached => {
+                let hash = memory.hash(&ask.key());
+                self.lead(
+                    ask,
+                    hash,
+                    None,
+                    Why {
+                        fwd: why,
+                        selected: None,
+                    },
+                )
+                .receive(fetched, backend)
+            }
+            _ => passed(fetched, status, &ask, backend),
+        }
     }
 
     fn invalidate(&self, ask: &Ask, fetched: &Fetched) {
@@ -74,7 +96,7 @@ impl Local {
 }
 
 /// The short way for what changes nothing: no copy of the head is kept.
-async fn forward(request: TierRequest<'_>) -> Answer {
+async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let TierRequest {
         mut head,
         body,
@@ -95,7 +117,10 @@ async fn forward(request: TierRequest<'_>) -> Answer {
         let (head, body) = response.into_parts();
         Response {
             status: head.status,
-            fields: Fields::from(fetch::passed_on(head.headers)),
+            fields: Fields::from(match hides {
+                Some(rules) => fetch::passed_to_client(head.headers, rules),
+                None => fetch::passed_on(head.headers),
+            }),
             body,
         }
     });

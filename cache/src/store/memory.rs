@@ -5,18 +5,24 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderMap;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::{Entry, Stored};
 use crate::policy::key::{Key, KeyHash, KeyHasher};
+use crate::policy::rules::KeyRules;
+use crate::policy::target::TargetUri;
+use crate::purge::{Purges, Strength, Target, Verdict};
+use crate::tier::Purged;
 
 /// Stored responses by cache key.
 pub struct Memory {
     entries: Cache<u64, Arc<Entry>, BuildHasherDefault<AlreadyHashed>>,
     hasher: KeyHasher,
     evicted: Arc<AtomicU64>,
+    purges: Purges,
 }
 
 impl Memory {
@@ -37,6 +43,7 @@ impl Memory {
             entries,
             hasher: KeyHasher::random(),
             evicted,
+            purges: Purges::default(),
         }
     }
 
@@ -45,19 +52,95 @@ impl Memory {
         key.hash(&self.hasher)
     }
 
-    /// What is stored for a key.
+    /// What is stored for a key and not purged.
     pub fn get(&self, hash: KeyHash, key: &Key<'_>) -> Option<Arc<Entry>> {
-        self.entries.get(&hash.0).filter(|entry| key.is(entry.key()))
+        let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()))?;
+        let latest = self.purges.latest();
+        if entry.checked.load(Ordering::Relaxed) >= latest {
+            return Some(entry);
+        }
+        self.after_purges(hash, entry, latest)
+    }
+
+    /// What is stored for a key, as [`Memory::get`] would find it, but nothing is touched; and what purges mean for each.
+    pub fn peek(&self, hash: KeyHash, key: &Key<'_>) -> Option<(Arc<Entry>, Vec<Verdict>)> {
+        let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()))?;
+        let verdicts = entry
+            .variants
+            .iter()
+            .map(|stored| self.purges.verdict(&stored.subject()))
+            .collect();
+        Some((entry, verdicts))
+    }
+
+    /// Purges one URL, all its variants.
+    pub fn purge_url(&self, target: TargetUri<'_>, rules: &KeyRules, strength: Strength) -> Purged {
+        let fields = HeaderMap::new();
+        let key = Key::new(target, &fields, rules);
+        let hash = self.hash(&key);
+        // A key with fields or cookies in it is not known from its URL.
+        let is_known = rules.fields.is_empty() && rules.cookies.is_empty();
+        let kept =
+            |(_, verdicts): (_, Vec<Verdict>)| verdicts.iter().filter(|one| **one != Verdict::Gone).count() as u64;
+        let matched = is_known.then(|| self.peek(hash, &key).map_or(0, kept));
+        let number = self.purges.apply(&Target::Url(Key::url(target, rules)), strength);
+        // Gives the room back now.
+        drop(self.get(hash, &key));
+        Purged { number, matched }
+    }
+
+    /// The purges of this store.
+    pub fn purges(&self) -> &Purges {
+        &self.purges
+    }
+
+    /// What the purges since the last look have left of an entry.
+    fn after_purges(&self, hash: KeyHash, entry: Arc<Entry>, latest: u64) -> Option<Arc<Entry>> {
+        let verdict = |stored: &Arc<Stored>| self.purges.verdict(&stored.subject());
+        let (gone, kept): (Vec<_>, Vec<_>) = entry
+            .variants
+            .iter()
+            .cloned()
+            .partition(|stored| verdict(stored) == Verdict::Gone);
+        for stored in kept.iter().filter(|stored| verdict(stored) == Verdict::Stale) {
+            stored.mark_stale();
+        }
+        if gone.is_empty() {
+            entry.checked.store(latest, Ordering::Relaxed);
+            return Some(entry);
+        }
+        // Somebody may have stored something new meanwhile: only what is gone goes.
+        let is_gone = |stored: &Arc<Stored>| gone.iter().any(|gone| Arc::ptr_eq(gone, stored));
+        self.entries
+            .entry(hash.0)
+            .and_compute_with(|present| match present.map(moka::Entry::into_value) {
+                Some(entry) => {
+                    let variants: Vec<_> = entry
+                        .variants
+                        .iter()
+                        .filter(|stored| !is_gone(stored))
+                        .cloned()
+                        .collect();
+                    match variants.is_empty() {
+                        true => Op::Remove,
+                        false => Op::Put(Entry::new(variants, 0)),
+                    }
+                }
+                None => Op::Nop,
+            });
+        (!kept.is_empty()).then(|| Entry::new(kept, latest))
     }
 
     /// Stores a response; it takes the place of `replaced`, and of one for the same request fields.
     pub fn put(&self, hash: KeyHash, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>, variants_max: usize) {
         self.entries.entry(hash.0).and_compute_with(|present| {
             let mut variants = vec![Arc::clone(stored)];
+            let mut checked = u64::MAX;
             if let Some(entry) = present
                 .map(moka::Entry::into_value)
                 .filter(|entry| *entry.key() == *stored.key)
             {
+                checked = entry.checked.load(Ordering::Relaxed);
                 let is_other = |old: &&Arc<Stored>| {
                     let same_request = old.meta.vary == stored.meta.vary && old.meta.vary_key == stored.meta.vary_key;
                     !same_request && replaced.is_none_or(|replaced| !Arc::ptr_eq(old, replaced))
@@ -71,7 +154,8 @@ impl Memory {
                         .cloned(),
                 );
             }
-            Op::Put(Arc::new(Entry { variants }))
+            // The next look holds all of them against the purges so far.
+            Op::Put(Entry::new(variants, stored.purging.began.min(checked)))
         });
     }
 

@@ -3,6 +3,8 @@
 //! Stricter than httparse where leniency would let two parsers disagree: no bare LF, no fragment or raw non-ASCII in a
 //! target. `framing` then says how long the body is; `http::host` judges the Host field.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -123,9 +125,9 @@ pub fn request_head(
     }
     *scanned = 0;
     let head = buf.split_to(end).freeze();
-    let mut slots = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut slots);
-    match request.parse(&head) {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(&head, &mut slots) {
         Ok(httparse::Status::Complete(parsed)) if parsed == end => {}
         Ok(_) => return Err(ParseError::Malformed("line end")),
         Err(error) => return Err(request_error(error, &head)),
@@ -182,9 +184,10 @@ pub fn response_head(
     }
     *scanned = 0;
     let head = buf.split_to(end).freeze();
-    let mut slots = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut slots);
-    match response.parse(&head) {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    match parser.parse_response_with_uninit_headers(&mut response, &head, &mut slots) {
         Ok(httparse::Status::Complete(parsed)) if parsed == end => {}
         Err(httparse::Error::TooManyHeaders) => return Err(ResponseParseError::TooLarge),
         Ok(_) | Err(_) => return Err(ResponseParseError::Malformed),

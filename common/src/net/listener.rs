@@ -8,16 +8,20 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::bind_error::{BindCause, BindError};
 use super::settings::{Backlog, ListenAddress, ListenSettings};
 use super::socket_file::SocketFile;
+use crate::kernel::sockets::tcp_info::Accepted;
 
 /// One listener, bound and listening.
 ///
@@ -30,6 +34,8 @@ pub struct Bound {
     pub local_addr: Option<SocketAddr>,
     /// By shard; `None` once that shard was closed.
     shards: Vec<Mutex<Option<ShardSocket>>>,
+    /// What was seen of its connections.
+    pub accepts: Arc<AcceptCounts>,
     file: Option<SocketFile>,
 }
 
@@ -40,6 +46,50 @@ pub enum ShardSocket {
     Tcp(TcpListener),
     /// A duplicate of the one socket that all shards share.
     Unix(UnixListener),
+}
+
+/// A listening socket that is being looked at, and is not closed meanwhile.
+#[derive(Debug)]
+pub struct Look<'a>(MutexGuard<'a, Option<ShardSocket>>);
+
+impl AsFd for Look<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self
+            .0
+            .as_ref()
+            .expect("invariant: only made of a socket that is there, and holds its lock")
+        {
+            ShardSocket::Tcp(socket) => socket.as_fd(),
+            ShardSocket::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// What was seen of a listener's connections when they were accepted, since the start.
+///
+/// Written by all workers, once per connection.
+#[derive(Debug, Default)]
+pub struct AcceptCounts {
+    looked_at: AtomicU64,
+    synack_repeated: AtomicU64,
+}
+
+impl AcceptCounts {
+    /// Counts one.
+    pub fn count(&self, accepted: &Accepted) {
+        self.looked_at.fetch_add(1, Ordering::Relaxed);
+        if accepted.synack_retransmits > 0 {
+            self.synack_repeated.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections whose `TCP_INFO` was read, and of these those whose SYN-ACK had been repeated.
+    pub fn get(&self) -> (u64, u64) {
+        (
+            self.looked_at.load(Ordering::Relaxed),
+            self.synack_repeated.load(Ordering::Relaxed),
+        )
+    }
 }
 
 /// Makes one listener with `shards` sockets (at least one); connections queue from now on.
@@ -72,6 +122,14 @@ impl Bound {
         }
     }
 
+    /// A shard's socket, to be looked at; `None` when it was closed.
+    ///
+    /// The shard cannot be closed as long as this is held: let go of it soon.
+    pub fn look(&self, shard: usize) -> Option<Look<'_>> {
+        let socket = self.shards.get(shard)?.lock();
+        socket.is_some().then_some(Look(socket))
+    }
+
     /// A duplicate of a shard's socket; `None` when it was closed.
     pub(super) fn duplicate(&self, shard: usize) -> io::Result<Option<ShardSocket>> {
         let socket = self.shards[shard].lock();
@@ -93,6 +151,7 @@ impl Bound {
             settings: settings.clone(),
             local_addr,
             shards: shards.into_iter().map(|socket| Mutex::new(Some(socket))).collect(),
+            accepts: Arc::default(),
             file,
         }
     }

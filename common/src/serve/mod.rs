@@ -1,6 +1,6 @@
 //! One server loop for every listener of either role: workers, connections, limits, drain.
 //!
-//! `worker thread → accept → connection → (request → Service → response)*`. What a request means is the [`Service`]'s.
+//! `worker thread → accept → connection → (request → Service → response)*`. What a request means is the `Service`'s.
 
 pub mod settings; // plain settings
 pub mod service; // what a listener's requests are handed to

@@ -150,6 +150,8 @@ pub struct ConnInfo {
     pub tls: bool,
     /// When it was accepted.
     pub accepted: MonoTime,
+    /// How long it had waited in the accept queue by then; `None` where the kernel cannot say.
+    pub accept_wait: Option<Duration>,
     /// The worker it lives on.
     pub worker: Arc<Worker>,
 }

@@ -1,6 +1,7 @@
 //! One worker's life: accept, tick, drain, end. Runs on a thread of its own, started by `serve::workers`.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,10 +16,13 @@ use super::endpoint::Endpoint;
 use super::seat::Floor;
 use super::service::ConnInfo;
 use super::workers::Tick;
+use crate::kernel::sockets::tcp_info;
 use crate::net::accept::{Accepted, Acceptor, canonical};
-use crate::net::listener::Bound;
+use crate::net::listener::{AcceptCounts, Bound};
 use crate::net::pace::LogGate;
+use crate::net::stream::Stream;
 use crate::process::affinity;
+use crate::telemetry::metrics::Histogram;
 use crate::time::mono_now;
 
 /// One worker thread, ready to run: everything that can fail was done.
@@ -140,6 +144,7 @@ impl Door {
                 floor: Arc::clone(floor),
                 endpoint,
                 listener: Arc::from(bound.settings.name.as_str()),
+                accepts: Arc::clone(&bound.accepts),
                 local,
                 shed_gate: LogGate::default(),
             },
@@ -177,6 +182,7 @@ struct Admission {
     floor: Arc<Floor>,
     endpoint: Arc<dyn Endpoint>,
     listener: Arc<str>,
+    accepts: Arc<AcceptCounts>,
     local: Local,
     shed_gate: LogGate,
 }
@@ -195,6 +201,7 @@ impl Admission {
         let Accepted { stream, peer } = accepted;
         let id = self.floor.next_id();
         let now = mono_now();
+        let accept_wait = self.look(&stream);
         let Some(seat) = self.floor.seat() else {
             if let Some(held_back) = self.shed_gate.admit(now) {
                 let listener = &*self.listener;
@@ -216,9 +223,22 @@ impl Admission {
             listener: Arc::clone(&self.listener),
             tls: false,
             accepted: now,
+            accept_wait,
             worker: Arc::clone(&self.floor.worker),
         };
         self.endpoint.serve(stream, Arc::new(conn), seat);
         true
+    }
+
+    /// What the kernel knows of a TCP connection that nothing was written to yet; how long it waited to be accepted.
+    fn look(&self, stream: &Stream) -> Option<Duration> {
+        let Stream::Tcp(socket) = stream else { return None };
+        let accepted = tcp_info::accepted(socket.as_fd()).ok()?;
+        self.accepts.count(&accepted);
+        self.floor
+            .worker
+            .metrics
+            .observe(Histogram::AcceptWaitSeconds, accepted.waited);
+        Some(accepted.waited)
     }
 }

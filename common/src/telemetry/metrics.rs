@@ -119,6 +119,7 @@ macro_rules! histograms {
 
 histograms! {
     RequestSeconds "tidegate_request_seconds" "" "From the first byte of a request to the last of its response" "What clients wait" "Compare with the backend's first byte";
+    AcceptWaitSeconds "tidegate_accept_wait_seconds" "" "How long connections waited in the accept queue (TCP_INFO, in the kernel's ticks)" "Long waits come before a full accept queue: workers are busy or stalled" "See docs/tcp-health.md";
     BackendConnectSeconds "tidegate_backend_connect_seconds" "" "Time to establish a connection to a backend" "Values near 1, 3 or 7 s are lost SYNs" "See docs/tcp-health.md";
     BackendFirstByteSeconds "tidegate_backend_first_byte_seconds" "" "From a request sent to a backend to its response head" "How slow backends are" "Look at the backend";
 }
@@ -181,6 +182,20 @@ families! {
     StartTime Gauge "tidegate_start_time_seconds" [] "When the process started, since the Unix epoch" "A change is a restart" "Nothing when it was meant";
     Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
     ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with limits.connections_max";
+    HealthStatus Gauge "tidegate_health_status" ["status"] "1 for what /health says: ok, degraded or critical; 0 for the others" "degraded: a finding is open; critical: a kernel setting loses clients" "Read /health, which names cause and remedy";
+    HealthSamples Counter "tidegate_health_samples_total" [] "Looks at the kernel's counters and our sockets, one per second" "It stands still: the control thread hangs, and nothing else here is fresh" "Restart, and report it with the log";
+    HealthFindings Gauge "tidegate_handshake_findings_open" ["leg" "side" "cause" "impact"] "Open findings: why handshakes are lost, or soon will be" "Handshakes are lost on this leg for this cause" "Read /health; docs/tcp-health.md has each cause";
+    HealthLeg Gauge "tidegate_handshake_leg_state" ["leg" "verdict"] "1 for the verdict on each leg, 0 for the others" "lossy: this leg loses handshakes" "Read /health";
+    HealthSettings Gauge "tidegate_preflight_findings" ["severity"] "Kernel settings that the preflight finds fault with, read again each second" "A setting has changed; refuse means that clients are lost" "Read /health, or run tidegate check --kernel";
+    ListenerQueue Gauge "tidegate_listener_queue_depth" ["listener" "shard"] "Finished handshakes that wait for accept(), per socket" "Workers do not accept as fast as clients connect" "Look for a stalled worker";
+    ListenerQueuePeak Gauge "tidegate_listener_queue_peak" ["listener" "shard"] "The deepest accept queue that was seen in the last minute" "Near its limit: bursts are about to be lost" "Look for a stalled worker; raise the backlog and net.core.somaxconn";
+    ListenerLimit Gauge "tidegate_listener_queue_limit" ["listener" "shard"] "The accept queue's limit: min(backlog, somaxconn) at the time of listen()" "As the kernel gave it" "Nothing";
+    ListenerDrops Counter "tidegate_listener_socket_drops_total" ["listener" "shard"] "sk_drops of the listening socket: segments it discarded, harmless ones included" "Which listener loses something, never how much" "See docs/tcp-health.md";
+    TcpCounter Counter "tidegate_tcp_counter" ["counter"] "The kernel's TCP counters of this network namespace that the diagnosis uses" "Any program's sockets, not only ours" "See docs/tcp-health.md";
+    TcpHalfOpen Gauge "tidegate_tcp_half_open" ["direction" "repeated"] "Half-open connections of the namespace; repeated: SYN or SYN-ACK was sent again" "SYN flood, or answers are lost" "See docs/tcp-health.md";
+    TcpSockets Gauge "tidegate_tcp_sockets" ["state"] "TCP sockets of the namespace by state, counted at most every 10 s" "TIME_WAIT grows: connections to servers are not kept alive" "Compare with net.ipv4.tcp_max_tw_buckets";
+    TcpTimeWait Gauge "tidegate_tcp_time_wait" [] "Sockets in TIME_WAIT (sockstat)" "Many connections are closed from this side" "Keep connections alive longer";
+    BackendLocalPorts Gauge "tidegate_backend_local_ports" ["backend" "server"] "Local ports taken towards a server, TIME_WAIT included" "Near the range's size: connect() will fail with EADDRNOTAVAIL" "Keep connections alive; widen net.ipv4.ip_local_port_range";
     BackendConnections Gauge "tidegate_backend_connections" ["backend" "server" "state"] "Connections to a server of a backend; state is idle or busy" "Busy ones near connections_max make requests wait" "Raise connections_max, or look at why the server is slow";
     BackendRequests Counter "tidegate_backend_requests_total" ["backend" "server"] "Requests sent to a server" "Traffic, and how it is balanced" "Nothing";
     BackendErrors Counter "tidegate_backend_errors_total" ["backend" "server" "error"] "Requests that a server failed, by error (RFC 9209)" "The server refuses, is slow, or breaks HTTP" "Look at the server; the log has a line for each kind";

@@ -10,6 +10,7 @@ mod sites; // hosts, routes, origins by name
 use crate::defaults;
 use crate::model::{Cache, CacheTier, Config, Front, Process, UnknownHost};
 use crate::problem::{Notes, Wrong};
+use crate::rules::Rules;
 use crate::schema::Keys;
 use crate::sections::{CacheDraft, Draft, FrontDraft, SiteDraft, UnknownHostWord};
 
@@ -18,12 +19,12 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     note_process(&draft.process, notes);
     let default_site = sites::default_site(&draft.sites, notes);
     let origins = backends::origins(draft.origins, notes);
-    let sites = sites::resolve(draft.sites, &origins, notes);
     let front = draft.front.map(|front| self::front(front, default_site, notes));
     if draft.cache.is_some() {
         note_tier(notes);
     }
     let cache = cache(draft.cache.unwrap_or_else(CacheDraft::preset), default_site, notes);
+    let sites = sites::resolve(draft.sites, &origins, &cache, notes);
     note_unreached_default(default_site, front.as_ref(), &cache, notes);
     let config = Config {
         process: draft.process,
@@ -65,7 +66,22 @@ fn note_cache_without_tier(sites: &[SiteDraft], notes: &mut Notes) {
                 notes.warning(path, "nothing is stored, because there is no table [cache]");
             }
         }
+        for path in rules_tables(i, site) {
+            notes.warning(path, "nothing is stored, because there is no table [cache]");
+        }
     }
+}
+
+/// The paths of the rules in a site's tables.
+fn rules_tables(index: usize, site: &SiteDraft) -> impl Iterator<Item = String> {
+    let own = site.rules.as_ref().map(|_| format!("site[{index}].rules"));
+    let routes = site
+        .routes
+        .iter()
+        .enumerate()
+        .filter(|(_, route)| route.rules.is_some());
+    own.into_iter()
+        .chain(routes.map(move |(j, _)| format!("site[{index}].route[{j}].rules")))
 }
 
 fn note_process(process: &Process, notes: &mut Notes) {
@@ -99,7 +115,16 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
         },
         (None, None) => CacheTier::None,
     };
+    let mut rules = draft.rules.rules();
+    note_lifetimes("cache", &rules, notes);
+    if let CacheTier::Memory {
+        stored_response_max, ..
+    } = &tier
+    {
+        rules.stored_response_max = *stored_response_max;
+    }
     Cache {
+        rules,
         listen: draft.listen.unwrap_or_default(),
         serve,
         unknown_host: unknown_host("cache", draft.unknown_host, default_site, notes),
@@ -140,6 +165,15 @@ fn stored_response_max(asked: u64, memory: u64, notes: &mut Notes) -> u64 {
         notes.error(PATH, "is more than cache.memory");
     }
     asked
+}
+
+/// What the rules of the table at `path` say about lifetimes.
+fn note_lifetimes(path: &str, rules: &Rules, notes: &mut Notes) {
+    if let (Some(min), Some(max)) = (rules.lifetime.min, rules.lifetime.max)
+        && min > max
+    {
+        notes.error(format!("{path}.rules.lifetime_min"), "is longer than lifetime_max");
+    }
 }
 
 /// A request target is part of its head, and so is its limit.

@@ -7,10 +7,11 @@ use common::backend::settings::BackendSettings;
 
 use crate::codec::host_text;
 use crate::defaults;
-use crate::model::{CacheMode, PathPattern, Route, Site};
+use crate::model::{Cache, CacheMode, CacheTier, PathPattern, Route, Site};
 use crate::problem::{Notes, Wrong};
+use crate::rules::Rules;
 use crate::schema::Keys;
-use crate::sections::{RouteDraft, SiteDraft};
+use crate::sections::{Overrides, RouteDraft, SiteDraft};
 
 /// The site with `default = true`.
 pub(super) fn default_site(drafts: &[SiteDraft], notes: &mut Notes) -> Option<usize> {
@@ -26,10 +27,16 @@ pub(super) fn default_site(drafts: &[SiteDraft], notes: &mut Notes) -> Option<us
 }
 
 /// The sites in the order of the file, their origins by index.
-pub(super) fn resolve(drafts: Vec<SiteDraft>, origins: &[BackendSettings], notes: &mut Notes) -> Vec<Site> {
+pub(super) fn resolve(
+    drafts: Vec<SiteDraft>,
+    origins: &[BackendSettings],
+    cache: &Cache,
+    notes: &mut Notes,
+) -> Vec<Site> {
     note_hosts(&drafts, notes);
     let mut resolver = Resolver {
         origins,
+        cache,
         used: BTreeSet::new(),
         has_gaps: drafts.is_empty(),
         notes,
@@ -76,6 +83,7 @@ fn note_hosts(drafts: &[SiteDraft], notes: &mut Notes) {
 
 struct Resolver<'a> {
     origins: &'a [BackendSettings],
+    cache: &'a Cache,
     used: BTreeSet<usize>,
     /// Some site or route has no origin, or one that does not exist.
     has_gaps: bool,
@@ -94,6 +102,7 @@ impl Resolver<'_> {
         let own = draft.origin.as_deref().and_then(|name| self.origin(&path, name));
         self.note_same_patterns(&path, &draft.routes);
         let cache = draft.cache.unwrap_or(defaults::SITE_CACHE);
+        let rules = self.rules(&path, draft.rules.as_ref(), &self.cache.rules);
         let mut routes = Vec::with_capacity(draft.routes.len() + 1);
         for (i, route) in draft.routes.into_iter().enumerate() {
             let path = format!("{path}.route[{i}]");
@@ -110,11 +119,12 @@ impl Resolver<'_> {
                 self.has_gaps = true;
             }
             if let (Some(pattern), Some(origin)) = (pattern, origin) {
-                routes.push(self.route(pattern, origin, route.cache.unwrap_or(cache), &route));
+                let rules = self.rules(&path, route.rules.as_ref(), &rules);
+                routes.push(self.route(pattern, origin, (route.cache.unwrap_or(cache), rules), &route));
             }
         }
         if let Some(origin) = own {
-            routes.push(self.route(PathPattern::Any, origin, cache, &RouteDraft::preset()));
+            routes.push(self.route(PathPattern::Any, origin, (cache, rules), &RouteDraft::preset()));
         }
         routes.sort_by_key(|route| order(&route.path));
         let name = draft.hosts.first().map_or_else(|| "default".to_owned(), host_text);
@@ -188,7 +198,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn route(&self, path: PathPattern, origin: usize, cache: bool, overrides: &RouteDraft) -> Route {
+    fn route(&self, path: PathPattern, origin: usize, (cache, rules): (bool, Rules), overrides: &RouteDraft) -> Route {
         let mut limits = self.origins[origin].limits.clone();
         for (limit, own) in [
             (&mut limits.connect_timeout, overrides.connect_timeout),
@@ -203,7 +213,24 @@ impl Resolver<'_> {
             origin,
             limits,
             cache,
+            rules,
         }
+    }
+
+    /// What is inherited, with what the table at `path` says.
+    fn rules(&mut self, path: &str, overrides: Option<&Overrides>, inherited: &Rules) -> Rules {
+        let Some(overrides) = overrides else {
+            return inherited.clone();
+        };
+        let rules = overrides.over(inherited);
+        super::note_lifetimes(path, &rules, self.notes);
+        if let CacheTier::Memory { bytes, .. } = &self.cache.tier
+            && rules.stored_response_max > *bytes
+        {
+            self.notes
+                .error(format!("{path}.rules.stored_response_max"), "is more than cache.memory");
+        }
+        rules
     }
 
     fn note_unused(&mut self) {

@@ -63,6 +63,16 @@ pub(crate) const LOG_TARGET: Text<AccessLogTarget> = Text {
     },
 };
 
+/// A directory that is there already.
+pub(crate) const DIRECTORY: Text<PathBuf> = Text {
+    kind: "absolute path of a directory",
+    parse: |text| match text.starts_with('/') {
+        true => Ok(PathBuf::from(text)),
+        false => Err(Wrong::from(format!("{text:?} does not begin with \"/\""))),
+    },
+    print: |path| path.display().to_string(),
+};
+
 /// What `listen()` is given: `"auto"` or a number.
 pub(crate) struct BacklogCodec;
 

@@ -9,6 +9,7 @@ use common::serve::settings::ServeSettings;
 
 use super::backend::{Server, visit_backend};
 use super::listen::Listen;
+use super::rules::CacheRules;
 use super::serve::{UnknownHostWord, visit_unknown_host};
 use crate::codec::{Choice, List, Maybe, Size, Special};
 use crate::defaults;
@@ -25,6 +26,7 @@ pub(crate) struct CacheDraft {
     pub(crate) servers: Option<Vec<ServerSettings>>,
     pub(crate) when_down: WhenDown,
     pub(crate) backend: BackendSettings,
+    pub(crate) rules: CacheRules,
 }
 
 impl CacheDraft {
@@ -34,6 +36,7 @@ impl CacheDraft {
             listen: (!cache.listen.is_empty()).then(|| cache.listen.clone()),
             unknown_host: Some(cache.unknown_host.into()),
             serve: cache.serve.clone(),
+            rules: CacheRules::of(&cache.rules),
             ..Self::preset()
         };
         match &cache.tier {
@@ -72,6 +75,7 @@ impl Keys for CacheDraft {
             servers: None,
             when_down: defaults::WHEN_DOWN,
             backend,
+            rules: CacheRules::preset(),
         }
     }
 
@@ -117,5 +121,11 @@ impl Keys for CacheDraft {
             );
             visit_backend(v, &mut self.backend);
         });
+        v.table(
+            "rules",
+            &mut self.rules,
+            "What is stored and reused, and for how long, beyond what the RFCs leave no choice in.\n\
+             `[site.rules]` and `[site.route.rules]` have the same keys; a front and its cache servers need the same `key_…`.",
+        );
     }
 }

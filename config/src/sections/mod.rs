@@ -5,6 +5,7 @@
 
 mod serve; // [process], [front]
 mod listen; // one listener
+mod rules; // [cache.rules], [site.rules], [site.route.rules]
 mod cache; // [cache]
 mod backend; // [origin.NAME], and the servers of [cache]
 mod site; // [[site]], [[site.route]]
@@ -13,6 +14,7 @@ mod telling; // [admin], [log]
 pub(crate) use backend::ServerDraft;
 pub(crate) use cache::CacheDraft;
 pub(crate) use listen::ListenDraft;
+pub(crate) use rules::Overrides;
 pub(crate) use serve::{FrontDraft, UnknownHostWord};
 pub(crate) use site::{RouteDraft, SiteDraft};
 

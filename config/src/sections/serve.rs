@@ -5,7 +5,7 @@ use common::net::settings::ListenSettings;
 use common::serve::settings::{HalfClose, ServeSettings};
 
 use super::listen::Listen;
-use crate::codec::{Choice, Count, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
+use crate::codec::{Choice, Count, DIRECTORY, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
 use crate::defaults;
 use crate::model::{Front, Process, UnknownHost};
 use crate::schema::{Keys, Visitor};
@@ -16,6 +16,7 @@ impl Keys for Process {
             workers: defaults::workers(),
             user: None,
             group: None,
+            proc_root: defaults::PROC_ROOT.into(),
         }
     }
 
@@ -54,6 +55,12 @@ impl Keys for Process {
             },
             &mut self.workers.connections_max,
             "Client connections of the whole process; further ones are accepted and closed at once.",
+        );
+        v.key(
+            "proc_root",
+            DIRECTORY,
+            &mut self.proc_root,
+            "Below which directory the kernel's `proc` and `sys` are read; in a container the mounted `/proc` of the host.",
         );
     }
 }

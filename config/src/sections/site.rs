@@ -5,9 +5,11 @@ use std::time;
 use regex::Regex;
 
 use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use super::rules::Overrides;
 use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, REGEX, Special, Text};
 use crate::defaults;
 use crate::model::{CacheMode, Config, HostPattern, PathPattern, Route, UnknownHost};
+use crate::rules::Rules;
 use crate::schema::{Keys, Visitor};
 
 /// `[[site]]` as the file has it; origins are names.
@@ -16,6 +18,7 @@ pub(crate) struct SiteDraft {
     pub(crate) default: bool,
     pub(crate) origin: Option<String>,
     pub(crate) cache: Option<bool>,
+    pub(crate) rules: Option<Overrides>,
     pub(crate) routes: Vec<RouteDraft>,
 }
 
@@ -29,6 +32,7 @@ pub(crate) struct RouteDraft {
     pub(crate) connect_timeout: Option<time::Duration>,
     pub(crate) response_timeout: Option<time::Duration>,
     pub(crate) body_timeout: Option<time::Duration>,
+    pub(crate) rules: Option<Overrides>,
 }
 
 /// An origin's name; whether there is one is checked when all are known.
@@ -45,6 +49,7 @@ impl Keys for SiteDraft {
             default: false,
             origin: None,
             cache: None,
+            rules: None,
             routes: Vec::new(),
         }
     }
@@ -71,6 +76,11 @@ impl Keys for SiteDraft {
             &mut self.cache,
             meaning,
         );
+        v.overrides(
+            "rules",
+            &mut self.rules,
+            "Any key of `[cache.rules]`, and `stored_response_max`, for this site; what it leaves out is inherited.",
+        );
         v.each(
             "route",
             &mut self.routes,
@@ -91,6 +101,7 @@ impl Keys for RouteDraft {
             connect_timeout: None,
             response_timeout: None,
             body_timeout: None,
+            rules: None,
         }
     }
 
@@ -117,6 +128,11 @@ impl Keys for RouteDraft {
             RESPONSE_TIMEOUT,
         );
         v.key("body_timeout", timeout(), &mut self.body_timeout, BODY_TIMEOUT);
+        v.overrides(
+            "rules",
+            &mut self.rules,
+            "Any key of `[cache.rules]`, and `stored_response_max`, for this route; what it leaves out is the site's.",
+        );
     }
 }
 
@@ -129,6 +145,8 @@ impl SiteDraft {
             .iter()
             .partition(|route| matches!(route.path, PathPattern::Any));
         let catch_all = catch_all.first();
+        let base = &config.cache.rules;
+        let own = catch_all.map_or(base, |route| &route.rules);
         let unknown_hosts = [
             config.front.as_ref().map(|front| front.unknown_host),
             Some(config.cache.unknown_host),
@@ -138,19 +156,25 @@ impl SiteDraft {
             default: unknown_hosts.contains(&Some(UnknownHost::Site(index))),
             origin: catch_all.map(|route| config.origins[route.origin].name.clone()),
             cache: catch_all.map(|route| route.cache == CacheMode::Standard),
-            routes: routes.into_iter().map(|route| RouteDraft::of(config, route)).collect(),
+            rules: Overrides::of(own, base),
+            routes: routes
+                .into_iter()
+                .map(|route| RouteDraft::of(config, route, own))
+                .collect(),
         }
     }
 }
 
 impl RouteDraft {
-    fn of(config: &Config, route: &Route) -> Self {
+    /// `inherited` are the site's rules.
+    fn of(config: &Config, route: &Route, inherited: &Rules) -> Self {
         let mut draft = Self {
             origin: Some(config.origins[route.origin].name.clone()),
             cache: Some(route.cache == CacheMode::Standard),
             connect_timeout: Some(route.limits.connect_timeout),
             response_timeout: Some(route.limits.response_timeout),
             body_timeout: Some(route.limits.body_timeout),
+            rules: Overrides::of(&route.rules, inherited),
             ..Self::preset()
         };
         match &route.path {

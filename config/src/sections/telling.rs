@@ -5,7 +5,7 @@ use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings};
 use common::telemetry::log::LogFormat;
 
 use super::listen::Listen;
-use crate::codec::{ADDRESS, Choice, Duration, LOG_TARGET, OneOf, Size};
+use crate::codec::{ADDRESS, Choice, Duration, Flag, LOG_TARGET, OneOf, Size};
 use crate::defaults;
 use crate::model::{Admin, Log};
 use crate::schema::{Keys, Visitor};
@@ -22,6 +22,7 @@ impl Keys for Admin {
                 v6only: defaults::V6ONLY,
                 tcp_keepalive: None,
             },
+            ready_when_critical: defaults::READY_WHEN_CRITICAL,
         }
     }
 
@@ -31,6 +32,12 @@ impl Keys for Admin {
             Listen,
             &mut self.listen,
             "Where health and metrics are: a loopback address or a unix socket.",
+        );
+        v.key(
+            "ready_when_critical",
+            Flag,
+            &mut self.ready_when_critical,
+            "Whether `/ready` stays true while health is critical, because a kernel setting turned unsafe.",
         );
     }
 }

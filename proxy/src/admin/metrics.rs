@@ -22,6 +22,11 @@ pub fn page(watched: &Watched) -> Response {
         .sample(&[], watched.limit.open() as u64);
     page.family(Family::AccessLogFailed)
         .sample(&[], watched.log_lines_failed());
+    if let Some(memory) = watched.parts.tier.local().and_then(|local| local.memory()) {
+        let (responses, bytes) = memory.level();
+        page.family(Family::CacheStoredBytes).sample(&[], bytes);
+        page.family(Family::CacheStoredResponses).sample(&[], responses);
+    }
     super::backends::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)

@@ -1,4 +1,5 @@
-//! What signals do: SIGTERM and SIGINT drain, a second one cuts, SIGUSR1 reopens the access log.
+//! What signals do: SIGTERM and SIGINT drain, a second one cuts, SIGUSR1 reopens the access log. Between signals the main
+//! thread looks at the kernel, once a second.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,10 +8,12 @@ use common::telemetry::access_log::AccessLogWriter;
 use common::time::mono_now;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::Process;
 use crate::exit::{Code, Failure};
+use crate::health::control::Control;
 
 /// Signals, handled from the moment this is made.
 pub struct Watch {
@@ -33,10 +36,17 @@ impl Watch {
     }
 
     /// Waits for a signal to end the process, and for the end.
-    pub fn until_told(self, process: &Process, drain_timeout: Duration, log: Option<&AccessLogWriter>) {
+    pub fn until_told(
+        self,
+        process: &Process,
+        control: &mut Control,
+        drain_timeout: Duration,
+        log: Option<&AccessLogWriter>,
+    ) {
         let Self { runtime, mut signals } = self;
         runtime.block_on(async {
-            while !signals.next().await.is_end() {
+            // Not longer than this: a look holds the listening sockets, which the drain is about to close.
+            while !signals.next_while_looking(control).await.is_end() {
                 if let Some(log) = log {
                     log.reopen();
                     info!("access log reopened");
@@ -63,6 +73,9 @@ impl Watch {
         });
     }
 }
+
+/// How often the kernel is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long workers that were told to end at once may take.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -97,6 +110,18 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             user_1: signal(SignalKind::user_defined1())?,
         })
+    }
+
+    /// The next signal; until then, a look each second.
+    async fn next_while_looking(&mut self, control: &mut Control) -> Told {
+        let mut interval = tokio::time::interval_at(mono_now() + LOOK_EVERY, LOOK_EVERY);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                told = self.next() => return told,
+                _ = interval.tick() => control.look(),
+            }
+        }
     }
 
     async fn next(&mut self) -> Told {

@@ -183,7 +183,7 @@ impl ExchangeRecord {
             attempts: backend.map_or(0, |backend| backend.attempts),
             error: self.error.or_else(|| body_error(&sent.end)),
             took: Took {
-                accept_wait: None,
+                accept_wait: self.conn.accept_wait,
                 lookup: self.facts.lookup,
                 queue: backend.map(|backend| backend.queued),
                 connect: backend.and_then(|backend| backend.connect),

@@ -21,6 +21,7 @@ mod origin_faults; // origins that misbehave
 mod origin_odd; // origins that are odd within the rules; pool and retries
 mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
+mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory
@@ -28,3 +29,5 @@ mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
 mod outside; // curl, wrk, h2load
+mod dashboard; // the page in a browser, its event stream
+mod health_schema; // /health is what its schema says

@@ -1,6 +1,6 @@
-//! What an operator decides about caching, per route: plain settings, filled in by `config`.
+//! What an operator decides about caching, per route: plain settings, which `cache::policy` reads as they are.
 //!
-//! `Default` is a CDN's default: the RFCs to the letter, and clients that cannot force a refetch.
+//! `Default` is a CDN's default: the RFCs to the letter, and clients that cannot force a refetch (`defaults.rs`).
 
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub struct Rules {
     pub vary: VaryRules,
     /// Range requests.
     pub ranges: RangeRules,
+    /// Requests that wait for another one's fetch.
+    pub waiting: WaitRules,
+    /// What responses are tagged with, for purges.
+    pub tags: TagRules,
     /// Whether a POST response that says it represents its target answers later GETs (RFC 9110 §9.3.3).
     pub store_post: bool,
     /// Whether a response is as old as its Date says, whatever its Age (RFC 9111 §4.2.3). Off helps with an origin
@@ -208,59 +212,38 @@ pub struct RangeRules {
     pub store_partial: bool,
 }
 
+/// Requests that wait for another one's fetch (collapsed forwarding).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitRules {
+    /// Requests that wait for one fetch; a further one fetches for itself.
+    pub waiters_max: usize,
+    /// How long one waits; `None`: as long as the origin's connect and response timeouts together.
+    pub timeout: Option<Duration>,
+    /// What happens to one that has waited so long.
+    pub over: WaitOver,
+}
+
+/// What happens to a request that has waited long enough for another one's fetch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitOver {
+    /// It asks the origin itself.
+    #[default]
+    Fetch,
+    /// It is answered with an error (504).
+    Error,
+}
+
+/// Tags: words in response fields by which stored responses are purged together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRules {
+    /// The fields; tags are separated by white space or commas.
+    pub fields: Vec<HeaderName>,
+    /// Whether clients do not get these fields.
+    pub hidden: bool,
+}
+
 impl Default for Rules {
     fn default() -> Self {
-        Self {
-            heuristic: Heuristic {
-                // "A typical setting of this fraction might be 10%." (RFC 9111 §4.2.2)
-                percent: 10,
-                // A file untouched for ten days is trusted for a day: what nobody announced is asked about daily.
-                max: Duration::from_secs(86_400),
-            },
-            lifetime: LifetimeRules::default(),
-            negative: Vec::new(),
-            origin_directives: OriginDirectives::default(),
-            target_list: vec![HeaderName::from_static("cdn-cache-control")],
-            set_cookie: SetCookieRule::default(),
-            client: ClientRules {
-                refetch: false,
-                no_store: true,
-                max_stale: true,
-                only_if_cached: true,
-                stale_if_error: true,
-            },
-            stale: StaleRules {
-                // A day of origin trouble is bridged; beyond that an error is more honest than yesterday's content.
-                if_error: Duration::from_secs(86_400),
-                while_revalidate: Duration::ZERO,
-                beside_s_maxage: false,
-            },
-            refresh_ahead_percent: 0,
-            bypass: Vec::new(),
-            key: KeyRules {
-                scheme: true,
-                host: true,
-                query: QueryRule::Whole,
-                query_sorted: false,
-                fields: Vec::new(),
-                cookies: Vec::new(),
-            },
-            vary: VaryRules {
-                accept_encoding: AcceptEncodingRule::default(),
-                accept_language: AcceptLanguageRule::default(),
-                fields_max: 16,
-                variants_max: 64,
-            },
-            ranges: RangeRules {
-                // Clients that resume ask for one, viewers of documents for a few.
-                ranges_max: 16,
-                // About what the head of one more part would cost.
-                gap_max: 80,
-                store_partial: true,
-            },
-            store_post: true,
-            age_from_date: true,
-            stored_response_max: u64::MAX,
-        }
+        crate::defaults::rules()
     }
 }

@@ -1,0 +1,163 @@
+//! `POST /purge?url=…|prefix=…|host=…|tag=…|all[&soft]`: takes something out of the store. Each parameter that names
+//! something is one purge; all are checked before any is done.
+
+use cache::policy::target::TargetUri;
+use cache::purge::{Prefix, Strength, Target};
+use cache::tier::Purged;
+use common::http::response::Response;
+use common::telemetry::json::Object;
+use http::StatusCode;
+
+use super::{Watched, json, query, text};
+use crate::routes::Routes;
+
+/// One purge that was asked for, as it was asked for.
+struct Asked {
+    by: &'static str,
+    value: String,
+    what: What,
+}
+
+/// What is to be purged.
+enum What {
+    /// A URL, whose key follows its route's rules.
+    Url,
+    /// Anything else.
+    Target(Target),
+}
+
+/// Purges what the query names.
+pub fn answer(watched: &Watched, query: &str) -> Response {
+    let routes = &watched.parts.cache_server.routes;
+    let (asked, strength) = match read(query, routes) {
+        Ok(asked) => asked,
+        Err(wrong) => return text(StatusCode::BAD_REQUEST, format!("{wrong}\n")),
+    };
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.field("strength", if strength == Strength::Hard { "hard" } else { "soft" });
+    let mut purges = object.array("purges");
+    for one in &asked {
+        let Some(Purged { number, matched }) = apply(watched, one, strength) else {
+            return text(
+                StatusCode::CONFLICT,
+                "this process stores nothing; purge its cache servers\n",
+            );
+        };
+        tracing::info!(by = one.by, value = %one.value, number, ?strength, "purged");
+        let mut purge = purges.object();
+        purge
+            .field("by", one.by)
+            .field("value", &*one.value)
+            .field("number", number)
+            .some("matched", matched);
+    }
+    drop(purges);
+    drop(object);
+    out.push(b'\n');
+    json(StatusCode::OK, out)
+}
+
+fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged> {
+    let tier = &watched.parts.tier;
+    match &asked.what {
+        What::Target(target) => tier.purge(target, strength),
+        What::Url => {
+            let target = TargetUri::parse(&asked.value)?;
+            let route = find(&watched.parts.cache_server.routes, &target).ok()?;
+            tier.purge_url(target, &route.rules.key, strength)
+        }
+    }
+}
+
+/// The route that a URL belongs to.
+pub fn find<'a>(routes: &'a Routes, target: &TargetUri<'_>) -> Result<&'a cache::tier::TierRoute, String> {
+    let authority = target.authority.to_ascii_lowercase();
+    let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let host = authority
+        .rsplit_once(':')
+        .filter(|(_, after)| port(after))
+        .map_or(&*authority, |(host, _)| host);
+    let found = routes.find(host, target.path);
+    found
+        .map(|(_, route)| &**route)
+        .map_err(|_| format!("no site and route serve {host}{}", target.path))
+}
+
+fn read(query: &str, routes: &Routes) -> Result<(Vec<Asked>, Strength), String> {
+    let mut strength = Strength::Hard;
+    let mut asked = Vec::new();
+    for (name, value) in query::parse(query)? {
+        let (by, what) = match &*name {
+            "soft" if matches!(&*value, "" | "1" | "true") => {
+                strength = Strength::Soft;
+                continue;
+            }
+            "url" => {
+                let target =
+                    TargetUri::parse(&value).ok_or_else(|| format!("{value:?} is not an http or https URL"))?;
+                find(routes, &target)?;
+                ("url", What::Url)
+            }
+            "prefix" => {
+                let wrong = || format!("{value:?} is not a host with the beginning of a path");
+                (
+                    "prefix",
+                    What::Target(Target::Prefix(Prefix::parse(&value).ok_or_else(wrong)?)),
+                )
+            }
+            "host" if is_word(&value, b"/") => ("host", What::Target(Target::Host(value.clone()))),
+            "tag" if is_word(&value, b",") => ("tag", What::Target(Target::Tag(value.clone()))),
+            "all" if matches!(&*value, "" | "1" | "true") => ("all", What::Target(Target::Everything)),
+            _ => {
+                return Err(format!(
+                    "{name}={value} is none of url, prefix, host, tag, all and soft"
+                ));
+            }
+        };
+        asked.push(Asked { by, value, what });
+    }
+    if asked.is_empty() {
+        return Err("what? one of url=, prefix=, host=, tag= and all".to_owned());
+    }
+    Ok((asked, strength))
+}
+
+/// Whether a value is one word without these characters.
+fn is_word(value: &str, without: &[u8]) -> bool {
+    !value.is_empty()
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !without.contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_names_at_least_one_thing_and_nothing_unknown() {
+        let routes = Routes::new(&[], None, |_| unreachable!("there is no site"));
+        for (query, expected) in [
+            ("tag=a&tag=b", Some(2)),
+            ("all", Some(1)),
+            ("host=a.test&soft=1&prefix=a.test/x", Some(2)),
+            ("", None),
+            ("soft", None),
+            ("tag=", None),
+            ("tag=a,b", None),
+            ("tag=a%20b", None),
+            ("host=a/b", None),
+            ("prefix=a.test", None),
+            ("all=no", None),
+            ("everything", None),
+            ("url=/x", None),
+            ("url=http://a.test/", None),
+        ] {
+            let read = read(query, &routes).ok();
+            assert_eq!(read.map(|(asked, _)| asked.len()), expected, "{query}");
+        }
+        assert!(matches!(read("all&soft", &routes), Ok((_, Strength::Soft))));
+        assert!(matches!(read("all", &routes), Ok((_, Strength::Hard))));
+    }
+}
