@@ -11,4 +11,5 @@ mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters
 mod fetch; // what is asked of the origin
 mod fill; // a response body → content that many read
+pub mod tally; // why things happened, counted
 mod remote; // the tier on cache servers

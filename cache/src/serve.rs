@@ -3,7 +3,8 @@
 //! All branching between the steps is here and in `serve/ask.rs` (what happens when the origin has to be asked); the steps
 //! never call each other. A hit returns without a task, an await or a lock that another worker holds for long.
 
-mod ask; // the origin has to be asked
+mod ask; // the origin has to be asked: who fetches, who waits
+mod lead; // one leader's fetch
 mod pass; // requests that go past the store
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::policy::reuse::{Reuse, is_only_if_cached, reuse};
 use crate::policy::vary;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
+use crate::tally::Tally;
 use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
 
 /// Our name in Cache-Status.
@@ -47,6 +49,10 @@ pub struct Local {
     budget: Budget,
     /// Keys whose responses were not for sharing a moment ago ("hit-for-miss").
     not_shareable: Cache<u64, ()>,
+    /// Responses that were not stored, by reason.
+    not_stored: Tally,
+    /// Stale responses that were served, by reason.
+    stale: Tally,
 }
 
 /// What the store knows about a request.
@@ -115,6 +121,8 @@ impl Local {
             flights: Flights::new(),
             budget: Budget::new(fills_max),
             not_shareable,
+            not_stored: Tally::default(),
+            stale: Tally::default(),
         }
     }
 
@@ -126,6 +134,16 @@ impl Local {
     /// Requests that wait for another one's fetch now.
     pub fn waiting(&self) -> usize {
         self.flights.waiting()
+    }
+
+    /// Responses that were not stored, by reason.
+    pub const fn not_stored(&self) -> &Tally {
+        &self.not_stored
+    }
+
+    /// Stale responses that were served, by reason.
+    pub const fn stale(&self) -> &Tally {
+        &self.stale
     }
 
     /// Answers one request.
@@ -183,7 +201,10 @@ impl Local {
         let stored = selected.stored();
         let (age, detail, refreshes) = match reuse(&stored.meta, stored.mark(), digest, rules, now) {
             Reuse::Fresh { age, refresh_ahead } => (age, None, refresh_ahead),
-            Reuse::Stale { age, why, refresh } => (age, Some(why.word()), refresh),
+            Reuse::Stale { age, why, refresh } => {
+                self.stale.count(why.word());
+                (age, Some(why.word()), refresh)
+            }
             Reuse::Validate(why) => {
                 return Found::Ask(Why {
                     fwd: why.into(),

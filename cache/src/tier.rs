@@ -21,7 +21,7 @@ use crate::policy::rules::{KeyRules, Rules};
 use crate::policy::target::TargetUri;
 use crate::purge::{self, Strength};
 use crate::remote::Remote;
-use crate::serve::Local;
+pub use crate::serve::Local;
 
 /// The cache tier of this process.
 pub struct Tier {

@@ -4,15 +4,20 @@
 
 mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
-mod backends; // servers: their part of both, and orders
+mod handshake_metrics; // the part of it that is about handshakes
 mod live; // /events, /history
 mod dashboard; // /dashboard
 mod purge; // /purge
 pub mod query; // parameters of requests
+mod backends; // servers: their part of both, and orders
+
+pub use health::STATUS as HEALTH_STATUS;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cache::store::memory::Memory;
+use cache::tier::Local;
 use common::backend::Backend;
 use common::http::body::Body;
 use common::http::response::Response;
@@ -84,11 +89,11 @@ impl Admin {
 
     fn answer(&self, request: &Request<Body>, conn: &ConnInfo) -> Response {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        if path.starts_with(backends::PREFIX) {
-            return backends::order(&self.watched, request, conn);
-        }
         if path == "/purge" {
             return self.purge(request, query);
+        }
+        if path.starts_with(backends::PREFIX) {
+            return backends::order(&self.watched, request, conn);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
@@ -154,6 +159,12 @@ impl Watched {
     /// Every backend: origins, then cache servers.
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
+    }
+
+    /// The cache tier of this process and its store, where it has one.
+    fn store(&self) -> Option<(&Local, &Memory)> {
+        let local = self.parts.tier.local()?;
+        Some((local, local.memory()?))
     }
 
     /// Access log lines that the file did not take.

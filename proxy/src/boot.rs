@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::backend::{self, Backend};
+use common::backend::{Backend, Control as BackendControl};
 use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
@@ -210,7 +210,7 @@ pub struct Process {
     /// The admin listener, on a thread of its own, so that health answers while the workers are saturated.
     pub admin: Option<Running>,
     /// Looks after the backends until the process ends.
-    _backends_control: backend::Control,
+    _backend_control: BackendControl,
     /// The workers that serve.
     workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
@@ -252,7 +252,7 @@ impl Process {
             ticks: housekeeping(&parts),
         };
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
-        let backends_control = backend::Control::start(&parts.backends).map_err(no_thread)?;
+        let backend_control = BackendControl::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
         let watched = Watched {
             parts,
@@ -274,7 +274,7 @@ impl Process {
         Ok(Self {
             serving,
             admin,
-            _backends_control: backends_control,
+            _backend_control: backend_control,
             workers,
             draining,
             legs,

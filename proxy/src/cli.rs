@@ -2,10 +2,11 @@
 
 mod run; // serve what a configuration says
 mod check; // validate a configuration
+mod doctor; // why are handshakes lost?
 mod demo; // front, cache and a sample origin, at once
-mod backend; // servers of a running process
 mod purge; // take something out of a running process's store
 mod ask; // what subcommands share that ask a running process
+mod backend; // servers of a running process
 mod completions; // for shells
 
 use std::io::Write as _;
@@ -31,12 +32,14 @@ enum Command {
     Run(run::Arguments),
     /// Validate a configuration and print every problem at once, without binding anything.
     Check(check::Arguments),
+    /// Say why handshakes are lost: of a running tidegate, or of any server on this machine.
+    Doctor(doctor::Arguments),
     /// Run front, cache and a sample origin in one process, with URLs to try.
     Demo(demo::Arguments),
-    /// Show the servers that a running process asks, or order one of them ready, drain or down.
-    Backend(backend::Arguments),
     /// Take something out of the store of a running process.
     Purge(purge::Arguments),
+    /// Show the servers that a running process asks, or order one of them ready, drain or down.
+    Backend(backend::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -46,9 +49,10 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Backend(arguments) => backend::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Backend(arguments) => backend::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match done {

@@ -6,8 +6,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// `check` found problems.
+    /// `check` or `doctor` found problems.
     Found = 1,
+    /// `doctor` cannot tell.
+    CannotTell = 2,
     /// Something it needs is not there: a port in use, a name that has no address.
     Unavailable = 69,
     /// The system refused a thread, memory, a descriptor.

@@ -1,6 +1,6 @@
 //! A headless Chromium: opens a page, runs expressions in it, takes pictures, keeps what its console said.
 //!
-//! Driven by the DevTools protocol over pipes (`--remote-debugging-pipe`: JSON messages, each ended by a zero byte).
+//! Driven by the `DevTools` protocol over pipes (`--remote-debugging-pipe`: JSON messages, each ended by a zero byte).
 //! It fetches nothing of its own and has a new profile each time.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -49,7 +49,12 @@ impl Browser {
             .arg(chromium.get_program())
             .args(QUIET)
             .arg(format!("--user-data-dir={}", profile.path().display()));
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // It leaves nothing in the home of who runs the tests.
+        shell
+            .env("HOME", profile.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         sys::die_with_parent(&mut shell);
         let mut child = shell.spawn().unwrap();
         let (sender, messages) = channel();
@@ -138,7 +143,8 @@ impl Browser {
     #[track_caller]
     fn command(&mut self, method: &str, parameters: Value) -> Value {
         self.sent += 1;
-        let mut message = json!({"id": self.sent, "method": method, "params": parameters});
+        let mut message = json!({"id": self.sent, "method": method});
+        message["params"] = parameters;
         if !self.session.is_null() {
             message["sessionId"] = self.session.clone();
         }

@@ -21,6 +21,7 @@ pub mod ports; // addresses that refuse, or swallow, connections
 pub mod binary; // where the binary under test is
 pub mod process; // a child, its log, its end
 pub mod metrics; // what /metrics says
+pub mod health; // what /health says
 pub mod setup; // a configuration in the making
 pub mod tidegate; // one running tidegate, in one process or in two tiers
 pub mod source; // the workspace's own sources as text

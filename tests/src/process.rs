@@ -148,6 +148,11 @@ impl Process {
         self.ended.is_some()
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     #[track_caller]
     pub fn signal(&self, signal: i32) {

@@ -22,6 +22,7 @@ pub struct Memory {
     entries: Cache<u64, Arc<Entry>, BuildHasherDefault<AlreadyHashed>>,
     hasher: KeyHasher,
     evicted: Arc<AtomicU64>,
+    removed: Arc<AtomicU64>,
     purges: Purges,
 }
 
@@ -29,20 +30,25 @@ impl Memory {
     /// Room for `bytes` bytes.
     pub fn new(bytes: u64) -> Self {
         let evicted = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&evicted);
+        let removed = Arc::new(AtomicU64::new(0));
+        let (for_room, on_purpose) = (Arc::clone(&evicted), Arc::clone(&removed));
         let entries = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
+                let counter = match cause {
+                    RemovalCause::Size => &for_room,
+                    RemovalCause::Explicit => &on_purpose,
+                    RemovalCause::Replaced | RemovalCause::Expired => return,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
             })
             .build_with_hasher(BuildHasherDefault::default());
         Self {
             entries,
             hasher: KeyHasher::random(),
             evicted,
+            removed,
             purges: Purges::default(),
         }
     }
@@ -133,6 +139,10 @@ impl Memory {
 
     /// Stores a response; it takes the place of `replaced`, and of one for the same request fields.
     pub fn put(&self, hash: KeyHash, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>, variants_max: usize) {
+        // What was purged while it was fetched must not take the place of what was fetched since.
+        if self.purges.verdict(&stored.subject()) == Verdict::Gone {
+            return;
+        }
         self.entries.entry(hash.0).and_compute_with(|present| {
             let mut variants = vec![Arc::clone(stored)];
             let mut checked = u64::MAX;
@@ -172,9 +182,14 @@ impl Memory {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
-    /// Entries that were pushed out for room.
+    /// Entries that were pushed out, or not let in, for room.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Entries that were purged or invalidated.
+    pub fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
     }
 }
 

@@ -12,7 +12,7 @@ use super::metrics::{BUCKETS_MICROS, Counter, Descriptor, Family, Histogram, Kin
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// One answer to a scrape.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exposition {
     text: String,
     exposed: [bool; Family::ALL.len()],
@@ -34,6 +34,15 @@ pub enum Value {
     Float(f64),
     /// A time in seconds, to the microsecond.
     Seconds(Duration),
+}
+
+impl Default for Exposition {
+    fn default() -> Self {
+        Self {
+            text: String::new(),
+            exposed: [false; _],
+        }
+    }
 }
 
 impl Exposition {

@@ -89,7 +89,6 @@ counters! {
     CacheRequest "tidegate_cache_requests_total" r#"outcome="request""# "Requests to the cache tier by outcome (RFC 9211)" "The client's Cache-Control demanded forwarding" "Nothing";
     CacheStale "tidegate_cache_requests_total" r#"outcome="stale""# "Requests to the cache tier by outcome (RFC 9211)" "The stored response was stale" "Nothing; longer lifetimes at the origin would help";
     CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
-    CacheEvicted "tidegate_cache_evicted_total" "" "Stored responses pushed out for room" "The working set is larger than cache.memory" "Raise cache.memory";
     CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
     BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
@@ -100,6 +99,7 @@ counters! {
 macro_rules! histograms {
     ($($id:ident $name:literal $labels:literal $help:literal $meaning:literal $action:literal;)*) => {
         /// The histograms, in seconds.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Histogram {
             $(#[doc = $help] $id,)*
@@ -153,6 +153,7 @@ pub struct FamilyDescriptor {
 macro_rules! families {
     ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal $meaning:literal $action:literal;)*) => {
         /// The metrics whose values are stated when somebody reads them, by whoever owns the facts.
+        #[expect(clippy::doc_markdown, reason = "help texts are Prometheus', not Markdown")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Family {
             $(#[doc = $help] $id,)*
@@ -191,7 +192,7 @@ families! {
     ListenerQueuePeak Gauge "tidegate_listener_queue_peak" ["listener" "shard"] "The deepest accept queue that was seen in the last minute" "Near its limit: bursts are about to be lost" "Look for a stalled worker; raise the backlog and net.core.somaxconn";
     ListenerLimit Gauge "tidegate_listener_queue_limit" ["listener" "shard"] "The accept queue's limit: min(backlog, somaxconn) at the time of listen()" "As the kernel gave it" "Nothing";
     ListenerDrops Counter "tidegate_listener_socket_drops_total" ["listener" "shard"] "sk_drops of the listening socket: segments it discarded, harmless ones included" "Which listener loses something, never how much" "See docs/tcp-health.md";
-    TcpCounter Counter "tidegate_tcp_counter" ["counter"] "The kernel's TCP counters of this network namespace that the diagnosis uses" "Any program's sockets, not only ours" "See docs/tcp-health.md";
+    TcpCounter Counter "tidegate_tcp_events_total" ["counter"] "The kernel's TCP counters of this network namespace that the diagnosis uses" "Any program's sockets, not only ours" "See docs/tcp-health.md";
     TcpHalfOpen Gauge "tidegate_tcp_half_open" ["direction" "repeated"] "Half-open connections of the namespace; repeated: SYN or SYN-ACK was sent again" "SYN flood, or answers are lost" "See docs/tcp-health.md";
     TcpSockets Gauge "tidegate_tcp_sockets" ["state"] "TCP sockets of the namespace by state, counted at most every 10 s" "TIME_WAIT grows: connections to servers are not kept alive" "Compare with net.ipv4.tcp_max_tw_buckets";
     TcpTimeWait Gauge "tidegate_tcp_time_wait" [] "Sockets in TIME_WAIT (sockstat)" "Many connections are closed from this side" "Keep connections alive longer";
@@ -209,6 +210,12 @@ families! {
     BackendUnresolved Counter "tidegate_backend_unresolved_total" ["backend" "server"] "How often the name of a server could not be resolved again" "The last good addresses stay in use" "Look at the resolver";
     CacheStoredBytes Gauge "tidegate_cache_stored_bytes" [] "Bytes of stored responses, heads and bookkeeping included" "Near cache.memory the store is full, which is its purpose" "Look at evictions";
     CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";
+    CacheEvicted Counter "tidegate_cache_evicted_total" ["cause"] "Cache keys whose stored responses were dropped; cause is room or removed (purged, invalidated)" "For room: the working set is larger than cache.memory" "Raise cache.memory";
+    CacheNotStored Counter "tidegate_cache_not_stored_total" ["reason"] "Responses that were not stored, by the reason that Cache-Status names" "What keeps responses from being reused" "Look at the origin's Cache-Control, Vary and Set-Cookie, and at [cache.rules]";
+    CacheStaleServed Counter "tidegate_cache_stale_served_total" ["reason"] "Stale responses that were served, by what allowed it" "origin_unreachable and origin_error: clients did not notice that the origin failed" "Look at the origin";
+    CacheWaiting Gauge "tidegate_cache_waiting" [] "Requests that wait for another one's fetch of the same response" "Many: a popular response is slow to come" "Look at how slow the backend is";
+    CachePurges Counter "tidegate_cache_purges_total" [] "Purges, which are numbered in this sequence" "Operators or applications purge" "Nothing";
+    CachePurgeRecords Gauge "tidegate_cache_purge_records" [] "Purges that are remembered one by one" "The older half of a kind becomes a coarser record when there are too many" "Purge by tag rather than URL by URL";
     AccessLogFailed Counter "tidegate_access_log_failed_total" [] "Access log lines that the file did not take" "The disk is full, or the pipe is closed" "Read the log line that names the error; make room";
 }
 

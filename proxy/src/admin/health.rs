@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use common::backend::{ServerSnapshot, ServerState};
+use common::backend::ServerSnapshot;
 use common::http::body::Body;
 use common::http::response::Response;
 use common::kernel::counters::Counter as KernelCounter;
@@ -134,24 +134,19 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
     out.push_str(&text::diagnosis(&state.engine, &state.settings));
     out.push('\n');
     for backend in watched.backends() {
-        for ServerSnapshot {
-            address,
-            busy,
-            idle,
-            state,
-            connects,
-            ..
-        } in backend.snapshot()
-        {
-            let word = match state {
-                ServerState::Up => "takes connections",
-                ServerState::Refusing => "takes no connections",
-                other => other.word(),
-            };
+        for server in backend.snapshot() {
+            let ServerSnapshot {
+                address,
+                state,
+                busy,
+                idle,
+                connects,
+                ..
+            } = server;
+            let (name, word) = (backend.name(), state.word());
             let written = writeln!(
                 out,
-                "backend {} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects",
-                backend.name()
+                "backend {name} server {address}: {word}; {busy} busy, {idle} idle, {connects} connects"
             );
             debug_assert!(written.is_ok(), "writing to a String");
         }
@@ -237,5 +232,13 @@ fn cache(mut object: Object<'_>, watched: &Watched) {
         .field("hits", sum(watched, Counter::CacheHit))
         .field("misses", MISSES.into_iter().map(|miss| sum(watched, miss)).sum::<u64>())
         .field("stored", sum(watched, Counter::CacheStored))
-        .field("evicted", sum(watched, Counter::CacheEvicted));
+        .field("evicted", watched.store().map_or(0, |(_, memory)| memory.evicted()));
+    if let Some((local, memory)) = watched.store() {
+        let (keys, bytes) = memory.level();
+        object
+            .field("stored_responses", keys)
+            .field("stored_bytes", bytes)
+            .field("waiting", local.waiting() as u64)
+            .field("purges", memory.purges().latest());
+    }
 }

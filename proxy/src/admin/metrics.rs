@@ -22,12 +22,32 @@ pub fn page(watched: &Watched) -> Response {
         .sample(&[], watched.limit.open() as u64);
     page.family(Family::AccessLogFailed)
         .sample(&[], watched.log_lines_failed());
-    if let Some(memory) = watched.parts.tier.local().and_then(|local| local.memory()) {
-        let (responses, bytes) = memory.level();
-        page.family(Family::CacheStoredBytes).sample(&[], bytes);
-        page.family(Family::CacheStoredResponses).sample(&[], responses);
-    }
+    cache(&mut page, watched);
     super::backends::expose(&mut page, watched);
+    super::handshake_metrics::expose(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
+}
+
+fn cache(page: &mut Exposition, watched: &Watched) {
+    let Some((local, memory)) = watched.store() else { return };
+    let (keys, bytes) = memory.level();
+    page.family(Family::CacheStoredBytes).sample(&[], bytes);
+    page.family(Family::CacheStoredResponses).sample(&[], keys);
+    page.family(Family::CacheEvicted)
+        .sample(&[("cause", "room")], memory.evicted())
+        .sample(&[("cause", "removed")], memory.removed());
+    for (family, tally) in [
+        (Family::CacheNotStored, local.not_stored()),
+        (Family::CacheStaleServed, local.stale()),
+    ] {
+        let mut samples = page.family(family);
+        for (reason, count) in tally.read() {
+            samples.sample(&[("reason", reason)], count);
+        }
+    }
+    page.family(Family::CacheWaiting).sample(&[], local.waiting());
+    page.family(Family::CachePurges).sample(&[], memory.purges().latest());
+    page.family(Family::CachePurgeRecords)
+        .sample(&[], memory.purges().records());
 }

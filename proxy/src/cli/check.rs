@@ -1,11 +1,15 @@
 //! `tidegate check`: validate a configuration and print every problem at once, without binding anything.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use config::Loaded;
+use common::kernel::preflight::refuses;
+use common::kernel::report::preflight_text;
+use common::kernel::root::ProcRoot;
+use config::{Config, Loaded};
 
 use crate::exit::{Code, Failure};
+use crate::health::plan;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +20,12 @@ pub struct Arguments {
     /// Print the effective configuration, with all defaults.
     #[arg(long)]
     print: bool,
+    /// Judge the kernel's settings too; exit status 1 when one of them keeps `run` from starting.
+    #[arg(long)]
+    kernel: bool,
+    /// Below which directory `proc` and `sys` are read; goes before the configuration's `process.proc_root`.
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    proc_root: Option<PathBuf>,
 }
 
 /// Prints warnings and problems; exit status 1 when there are problems.
@@ -36,5 +46,23 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
     }
     super::say(&text);
+    if arguments.kernel {
+        kernel(&config, arguments.proc_root.as_deref())
+    } else {
+        Ok(())
+    }
+}
+
+/// Prints what the preflight says.
+fn kernel(config: &Config, proc_root: Option<&Path>) -> Result<(), Failure> {
+    let root = ProcRoot::new(proc_root.unwrap_or(&config.process.proc_root));
+    let findings = plan::preflight(&root, &plan::context(config));
+    super::say(&preflight_text(&findings));
+    if refuses(&findings) {
+        return Err(Failure::new(
+            Code::Found,
+            "a kernel setting loses clients: tidegate would not start",
+        ));
+    }
     Ok(())
 }

@@ -23,7 +23,7 @@ struct What {
     /// One URL, all its variants.
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
-    /// All URLs that begin so: "https://www.example.com/img/", or without a scheme.
+    /// All URLs that begin so; without a scheme, of both.
     #[arg(long, value_name = "PREFIX")]
     prefix: Vec<String>,
     /// All URLs of a host.

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Without a file: the origin, such as `http://127.0.0.1:9000`.
     #[arg(long, value_name = "URL", requires = "listen")]
     origin: Option<String>,
+    /// Below which directory `proc` and `sys` are read; goes before the configuration's `process.proc_root`.
+    #[arg(long, value_name = "DIR")]
+    proc_root: Option<PathBuf>,
 }
 
 /// Serves until it is told to stop.
@@ -41,6 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             return Err(Failure::coded(64, hint));
         }
     };
-    let Loaded { config, warnings } = loaded.map_err(|problems| Failure::new(Code::Config, problems))?;
+    let Loaded { mut config, warnings } = loaded.map_err(|problems| Failure::new(Code::Config, problems))?;
+    if let Some(dir) = &arguments.proc_root {
+        config.process.proc_root.clone_from(dir);
+    }
     boot::run(&config, &warnings, |_| {})
 }

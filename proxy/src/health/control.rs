@@ -3,12 +3,10 @@
 //! Called by the main thread, which otherwise waits for signals: no worker is ever held up. A look takes about a
 //! millisecond and blocks; walks over many sockets are paced by the sampler.
 
-use std::net::SocketAddr;
+use std::fs::File;
 use std::sync::Arc;
 
-use common::backend::{Backend, ServerSnapshot};
-use common::http::origin_error::OriginError;
-use common::kernel::connects::{ConnectCounts, SLOW_CONNECT};
+use common::backend::{Backend, ServerSnapshot, SocketAddrOrUnix};
 use common::kernel::diagnosis::Observed;
 use common::kernel::diagnosis::tracker::{Change, Event};
 use common::kernel::preflight::finding::{Finding, Severity};
@@ -16,7 +14,6 @@ use common::kernel::preflight::{Drift, PreflightContext, drift};
 use common::kernel::sample::{AcceptSample, Leg, Moment, Sample, ServerSample};
 use common::kernel::sampler::{Listeners, OwnListener, Sampler};
 use common::net::listener::Bound;
-use common::telemetry::metrics::BUCKETS_MICROS;
 use common::time::Clock;
 use tracing::{info, warn};
 
@@ -33,6 +30,9 @@ pub struct Control {
     /// Backends by leg.
     pub backends: Vec<(Leg, Arc<Backend>)>,
     sampler: Sampler,
+    /// A descriptor kept for the look: when connections have taken all others, accept queues overflow, and just then the
+    /// kernel's files must be readable. A worker may snatch it meanwhile; it is taken back when one is free.
+    reserve: Option<File>,
 }
 
 impl Control {
@@ -44,19 +44,23 @@ impl Control {
         backends: Vec<(Leg, Arc<Backend>)>,
     ) -> Self {
         let sampler = Sampler::new(health.root.clone());
+        let reserve = File::open("/dev/null").ok();
         Self {
             health,
             context,
             listeners,
             backends,
             sampler,
+            reserve,
         }
     }
 
     /// Looks once.
     pub fn look(&mut self) {
+        drop(self.reserve.take());
         let sample = self.sample();
         let settings = plan::preflight(&self.health.root, &self.context);
+        self.reserve = File::open("/dev/null").ok();
         let (changed, observed) = {
             let mut state = self.health.lock();
             let changed = drift(&state.settings, &settings);
@@ -159,33 +163,11 @@ fn server_sample(leg: Leg, backend: Arc<str>, server: &ServerSnapshot) -> Server
         leg,
         backend,
         server: Arc::clone(&server.address),
-        address: server.address.parse::<SocketAddr>().ok(),
-        counts: connect_counts(server),
-    }
-}
-
-/// Connects as far as the backend's statistics tell them apart.
-fn connect_counts(server: &ServerSnapshot) -> ConnectCounts {
-    let failed = |error: OriginError| {
-        server
-            .failures
-            .iter()
-            .find(|(known, _)| *known == error)
-            .map_or(0, |(_, count)| *count)
-    };
-    let slow_from = BUCKETS_MICROS.partition_point(|bound| u128::from(*bound) <= SLOW_CONNECT.as_micros());
-    let counts = ConnectCounts {
-        established: server.connects,
-        syn_repeated: server.retransmitted_syns.unwrap_or(0).min(server.connects),
-        slow: server.connect_buckets[slow_from + 1..].iter().sum(),
-        refused: failed(OriginError::ConnectionRefused),
-        timed_out: failed(OriginError::ConnectionTimeout),
-        unreachable: failed(OriginError::DestinationIpUnroutable),
-        ..ConnectCounts::default()
-    };
-    ConnectCounts {
-        attempts: counts.established + counts.refused + counts.timed_out + counts.unreachable,
-        ..counts
+        address: server.addresses.iter().find_map(|address| match address {
+            SocketAddrOrUnix::Tcp(address) => Some(*address),
+            SocketAddrOrUnix::Unix(_) => None,
+        }),
+        counts: server.handshakes,
     }
 }
 

@@ -16,33 +16,19 @@ use tests::sys::SIGTERM;
 use tests::tidegate::Tidegate;
 use tests::wait::{Gate, eventually};
 
-const SCREENS: [Screen; 5] = [
-    Screen {
-        width: 360,
-        height: 740,
-        scheme: "dark",
-    },
-    Screen {
-        width: 390,
-        height: 844,
-        scheme: "light",
-    },
-    Screen {
-        width: 390,
-        height: 844,
-        scheme: "dark",
-    },
-    Screen {
-        width: 1400,
-        height: 900,
-        scheme: "light",
-    },
-    Screen {
-        width: 1400,
-        height: 900,
-        scheme: "dark",
-    },
+const SCREENS: [Screen; 7] = [
+    screen(360, 740, "dark"),
+    screen(390, 844, "light"),
+    screen(390, 844, "dark"),
+    screen(800, 1000, "light"),
+    screen(1400, 900, "light"),
+    screen(1400, 900, "dark"),
+    screen(2560, 1400, "dark"),
 ];
+
+const fn screen(width: u32, height: u32, scheme: &'static str) -> Screen {
+    Screen { width, height, scheme }
+}
 
 #[track_caller]
 fn admin(tidegate: &Tidegate, path: &str) -> Response {
@@ -122,7 +108,7 @@ fn a_browser_shows_a_front_and_its_cache_server_as_two_processes() {
     look(
         &mut browser,
         &tidegate,
-        SCREENS[3],
+        SCREENS[4],
         "healthy, healthy, healthy",
         "two-tier",
     );

@@ -23,11 +23,15 @@ mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
 mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
+mod purge; // what an operator takes out of the store
 mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
+mod handshake; // kernel settings refused, health, the doctor
+mod handshake_live; // overflows in network namespaces of their own
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says
+mod packaging; // the unit, the alerts, the Grafana dashboard

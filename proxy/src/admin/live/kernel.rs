@@ -99,3 +99,55 @@ fn local_ports(sample: &Sample) -> Option<u64> {
         .filter_map(|server| census.by_server.get(&server.address?));
     servers.map(|counts| u64::from(counts.connections())).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use common::kernel::root::ProcRoot;
+    use common::kernel::sample::Moment;
+    use common::kernel::sampler::{Listeners, Sampler};
+    use common::time::Clock;
+
+    use super::*;
+
+    fn recorded(tree: &str) -> Kernel {
+        let trees = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/kernel");
+        let mut sampler = Sampler::new(ProcRoot::new(&trees.join(tree)));
+        Kernel::of(&sampler.sample(Moment::now(&Clock::System), Listeners::Own(&[])))
+    }
+
+    /// The causes that lost something in a recorded incident.
+    fn lost_in(incident: &str) -> Vec<&'static str> {
+        let [before, after] = ["before", "after"].map(|moment| recorded(&format!("{incident}/{moment}")));
+        let lost = after.lost_since(&before);
+        CAUSES
+            .into_iter()
+            .zip(lost)
+            .filter(|(_, count)| *count > 0)
+            .map(|(cause, _)| cause)
+            .collect()
+    }
+
+    #[test]
+    fn recorded_incidents_are_put_down_to_their_causes() {
+        for (incident, expected) in [
+            ("kernel-3.10.0-514.el7-accept-overflow", &["accept_queue_overflow"][..]),
+            ("kernel-3.10.0-514.el7-tw-recycle", &["tw_recycle"]),
+            ("kernel-3.10.0-514.el7-syncookies", &[]),
+            ("kernel-4.9.0-syn-queue-full", &["syn_queue_full"]),
+            ("kernel-4.9.0-tw-recycle", &["tw_recycle"]),
+        ] {
+            assert_eq!(lost_in(incident), expected, "{incident}");
+        }
+    }
+
+    #[test]
+    fn counters_that_begin_anew_are_no_loss() {
+        let (before, after) = (
+            recorded("kernel-4.9.0-tw-recycle/before"),
+            recorded("kernel-4.9.0-tw-recycle/after"),
+        );
+        assert_eq!(before.lost_since(&after), [0; CAUSES.len()]);
+    }
+}

@@ -1,0 +1,397 @@
+//! One leader's fetch: what comes back is stored, freshens what is stored, or passes.
+//!
+//! What does not come back is made up for by `ask`, with something stale where that is allowed. The permit that the leader
+//! holds ends when the fill does, so that whoever asks until then joins it.
+
+use std::sync::Arc;
+
+use common::backend;
+use common::http::body::Body;
+use common::http::origin_error::OriginError;
+use common::http::response::{Fields, Response, SharedFields};
+use common::http1::client::ExchangeError;
+use common::telemetry::metrics::Counter;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::ask::{done, is_partial_miss, passed};
+use super::{Local, NAME, Selected, Why, now};
+use crate::answer::{Asked, CACHE_STATUS, Made, answer};
+use crate::collapse::{Landing, Permit};
+use crate::fetch::{self, Ask, Fetched};
+use crate::fill::{self, Filled};
+use crate::policy::conditional::{self, Evaluated, Representation};
+use crate::policy::freshen::{HeadEffect, freshen, head_effect};
+use crate::policy::key::KeyHash;
+use crate::policy::not_stored::NotStored;
+use crate::policy::outcome::{CacheStatus, Outcome};
+use crate::policy::request::{RequestDigest, make_unconditional};
+use crate::policy::store::Storable;
+use crate::policy::validate::{self, Selected304};
+use crate::policy::validators::Validators;
+use crate::policy::{stored_fields, vary};
+use crate::purge::tags::tags;
+use crate::store::content::Content;
+use crate::store::{Purging, Stored};
+use crate::tier::Answer;
+
+/// Entity tags sent with one validation.
+const TAGS_MAX: usize = 8;
+
+/// One leader's fetch, on a task of its own.
+pub(super) struct Lead {
+    pub(super) local: Arc<Local>,
+    pub(super) ask: Arc<Ask>,
+    pub(super) hash: KeyHash,
+    pub(super) permit: Option<Permit>,
+    pub(super) why: Why,
+    /// A 304 was about none of what was asked about: asked again without conditions.
+    pub(super) is_unconditional: bool,
+    /// The number of the latest purge before it began.
+    pub(super) began: u64,
+}
+
+impl Lead {
+    pub(super) async fn run(mut self) -> Answer {
+        loop {
+            let (head, named) = self.request();
+            let (result, backend) = self.ask.send(head, Body::Empty).await;
+            let fetched = match result {
+                Ok(fetched) => fetched,
+                Err(error) => return self.unreachable(error, backend),
+            };
+            let forwards_conditions = self.why.selected.is_none()
+                && has_conditions(&self.ask.fetch.headers)
+                && is_partial_miss(&self.ask, &self.why);
+            return match validate::read_answer(fetched.status, named.is_some()) {
+                validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
+                    Some(answer) => answer,
+                    None => {
+                        self.is_unconditional = true;
+                        continue;
+                    }
+                },
+                validate::Answer::Unasked304 if !forwards_conditions => {
+                    self.unreachable(OriginError::HttpProtocolError.into(), backend)
+                }
+                validate::Answer::ServerError if self.why.selected.is_some() => {
+                    self.land(Landing::NotShareable);
+                    self.local.failed(&self.ask, &self.why, Ok(fetched), backend, self.hash)
+                }
+                validate::Answer::Unasked304 | validate::Answer::ServerError | validate::Answer::Full => {
+                    self.receive(fetched, backend)
+                }
+            };
+        }
+    }
+
+    /// The request as the origin gets it, and how many other variants it names where it validates.
+    fn request(&self) -> (http::request::Parts, Option<usize>) {
+        let mut head = self.ask.fetch.clone();
+        let mut named = None;
+        match &self.why.selected {
+            Some(selected) if !self.is_unconditional => {
+                let others = selected.others().map(|stored| &stored.meta);
+                named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
+            }
+            // A range of something unknown is passed on as it is; anything else is fetched whole.
+            None if is_partial_miss(&self.ask, &self.why) => {}
+            Some(_) | None => make_unconditional(&mut head.headers),
+        }
+        vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
+        (head, named)
+    }
+
+    fn land(&self, landing: Landing) {
+        if let Some(permit) = &self.permit {
+            permit.land(landing);
+        }
+    }
+
+    fn unreachable(&self, error: ExchangeError, backend: backend::Facts) -> Answer {
+        if let ExchangeError::Origin(error) = error {
+            self.land(Landing::Failed(error));
+        }
+        self.local.failed(&self.ask, &self.why, Err(error), backend, self.hash)
+    }
+
+    /// A whole response: stored if it may be, and passed on.
+    pub(super) fn receive(mut self, fetched: Fetched, backend: backend::Facts) -> Answer {
+        let method = self.ask.client.method.clone();
+        let status = CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd));
+        match self.ask.storable(&method, &fetched) {
+            Ok(storable) => self.store(storable, fetched, backend),
+            Err(why) => {
+                self.not_stored(why, &fetched);
+                self.permit = None;
+                let status = CacheStatus {
+                    detail: Some(why.word()),
+                    ..status
+                };
+                let fetched = self.on_condition(fetched);
+                passed(fetched, status, &self.ask, backend)
+            }
+        }
+    }
+
+    fn not_stored(&self, why: NotStored, fetched: &Fetched) {
+        self.land(Landing::NotShareable);
+        self.local.not_stored.count(why.word());
+        if why == NotStored::TooLarge {
+            self.ask.worker.metrics.count(Counter::CacheTooLarge);
+        }
+        if why.is_about_response() {
+            self.local.not_shareable.insert(self.hash.0, ());
+        }
+        if why == NotStored::Head {
+            self.head_freshens(fetched);
+        }
+    }
+
+    fn store(mut self, storable: Storable, fetched: Fetched, backend: backend::Facts) -> Answer {
+        let Storable { meta, omit, set_cookie } = storable;
+        let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
+        let ttl = Some(meta.ttl(fetched.times.response));
+        let Fetched {
+            status,
+            fields: own_fields,
+            body,
+            ..
+        } = fetched;
+        let tags = tags(&own_fields, &self.ask.rules().tags.fields);
+        let (content, coming) = match body {
+            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
+            Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
+            coming => (Content::filling(coming.len()), Some(coming)),
+        };
+        let key = self.ask.key().render();
+        let stored = Stored::new(
+            key,
+            meta,
+            Arc::new(SharedFields::new(&fields)),
+            content,
+            self.purging(tags),
+        );
+        let cache_status = CacheStatus {
+            ttl,
+            stored: true,
+            detail: set_cookie.word(),
+            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
+        };
+        // Made before the fill begins, so that its reader is there from the first byte.
+        let response = self.first_answer(&stored, status, own_fields, cache_status);
+        self.land(Landing::Stored(Arc::clone(&stored)));
+        self.local.not_shareable.invalidate(&self.hash.0);
+        let ask = Arc::clone(&self.ask);
+        match coming {
+            None => {
+                self.keep(&stored);
+                self.permit = None;
+            }
+            Some(body) => drop(tokio::spawn(self.fill(body, stored))),
+        }
+        done(response, cache_status, &ask, backend)
+    }
+
+    /// The answer to the client that caused the fetch: its own copy of the fields, or what its conditions and range make of it.
+    fn first_answer(
+        &self,
+        stored: &Arc<Stored>,
+        status: StatusCode,
+        own: HeaderMap,
+        cache_status: CacheStatus<'static>,
+    ) -> Response {
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        if digest.conditional || digest.range.is_some() {
+            let now = now(&self.ask.worker);
+            let asked = Asked {
+                fields: &client.headers,
+                digest: &digest,
+                rules: self.ask.rules(),
+                now,
+                token: self.hash.0,
+            };
+            let made = answer(stored, &asked, stored.meta.current_age(now), true, cache_status);
+            if let Made::Response(response) = made {
+                return response;
+            }
+        }
+        let body = stored.content.body().unwrap_or_default();
+        let mut response = Response {
+            status,
+            fields: Fields::from(fetch::passed_to_client(own, self.ask.rules())),
+            body,
+        };
+        response.fields.added.push_display(&CACHE_STATUS, cache_status);
+        response
+    }
+
+    async fn fill(self, body: Body, stored: Arc<Stored>) {
+        let stored_max = self.ask.rules().stored_response_max;
+        let outgrown = || {
+            self.land(Landing::NotShareable);
+            self.ask.worker.metrics.count(Counter::CacheTooLarge);
+        };
+        if fill::fill(body, &stored.content, stored_max, &self.local.budget, outgrown).await == Filled::Whole {
+            self.keep(&stored);
+        }
+        // Only now does the permit end: until here, who asks joins the fill.
+    }
+
+    fn purging(&self, tags: Box<str>) -> Purging {
+        Purging {
+            began: self.began,
+            url: self.ask.key().hidden_url(),
+            tags,
+        }
+    }
+
+    fn keep(&self, stored: &Arc<Stored>) {
+        if let Some(memory) = &self.local.memory {
+            let replaced = self.why.selected.as_ref().map(Selected::stored);
+            memory.put(self.hash, stored, replaced, self.ask.rules().vary.variants_max);
+            self.ask.worker.metrics.count(Counter::CacheStored);
+        }
+    }
+
+    /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
+    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+        let selected = self.why.selected.as_ref()?;
+        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
+            .chain(selected.others().take(named))
+            .collect();
+        let metas = candidates.iter().map(|stored| &stored.meta);
+        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first?
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
+            Selected304::NoneOfThem => return None,
+        };
+        self.land(Landing::Stored(Arc::clone(&stored)));
+        let now = now(&self.ask.worker);
+        let status = CacheStatus {
+            ttl: Some(stored.meta.ttl(now)),
+            fwd_status: Some(StatusCode::NOT_MODIFIED),
+            stored: true,
+            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
+        };
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        let asked = Asked {
+            fields: &client.headers,
+            digest: &digest,
+            rules: self.ask.rules(),
+            now,
+            token: self.hash.0,
+        };
+        match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
+            Made::Response(response) => Some(done(response, status, &self.ask, backend)),
+            Made::AskOrigin | Made::Unreadable => None,
+        }
+    }
+
+    /// A stored response with the fields of a 304 (or of an answer to HEAD), put in the place of the old one.
+    fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
+        let get = Method::GET;
+        let freshened = freshen(
+            old.fields.map(),
+            old.meta.status,
+            &self.ask.exchange(&get, fetched),
+            self.ask.rules(),
+        );
+        let fields = freshened.to_store();
+        let memory = self.local.memory.as_ref()?;
+        match (freshened.storing, fields) {
+            (Ok(storable), Some(fields)) => {
+                let fields = Arc::new(SharedFields::new(&fields));
+                let same_request =
+                    old.meta
+                        .vary
+                        .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
+                let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
+                    none if none.is_empty() => old.purging.tags.clone(),
+                    tags => tags,
+                };
+                let purging = self.purging(tags);
+                let stored = Stored::new(
+                    old.key.clone(),
+                    storable.meta,
+                    fields,
+                    Arc::clone(&old.content),
+                    purging,
+                );
+                let replaced = same_request.then_some(old);
+                memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
+                Some(stored)
+            }
+            (Err(why), _) if why.is_about_response() => {
+                memory.remove(self.hash, &self.ask.key());
+                Some(Arc::clone(old))
+            }
+            _ => Some(Arc::clone(old)),
+        }
+    }
+
+    /// An answer to HEAD updates what is stored for GET, or shows that it has changed.
+    fn head_freshens(&self, fetched: &Fetched) {
+        let Some(entry) = self
+            .local
+            .memory
+            .as_ref()
+            .and_then(|memory| memory.get(self.hash, &self.ask.key()))
+        else {
+            return;
+        };
+        let rules = self.ask.rules();
+        let request = &self.ask.client.headers;
+        for stored in entry
+            .variants()
+            .iter()
+            .filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary))
+        {
+            match head_effect(&stored.meta, stored.content.length(), fetched.status, &fetched.fields) {
+                HeadEffect::Freshen => drop(self.freshen(stored, fetched)),
+                HeadEffect::MarkStale => stored.mark_stale(),
+                HeadEffect::Nothing => {}
+            }
+        }
+    }
+
+    /// The client's own conditions, which were not sent on, applied to a response that is not stored.
+    fn on_condition(&self, fetched: Fetched) -> Fetched {
+        let client = &self.ask.client;
+        let digest = RequestDigest::of(&client.method, &client.headers);
+        if !digest.conditional || is_partial_miss(&self.ask, &self.why) {
+            return fetched;
+        }
+        let now = fetched.times.response;
+        let validators = Validators::of(&fetched.fields, now, now);
+        let representation = Representation {
+            status: fetched.status,
+            validators: &validators,
+            date: now,
+            current: true,
+        };
+        let (status, fields) = match conditional::evaluate(&client.headers, &representation, now) {
+            Evaluated::NotModified => (StatusCode::NOT_MODIFIED, stored_fields::for_304(&fetched.fields)),
+            Evaluated::Full | Evaluated::AskOrigin => return fetched,
+        };
+        Fetched {
+            status,
+            fields,
+            body: Body::Empty,
+            times: fetched.times,
+        }
+    }
+}
+
+fn has_conditions(fields: &HeaderMap) -> bool {
+    RequestDigest::of(&Method::GET, fields).conditional
+}

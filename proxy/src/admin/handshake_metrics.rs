@@ -1,0 +1,173 @@
+//! The part of `/metrics` that is about handshakes: status, findings, settings, queues, the kernel's counters, sockets.
+//!
+//! Labels are bounded: legs, causes, states and counters are enums, listeners, shards and servers are as configured.
+
+use std::collections::BTreeMap;
+
+use common::kernel::counters::Counter;
+use common::kernel::diagnosis::legs::Verdict;
+use common::kernel::preflight::finding::Severity;
+use common::kernel::reading::Why;
+use common::kernel::sample::{ListenerSample, Sample};
+use common::kernel::sockets::entry::State as TcpState;
+use common::telemetry::exposition::Exposition;
+use common::telemetry::metrics::Family;
+
+use super::{Watched, health};
+use crate::health::{State, Status};
+
+/// Appends all of it.
+pub fn expose(page: &mut Exposition, watched: &Watched) {
+    let state = watched.health.lock();
+    let status = health::status(watched, &state);
+    let mut samples = page.family(Family::HealthStatus);
+    for other in Status::ALL {
+        samples.sample(&[("status", other.word())], u64::from(other == status));
+    }
+    page.family(Family::HealthSamples).sample(&[], state.looks);
+    findings(page, &state);
+    legs(page, &state);
+    settings(page, &state);
+    if let Some(sample) = state.engine.last() {
+        listeners(page, &state, &sample.listeners);
+        kernel(page, sample);
+        local_ports(page, sample);
+    }
+}
+
+fn findings(page: &mut Exposition, state: &State) {
+    let mut open: BTreeMap<_, u64> = BTreeMap::new();
+    for found in state.engine.open() {
+        let finding = &found.finding;
+        let labels = (
+            finding.leg.word(),
+            finding.side.word(),
+            finding.cause.word(),
+            finding.impact().word(),
+        );
+        *open.entry(labels).or_default() += 1;
+    }
+    let mut samples = page.family(Family::HealthFindings);
+    for ((leg, side, cause, impact), count) in open {
+        samples.sample(
+            &[("leg", leg), ("side", side), ("cause", cause), ("impact", impact)],
+            count,
+        );
+    }
+}
+
+fn legs(page: &mut Exposition, state: &State) {
+    const VERDICTS: [Verdict; 6] = [
+        Verdict::Healthy,
+        Verdict::AtRisk,
+        Verdict::Suspect,
+        Verdict::Lossy,
+        Verdict::Unknown(Why::Absent),
+        Verdict::Absent,
+    ];
+    let mut samples = page.family(Family::HealthLeg);
+    for report in state.engine.legs() {
+        for verdict in VERDICTS {
+            let holds = verdict.word() == report.verdict.word();
+            samples.sample(
+                &[("leg", report.leg.word()), ("verdict", verdict.word())],
+                u64::from(holds),
+            );
+        }
+    }
+}
+
+fn settings(page: &mut Exposition, state: &State) {
+    let mut samples = page.family(Family::HealthSettings);
+    for severity in [Severity::Refuse, Severity::Warn, Severity::Note] {
+        let count = state
+            .settings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count();
+        samples.sample(&[("severity", severity.word())], count);
+    }
+}
+
+fn listeners(page: &mut Exposition, state: &State, listeners: &[ListenerSample]) {
+    let [_, minute] = state.engine.windows();
+    let peak = |listener: &ListenerSample| {
+        let windows = minute.iter().flat_map(|window| &window.listeners);
+        windows
+            .into_iter()
+            .find(|seen| seen.last.name == listener.name && seen.last.shard == listener.shard)
+            .map(|seen| u64::from(seen.depth_peak))
+    };
+    let queue = |listener: &ListenerSample| listener.queue.get();
+    per_listener(page, Family::ListenerQueue, listeners, |listener| {
+        queue(listener).map(|queue| queue.depth.into())
+    });
+    per_listener(page, Family::ListenerQueuePeak, listeners, peak);
+    per_listener(page, Family::ListenerLimit, listeners, |listener| {
+        queue(listener).map(|queue| queue.limit.into())
+    });
+    per_listener(page, Family::ListenerDrops, listeners, |listener| {
+        listener.drops.get().map(u64::from)
+    });
+}
+
+/// One family with one value per socket; what the kernel does not tell has no sample.
+fn per_listener(
+    page: &mut Exposition,
+    family: Family,
+    listeners: &[ListenerSample],
+    value: impl Fn(&ListenerSample) -> Option<u64>,
+) {
+    let mut samples = page.family(family);
+    for listener in listeners {
+        if let Some(value) = value(listener) {
+            samples.sample(
+                &[("listener", &listener.name), ("shard", &listener.shard.to_string())],
+                value,
+            );
+        }
+    }
+}
+
+fn kernel(page: &mut Exposition, sample: &Sample) {
+    let mut counters = page.family(Family::TcpCounter);
+    for counter in Counter::ALL {
+        if let Some(value) = sample.counters.get(*counter) {
+            counters.sample(&[("counter", counter.name())], value);
+        }
+    }
+    let mut half_open = page.family(Family::TcpHalfOpen);
+    if let Some(seen) = sample.half_open.as_ref().ok() {
+        for (direction, half) in [("incoming", seen.incoming), ("outgoing", seen.outgoing)] {
+            let fresh = half.total.saturating_sub(half.repeated);
+            for (repeated, count) in [("no", fresh), ("yes", half.repeated)] {
+                half_open.sample(&[("direction", direction), ("repeated", repeated)], u64::from(count));
+            }
+        }
+    }
+    let mut sockets = page.family(Family::TcpSockets);
+    if let Some(census) = sample.census.as_ref().ok() {
+        for state in TcpState::ALL {
+            sockets.sample(&[("state", state.word())], u64::from(census.total.get(*state)));
+        }
+    }
+    let mut time_wait = page.family(Family::TcpTimeWait);
+    if let Some(sockstat) = sample.sockstat.get() {
+        time_wait.sample(&[], sockstat.time_wait);
+    }
+}
+
+fn local_ports(page: &mut Exposition, sample: &Sample) {
+    let mut ports = page.family(Family::BackendLocalPorts);
+    let Some(census) = sample.census.as_ref().ok() else {
+        return;
+    };
+    for server in &sample.connects {
+        if let Some(counts) = server.address.and_then(|address| census.by_server.get(&address)) {
+            ports.sample(
+                &[("backend", &server.backend), ("server", &server.server)],
+                u64::from(counts.connections()),
+            );
+        }
+    }
+}
