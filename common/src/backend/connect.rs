@@ -143,7 +143,7 @@ impl ConnectOptions {
 fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
     let facts = match &stream {
         Stream::Tcp(socket) => tcp_info::connected(socket.as_fd()).ok(),
-        _ => None,
+        Stream::Unix(_) => None,
     };
     let connected = Connected {
         stream,
@@ -326,7 +326,7 @@ mod tests {
         };
         let addresses = Addresses::new(vec![SocketAddrOrUnix::Tcp(server.address)]);
         let options = options(|settings| {
-            settings.tcp_keepalive = Some(keepalive.clone());
+            settings.tcp_keepalive = Some(keepalive);
             settings.tcp_user_timeout = Some(Duration::from_secs(9));
             settings.bind = Some([127, 0, 0, 7].into());
         });

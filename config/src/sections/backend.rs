@@ -64,6 +64,16 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     v.key("hash_load_percent", percent, &mut backend.hash_load_percent, meaning);
     let meaning = "How long a server that comes back gets less than its weight; not with `consistent_hash`.";
     v.key("slow_start", Duration::WAIT, &mut backend.slow_start, meaning);
+    visit_connections(v, backend);
+    visit_retries(v, backend);
+    visit_limits(v, backend);
+    let meaning = "When a server is left alone for what requests to it came to.";
+    v.table("ejection", &mut backend.ejection, meaning);
+    let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
+    v.optional("health", &mut backend.health, meaning);
+}
+
+fn visit_connections<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
     let connections = || Count { min: 1, max: 1_000_000 };
     v.key(
         "keepalive",
@@ -126,12 +136,6 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     );
     let meaning = "The local address of connections, where the server's is of the same family.";
     v.key("bind", Maybe::new(IP, "the kernel chooses"), &mut backend.bind, meaning);
-    visit_retries(v, backend);
-    visit_limits(v, backend);
-    let meaning = "When a server is left alone for what requests to it came to.";
-    v.table("ejection", &mut backend.ejection, meaning);
-    let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
-    v.optional("health", &mut backend.health, meaning);
 }
 
 fn visit_retries<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {

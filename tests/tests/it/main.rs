@@ -24,6 +24,7 @@ mod cache_store; // what is stored, and under which key
 mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod purge; // what an operator takes out of the store
+mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
