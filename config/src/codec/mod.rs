@@ -6,7 +6,7 @@ mod pattern; // hosts, paths, expressions, names
 mod rules; // what cache rules are made of
 
 pub(crate) use address::{ADDRESS, BacklogCodec, DIRECTORY, LOG_TARGET, MODE, NETWORK, SERVER};
-pub(crate) use pattern::{HOST, PATH, PREFIX, REGEX, USER, host_text, is_name};
+pub(crate) use pattern::{HOST, NAME, PATH, PREFIX, REGEX, USER, host_text, is_name};
 pub(crate) use rules::{BYPASS, COOKIE, FIELD, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
 
