@@ -17,6 +17,7 @@ use common::http::body::Body;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::kernel::sample::Moment;
+use common::net::tls::context::TlsContext;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
@@ -150,6 +151,11 @@ impl Watched {
     /// Every backend: origins, then cache servers.
     fn backends(&self) -> &[Arc<Backend>] {
         &self.parts.backends
+    }
+
+    /// The certificates.
+    fn tls(&self) -> &[Arc<TlsContext>] {
+        &self.parts.tls
     }
 
     /// Access log lines that the file did not take.

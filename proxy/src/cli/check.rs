@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use config::Loaded;
 
+use crate::assemble;
 use crate::exit::{Code, Failure};
 
 /// Arguments of `check`.
@@ -29,6 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
     }
+    assemble::certificates(&config).map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
     if arguments.print {
         text = config::print(&config);
     } else {
