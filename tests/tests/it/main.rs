@@ -27,6 +27,8 @@ mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
+mod tls; // certificates, handshakes, redirects
+mod http2; // streams, floods, drain
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says
