@@ -454,6 +454,7 @@ workers = 2
 pin_workers = false
 drain_timeout = "30s"
 connections_max = 65536
+proc_root = "/"
 
 [front]
 listen = [
