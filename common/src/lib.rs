@@ -12,5 +12,6 @@ pub mod kernel; // what Linux says about handshakes
 pub mod net; // listeners, accept, streams
 pub mod http; // messages, hop-by-hop hygiene, framing checks
 pub mod http1; // HTTP/1.x on the wire, both sides
+pub mod http2; // HTTP/2 on the wire, towards clients
 pub mod serve; // one server loop for every listener of either role
 pub mod backend; // a group of servers one connects to

@@ -7,7 +7,9 @@ use common::backend::settings::{
 };
 use common::http::forwarded::ForwardedSettings;
 use common::http::origin_error::OriginError;
+use common::http2::settings::Http2Settings;
 use common::net::settings::{Backlog, TcpKeepalive};
+use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
 use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;
@@ -64,6 +66,37 @@ pub const SERVE: ServeSettings = ServeSettings {
     requests_per_connection_max: 100_000,
     // RFC 9112 §9.6 permits a client to end its side and wait; command-line tools do.
     half_close: HalfClose::Answer,
+};
+
+/// HTTP/2 for browsers: they speak it with TLS only.
+pub(crate) const HTTP2_WITH_TLS: bool = true;
+
+/// Limits of HTTP/2.
+pub(crate) const HTTP2: Http2Settings = Http2Settings {
+    // RFC 9113 §6.5.2 recommends no fewer than 100; nginx, HAProxy and browsers have 100 to 128.
+    streams_max: 128,
+    // 256 KiB per 20 ms of round trip is 100 Mbit/s for one upload; unread bytes are memory.
+    stream_window: 256 << 10,
+    connection_window: 1 << 20,
+    // A fast client empties it several times per round trip; 128 slow ones hold 8 MiB.
+    send_buffer_max: 64 << 10,
+};
+
+/// TLS.
+pub(crate) const TLS: TlsSettings = TlsSettings {
+    name: String::new(),
+    certificates: Vec::new(),
+    // Health checks and old clients name no host, and a wrong certificate tells a person more than an alert.
+    unknown_name: UnknownName::Default,
+    // RFC 9325 §3.1.1: 1.0 and 1.1 must not be negotiated, 1.2 must be supported.
+    min_version: TlsVersion::Tls12,
+    // A resumed handshake costs a fifth of a full one.
+    session_tickets: true,
+    handshake_timeout: secs(10),
+    // About a second of work for eight cores: more would only wait longer.
+    handshakes_max: 10_000,
+    // A renewed certificate is there before anybody looks; a stat per file and second would be no harm either.
+    reload_every: secs(5),
 };
 
 /// The owner and its group connect to a unix socket; a front of another user is put into that group.

@@ -3,10 +3,13 @@
 //! Every number is in its bounds, every name resolved; nothing here reads or checks anything.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::backend::settings::{BackendSettings, ExchangeLimits};
 use common::http::forwarded::ForwardedSettings;
+use common::http2::settings::Http2Settings;
 use common::net::settings::ListenSettings;
+use common::net::tls::settings::TlsSettings;
 use common::serve::settings::{ServeSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
@@ -20,6 +23,8 @@ pub struct Config {
     pub process: Process,
     /// Present: this process meets clients.
     pub front: Option<Front>,
+    /// Certificates; listeners refer to them by name.
+    pub tls: Vec<TlsSettings>,
     /// The cache tier that requests are answered by.
     pub cache: Cache,
     /// All origins; sites refer to them by index.
@@ -49,13 +54,30 @@ pub struct Process {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Front {
     /// Where.
-    pub listen: Vec<ListenSettings>,
+    pub listen: Vec<FrontListener>,
     /// Limits of time and size.
     pub serve: ServeSettings,
+    /// Limits of HTTP/2.
+    pub http2: Http2Settings,
     /// What is told to origins about the client.
     pub forwarded: ForwardedSettings,
     /// What a request for a host without a site gets.
     pub unknown_host: UnknownHost,
+}
+
+/// One listener of the front.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrontListener {
+    /// Where, and how its sockets are made.
+    pub socket: ListenSettings,
+    /// The name of one of [`Config::tls`].
+    pub tls: Option<String>,
+    /// Whether HTTP/2 is spoken, too.
+    pub http2: bool,
+    /// Every request is answered with a redirect to https.
+    pub redirect_https: bool,
+    /// `max-age` of `Strict-Transport-Security`.
+    pub hsts: Option<Duration>,
 }
 
 /// What a request for a host without a site gets.

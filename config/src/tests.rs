@@ -136,7 +136,8 @@ fn the_full_example_mentions_every_key_in_its_table() {
     });
     let lines: Vec<_> = headers.collect();
     for section in reference::sections() {
-        let header = section.title.trim_matches('`').replace("NAME", "idc1");
+        let header = section.title.trim_matches('`').replace("tls.NAME", "tls.example");
+        let header = header.replace("NAME", "idc1");
         // Tables within lines have no header, so their keys may be anywhere.
         let is_inline = !header.starts_with('[');
         for row in &section.rows {
@@ -178,22 +179,22 @@ fn a_front_is_read_with_its_values() {
     };
     let any_port: SocketAddr = "127.0.0.1:0".parse().expect("address");
     assert_eq!(
-        (&first.address, first.backlog, first.v6only),
+        (&first.socket.address, first.socket.backlog, first.socket.v6only),
         (&ListenAddress::Tcp(any_port), Backlog::Auto, true)
     );
     assert_eq!(
-        (second.backlog, second.defer_accept),
+        (second.socket.backlog, second.socket.defer_accept),
         (Backlog::Fixed(511), Some(Duration::from_secs(5)))
     );
-    assert_eq!((second.name.as_str(), second.v6only), ("[::]:443", false));
+    assert_eq!((second.socket.name.as_str(), second.socket.v6only), ("[::]:443", false));
     let keepalive = TcpKeepalive {
         idle: Duration::from_secs(90),
         interval: Duration::from_secs(10),
         count: 9,
     };
-    assert_eq!(second.tcp_keepalive, Some(keepalive));
+    assert_eq!(second.socket.tcp_keepalive, Some(keepalive));
     let path = PathBuf::from("/run/t.sock");
-    assert_eq!(third.address, ListenAddress::Unix { path, mode: 0o600 });
+    assert_eq!(third.socket.address, ListenAddress::Unix { path, mode: 0o600 });
     assert_eq!(front.serve.header_timeout, Duration::from_millis(1500));
     assert_eq!(
         (front.serve.body_bytes_max, front.serve.half_close),
@@ -381,7 +382,7 @@ fn a_command_line_is_a_configuration_with_one_default_site() {
     let config = loaded.config;
     let front = config.front.as_ref().expect("front");
     assert_eq!(
-        (front.listen[0].name.as_str(), front.unknown_host),
+        (front.listen[0].socket.name.as_str(), front.unknown_host),
         ("127.0.0.1:8080", UnknownHost::Site(0))
     );
     assert_eq!(config.sites[0].routes.len(), 1);
@@ -507,7 +508,9 @@ connections_max = 65536
 proc_root = "/"
 
 [front]
-listen = [{ address = "0.0.0.0:80", backlog = "auto" }]
+listen = [
+    { address = "0.0.0.0:80", backlog = "auto", http2 = false, redirect_https = false },
+]
 unknown_host = "misdirected"
 header_timeout = "10s"
 idle_timeout = "75s"
@@ -519,6 +522,12 @@ uri_max = "8KiB"
 request_body_max = "10GiB"
 requests_per_connection_max = 100000
 half_close = "answer"
+
+[front.http2]
+streams_max = 128
+stream_window = "256KiB"
+connection_window = "1MiB"
+send_buffer_max = "64KiB"
 
 [front.forwarded]
 x_forwarded = true

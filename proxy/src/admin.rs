@@ -23,6 +23,7 @@ use common::http::body::Body;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::kernel::sample::Moment;
+use common::net::tls::context::TlsContext;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
@@ -165,6 +166,11 @@ impl Watched {
     fn store(&self) -> Option<(&Local, &Memory)> {
         let local = self.parts.tier.local()?;
         Some((local, local.memory()?))
+    }
+
+    /// The certificates.
+    fn tls(&self) -> &[Arc<TlsContext>] {
+        &self.parts.tls
     }
 
     /// Access log lines that the file did not take.

@@ -8,9 +8,11 @@ use common::backend::settings::BackendSettings;
 use common::backend::{Backend, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
+use common::net::tls::context::TlsContext;
+use common::time::Clock;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::routes::Routes;
 
@@ -24,13 +26,37 @@ pub struct Parts {
     pub backends: Vec<Arc<Backend>>,
     /// The cache tier.
     pub tier: Arc<Tier>,
+    /// The certificates, each as one `[tls.NAME]` has them.
+    pub tls: Vec<Arc<TlsContext>>,
 }
 
-/// Makes the parts of a process from its configuration; resolves the names of servers.
+/// Reads the certificates.
 ///
 /// # Errors
-/// Names that have no address, all at once.
+/// Everything that is wrong with them, all at once.
+pub fn certificates(config: &Config) -> Result<Vec<Arc<TlsContext>>, Failure> {
+    let now = Clock::System.wall();
+    let mut wrong = Vec::new();
+    let mut contexts = Vec::with_capacity(config.tls.len());
+    for settings in &config.tls {
+        match TlsContext::load(settings.clone(), now) {
+            Ok(context) => contexts.push(context),
+            Err(error) => wrong.push(format!("tls.{}: {error}", settings.name)),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(contexts)
+    } else {
+        Err(Failure::new(Code::Config, wrong.join("\n")))
+    }
+}
+
+/// Makes the parts of a process from its configuration; reads certificates, resolves the names of servers.
+///
+/// # Errors
+/// Certificates that cannot be used, or names that have no address, all at once.
 pub fn assemble(config: &Config) -> Result<Parts, Failure> {
+    let tls = certificates(config)?;
     // One shard of each pool per worker, and one for the control thread.
     let shards = config.process.workers.workers + 1;
     let mut unresolved = Vec::new();
@@ -80,6 +106,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             node: Arc::new(node),
             forwarded: Arc::new(forwarded),
             logs: config.log.access.is_some(),
+            door: Door::default(),
         })
     };
     let front = config
@@ -93,6 +120,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         cache_server,
         backends,
         tier,
+        tls,
     })
 }
 
@@ -104,7 +132,7 @@ fn resolve(settings: &BackendSettings, shards: usize) -> Result<Arc<Backend>, Re
 /// A node id that no other process has: a front and the cache server in the same process are two nodes, since a request
 /// may rightly pass through both.
 fn node(role: &str) -> NodeId {
-    let unique = common::time::Clock::System.wall().since_epoch().as_nanos();
+    let unique = Clock::System.wall().since_epoch().as_nanos();
     let id = format!("{role}-{unique:x}-{:x}", std::process::id());
     NodeId::new(&id).expect("invariant: letters, digits and dashes, fewer than 64")
 }

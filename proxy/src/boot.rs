@@ -1,6 +1,7 @@
 //! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
 //! drain.
 
+mod certificates; // taken over when they change
 mod preflight; // settings of the kernel that lose clients
 mod signals; // drain, cut, reopen; and the look at the kernel each second
 
@@ -16,7 +17,6 @@ use common::process::rlimit;
 use common::process::user::{self, Identity};
 use common::serve::endpoint::{Endpoint, HttpEndpoint};
 use common::serve::limits::ConnectionLimit;
-use common::serve::settings::ServeSettings;
 use common::serve::workers::{self, Plan, Running, Tick};
 use common::telemetry::access_log::{AccessLog, AccessLogWriter};
 use common::telemetry::log;
@@ -27,10 +27,11 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
 use crate::assemble::{self, Parts};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::health::control::Control;
 use crate::health::{Health, plan};
+use certificates::CertificateWatch;
 
 /// How often each worker looks after its access log and its idle connections.
 const TICK: Duration = Duration::from_millis(100);
@@ -113,6 +114,8 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
 /// A listener that is bound, and what it is for.
 struct Open {
     role: Role,
+    /// Its place among the listeners of its role.
+    index: usize,
     bound: Bound,
 }
 
@@ -174,17 +177,19 @@ fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> 
 /// Binds everything, or nothing.
 fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
     let workers = config.process.workers.workers;
-    let front = config
-        .front
+    let front = config.front.iter().flat_map(|front| &front.listen).enumerate();
+    let front = front.map(|(index, listen)| (Role::Front, index, &listen.socket, workers));
+    let cache = config
+        .cache
+        .listen
         .iter()
-        .flat_map(|front| &front.listen)
-        .map(|listen| (Role::Front, listen, workers));
-    let cache = config.cache.listen.iter().map(|listen| (Role::Cache, listen, workers));
-    let admin = config.admin.iter().map(|admin| (Role::Admin, &admin.listen, 1));
-    let bind = |(role, settings, shards): (Role, &ListenSettings, usize)| {
+        .enumerate()
+        .map(|(index, listen)| (Role::Cache, index, listen, workers));
+    let admin = config.admin.iter().map(|admin| (Role::Admin, 0, &admin.listen, 1));
+    let bind = |(role, index, settings, shards): (Role, usize, &ListenSettings, usize)| {
         let bound = listener::bind(settings, shards);
         bound
-            .map(|bound| Open { role, bound })
+            .map(|bound| Open { role, index, bound })
             .map_err(|error| Failure::coded(error.exit_code(), error))
     };
     front.chain(cache).chain(admin).map(bind).collect()
@@ -215,6 +220,8 @@ pub struct Process {
     workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
+    /// Takes over certificates that change.
+    _certificates: Option<CertificateWatch>,
     /// The legs of the listeners that serve, in their order.
     legs: Vec<Leg>,
     /// Origins, then cache servers.
@@ -240,10 +247,9 @@ impl Process {
         let listening = serving.iter().map(listening).collect();
         let legs = serving.iter().filter_map(|open| open.role.leg()).collect();
         let backends = parts.backends.clone();
-        let listeners = serving
-            .into_iter()
-            .map(|open| (open.bound, endpoint(config, &parts, open.role)))
-            .collect();
+        let endpoint = |open: Open| Ok((open.bound, endpoint(config, &parts, open.role, open.index)?));
+        let listeners = serving.into_iter().map(endpoint).collect::<Result<_, Failure>>()?;
+        let certificates = CertificateWatch::start(&parts.tls)?;
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -277,6 +283,7 @@ impl Process {
             _backend_control: backend_control,
             workers,
             draining,
+            _certificates: certificates,
             legs,
             backends,
         })
@@ -306,15 +313,31 @@ impl Process {
     }
 }
 
-fn endpoint(config: &Config, parts: &Parts, role: Role) -> Arc<dyn Endpoint> {
-    let (service, settings): (&Arc<Exchange>, &ServeSettings) = match (role, &parts.front, &config.front) {
-        (Role::Front, Some(exchange), Some(front)) => (exchange, &front.serve),
-        _ => (&parts.cache_server, &config.cache.serve),
+fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<Arc<dyn Endpoint>, Failure> {
+    let (Role::Front, Some(exchange), Some(front)) = (role, &parts.front, &config.front) else {
+        return Ok(Arc::new(HttpEndpoint::plain(
+            Arc::clone(&parts.cache_server),
+            config.cache.serve.clone(),
+        )));
     };
-    Arc::new(HttpEndpoint {
-        service: Arc::clone(service),
-        settings: Arc::new(settings.clone()),
-    })
+    let listener = &front.listen[index];
+    let context = |name: &String| parts.tls.iter().find(|tls| tls.settings().name == *name);
+    let tls = listener
+        .tls
+        .as_ref()
+        .and_then(context)
+        .map(|context| context.acceptor(listener.http2))
+        .transpose();
+    let door = Door::new(listener.redirect_https, listener.hsts);
+    Ok(Arc::new(HttpEndpoint {
+        service: Arc::new(Exchange {
+            door,
+            ..Exchange::clone(exchange)
+        }),
+        settings: Arc::new(front.serve.clone()),
+        tls: tls.map_err(|error| Failure::new(Code::Config, error))?.map(Arc::new),
+        http2: listener.http2.then_some(front.http2),
+    }))
 }
 
 /// What each worker does now and then.
@@ -331,10 +354,7 @@ fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, 
     let service = Arc::new(Admin::new(watched));
     let admin = Arc::clone(&service);
     let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
-    let endpoint = HttpEndpoint {
-        service,
-        settings: Arc::new(config::SERVE),
-    };
+    let endpoint = HttpEndpoint::plain(service, config::SERVE);
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,

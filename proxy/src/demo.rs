@@ -51,10 +51,7 @@ impl Origin {
             image: Bytes::from(vec![b'#'; IMAGE_MAX]),
             asked: AtomicU64::new(0),
         };
-        let endpoint = HttpEndpoint {
-            service: Arc::new(pages),
-            settings: Arc::new(config::SERVE),
-        };
+        let endpoint = HttpEndpoint::plain(Arc::new(pages), config::SERVE);
         let plan = Plan {
             thread_name: "demo-origin-",
             pin: false,

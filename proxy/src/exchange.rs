@@ -3,6 +3,7 @@
 //! The same for a front's clients and for the fronts that ask a cache server. All branching between the steps is here;
 //! steps never call steps.
 
+pub mod door; // what the listener itself does: redirect to https, HSTS
 pub mod intake; // is this a request we may serve, and for which host
 pub mod refusal; // why a request is answered by us, in one word
 pub mod respond; // the response as the client gets it
@@ -21,10 +22,12 @@ use common::serve::service::{ConnInfo, Reply, Service};
 use http::request::Parts;
 
 use crate::routes::Routes;
+use door::Door;
 use record::ExchangeRecord;
 use refusal::Refusal;
 
-/// What answers the requests of a front, or of a cache server.
+/// What answers the requests of a front, or of a cache server. A clone is some reference counts.
+#[derive(Clone)]
 pub struct Exchange {
     /// Sites and routes.
     pub routes: Arc<Routes>,
@@ -36,6 +39,8 @@ pub struct Exchange {
     pub forwarded: Arc<ForwardedSettings>,
     /// Whether anybody reads the access log.
     pub logs: bool,
+    /// The rules of the listener.
+    pub door: Door,
 }
 
 impl Service for Exchange {
@@ -47,10 +52,11 @@ impl Service for Exchange {
         let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
         let mut record = ExchangeRecord::begin(&head, conn, id, self.logs);
         let json = refusal::wants_json(&head.headers);
-        let (response, close) = match self.conduct(head, body, conn, &mut record).await {
+        let (mut response, close) = match self.conduct(head, body, conn, &mut record).await {
             Ok(response) => (respond::passed(response, &conn.worker), None),
             Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
+        self.door.mark(&mut response);
         record.answered(&response);
         Reply {
             response,
@@ -81,6 +87,9 @@ impl Exchange {
         record: &mut ExchangeRecord,
     ) -> Result<Response, Refusal> {
         intake::normalize(&mut head, conn)?;
+        if let Some(response) = self.door.answer(&head)? {
+            return Ok(response);
+        }
         let target = intake::check(&head, &self.node)?;
         let (site, route) = self.routes.find(&target.host, head.uri.path())?;
         record.routed(site);

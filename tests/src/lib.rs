@@ -14,6 +14,9 @@ pub mod wait; // deadlines, conditions, gates
 pub mod sys; // signals and limits: what std has no words for
 pub mod message; // heads, fields, requests, responses
 pub mod wire; // a socket, read as HTTP/1 with nothing repaired
+pub mod certificates; // made on the spot
+pub mod tls; // a TLS client that looks at what it gets
+pub mod http2; // an HTTP/2 client made of exact frames
 pub mod client; // sends exact bytes, reads responses
 pub mod script; // what an origin does, step by step
 pub mod origin; // a server that follows a script and keeps what it was sent

@@ -143,7 +143,7 @@ impl ConnectOptions {
 fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
     let facts = match &stream {
         Stream::Tcp(socket) => tcp_info::connected(socket.as_fd()).ok(),
-        Stream::Unix(_) => None,
+        Stream::Tls(_) | Stream::Unix(_) => None,
     };
     let connected = Connected {
         stream,

@@ -3,7 +3,7 @@
 //! The framing fields are taken out of the field map here: from then on the length travels with the body, and whoever
 //! writes the message writes its own framing. So nobody can forward a framing that does not fit the bytes.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::parse::ParseError;
@@ -86,6 +86,18 @@ fn request_coding(fields: &HeaderMap) -> Result<(), ParseError> {
                 Err(ParseError::Malformed("Transfer-Encoding"))
             }
         }
+    }
+}
+
+/// "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation." and "A server
+/// that receives an Expect field value containing a member other than 100-continue MAY respond with a 417" (RFC 9110
+/// §10.1.1).
+pub(crate) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, ParseError> {
+    match fields.get(EXPECT) {
+        Some(_) if version == Version::HTTP_10 => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(ParseError::Expectation),
+        None => Ok(false),
     }
 }
 

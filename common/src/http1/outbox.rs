@@ -28,17 +28,27 @@ const SLICES_MAX: usize = 32;
 /// for the write alone, never while a body is polled.
 pub(crate) trait Sink {
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Sink for Stream {
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, slices)
     }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_flush(self, cx)
+    }
 }
 
 impl Sink for Shared {
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.lock().io.stream.poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().io.stream.poll_flush(cx)
     }
 }
 
@@ -145,7 +155,14 @@ impl Outbox {
                 return Poll::Ready(Err(SendError::Body(error)));
             }
             if self.waiting() == 0 {
-                self.blocked = false;
+                self.blocked = match sink.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => false,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Socket)),
+                    Poll::Pending => true,
+                };
+                if self.blocked {
+                    return Poll::Pending;
+                }
                 return if self.source == Source::Ended {
                     Poll::Ready(Ok(()))
                 } else {

@@ -15,9 +15,13 @@ use parking_lot::Mutex;
 use super::chunked::{ChunkedReader, Step};
 use super::deadline::Deadline;
 use super::framing::Framing;
-use super::io::{BODY_READ, Io};
+use super::io::{BODY_READ, HEAD_READ, Io};
 use crate::http::body::BodyError;
 use crate::serve::service::CloseReason;
+use crate::serve::settings::HalfClose;
+
+/// Bytes of further (pipelined) requests that are read while one is being answered.
+const PIPELINED_MAX: usize = 4 * HEAD_READ;
 
 /// What the connection and the body of its running request share.
 pub(crate) type Shared = Arc<Mutex<Inbox>>;
@@ -149,6 +153,20 @@ impl Inbox {
             }
             Poll::Ready(_) => Poll::Ready(Err(BodyError::ClientGone)),
         }
+    }
+
+    /// Ready when the client has left; reads ahead a little, for that is the only way to know.
+    pub(crate) fn poll_left(&mut self, half_close: HalfClose, cx: &mut Context<'_>) -> Poll<()> {
+        // While a body is coming, its reader sees the client leave.
+        while self.body.is_done() && !self.io.ended && self.io.buf.len() < PIPELINED_MAX {
+            match self.io.poll_fill(cx, HEAD_READ) {
+                Poll::Ready(Ok(0)) if half_close == HalfClose::Cancel => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
     }
 
     fn fail(&mut self, error: BodyError) -> BodyError {

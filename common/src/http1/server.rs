@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::EXPECT;
-use http::{HeaderMap, Method, Request, Version};
+use bytes::BytesMut;
+use http::{Method, Request, Version};
 use parking_lot::Mutex;
 
 use super::deadline::Deadline;
-use super::framing::{self, Framing};
+use super::framing::{self, Framing, expects_continue};
 use super::io::{BODY_READ, HEAD_READ, Io};
 use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ParseError, RequestHead};
@@ -25,54 +25,75 @@ use crate::http::hop_by_hop::connection_options;
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
-use crate::serve::settings::{HalfClose, ServeSettings};
+use crate::serve::settings::ServeSettings;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
 
-/// Bytes of further (pipelined) requests that are read while one is being answered.
-const PIPELINED_MAX: usize = 4 * HEAD_READ;
 /// Bytes of an unwanted request body that are skipped to keep the connection.
 const SKIP_MAX: usize = 256 * 1024;
 /// How long skipping, or waiting for a client to close after a refusal, may take.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long an idle connection may still bring a request once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
+/// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4). Read as HTTP/1 it is a complete head, of a version
+/// that is refused, so it is looked for before it is parsed.
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// How a connection ended, as far as HTTP/1 has to do with it.
+pub enum Ended {
+    /// It is closed.
+    Closed(CloseReason),
+    /// It begins with the preface of HTTP/2: what was read of it, and the socket.
+    Http2(Stream, BytesMut),
+}
 
 /// Serves one connection to its end and says why it ended.
+///
+/// With `h2c`, one that begins with the preface of HTTP/2 is handed back.
 pub async fn serve_connection<S: Service>(
     stream: Stream,
     conn: Arc<ConnInfo>,
     service: Arc<S>,
     settings: Arc<ServeSettings>,
     drain: Drain,
-) -> CloseReason {
+    h2c: bool,
+) -> Ended {
     let mut connection = Connection::new(stream, conn, settings, drain);
-    loop {
+    connection.h2c = h2c;
+    let reason = loop {
         match poll_fn(|cx| connection.poll_receive(cx)).await {
             Ok(received) => {
                 if let Some(reason) = connection.exchange(&*service, received).await {
-                    return connection.close(reason).await;
+                    connection.linger(reason).await;
+                    break reason;
                 }
             }
-            Err(Closing::Quietly(reason)) => return reason,
-            Err(Closing::Refuse(error)) => {
-                let reply = service.refuse(&error, &connection.conn);
-                let reason = if error == ParseError::Timeout {
-                    CloseReason::HeaderTimeout
-                } else {
-                    CloseReason::Malformed
-                };
-                let sending = Sending {
-                    method: Method::GET,
-                    version: Version::HTTP_11,
-                    close: Some(reason),
-                    started: mono_now(),
-                };
-                connection.send(reply, sending).await;
-                return connection.close(reason).await;
+            Err(Closing::Quietly(reason)) => break reason,
+            Err(Closing::Refuse(error)) => break connection.refuse(&*service, error).await,
+            Err(Closing::Http2) => {
+                let inbox = Arc::into_inner(connection.shared).expect("invariant: no request has a body yet");
+                let Io { stream, buf, .. } = inbox.into_inner().io;
+                return Ended::Http2(stream, buf);
             }
         }
-    }
+    };
+    connection.end(reason);
+    Ended::Closed(reason)
+}
+
+/// Answers a connection whose bytes are no HTTP/1 request, whatever follows, and closes it.
+pub async fn refuse_connection<S: Service>(
+    stream: Stream,
+    conn: Arc<ConnInfo>,
+    service: Arc<S>,
+    settings: Arc<ServeSettings>,
+    drain: Drain,
+    error: ParseError,
+) -> CloseReason {
+    let mut connection = Connection::new(stream, conn, settings, drain);
+    let reason = connection.refuse(&*service, error).await;
+    connection.end(reason);
+    reason
 }
 
 struct Connection {
@@ -80,6 +101,8 @@ struct Connection {
     conn: Arc<ConnInfo>,
     settings: Arc<ServeSettings>,
     drain: Drain,
+    /// The preface of HTTP/2 is looked for.
+    h2c: bool,
     /// Wakes this task when a drain begins; made when the connection first waits.
     drain_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     deadline: Deadline,
@@ -112,6 +135,8 @@ enum Closing {
     Quietly(CloseReason),
     /// With a response that says why.
     Refuse(ParseError),
+    /// Because they are of HTTP/2.
+    Http2,
 }
 
 impl Connection {
@@ -129,6 +154,7 @@ impl Connection {
             conn,
             settings,
             drain,
+            h2c: false,
             drain_begins: None,
             deadline,
             started: None,
@@ -144,6 +170,9 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
         loop {
+            if self.h2c && self.requests == 0 && inbox.io.buf.starts_with(PREFACE_LINE) {
+                return Poll::Ready(Err(Closing::Http2));
+            }
             if !inbox.io.buf.is_empty() {
                 let started = *self.started.get_or_insert_with(mono_now);
                 match parse::request_head(&mut inbox.io.buf, &mut self.scanned, limits) {
@@ -246,7 +275,11 @@ impl Connection {
             let mut call = pin!(service.call(request, &self.conn));
             poll_fn(|cx| match call.as_mut().poll(cx) {
                 Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                Poll::Pending => poll_left(&self.shared, self.settings.half_close, cx).map(|()| None),
+                Poll::Pending => self
+                    .shared
+                    .lock()
+                    .poll_left(self.settings.half_close, cx)
+                    .map(|()| None),
             })
             .await
         };
@@ -334,7 +367,10 @@ impl Connection {
                 .poll(cx)
                 .map(|()| (End::ClientGone, Some(CloseReason::SendTimeout)));
         }
-        poll_left(&self.shared, self.settings.half_close, cx).map(|()| (End::ClientGone, Some(CloseReason::Reset)))
+        self.shared
+            .lock()
+            .poll_left(self.settings.half_close, cx)
+            .map(|()| (End::ClientGone, Some(CloseReason::Reset)))
     }
 
     fn finish<R: Record>(
@@ -388,8 +424,37 @@ impl Connection {
         .await
     }
 
-    /// Closes so that the client can still read what it was told: a close with unread bytes would be a reset.
-    async fn close(mut self, reason: CloseReason) -> CloseReason {
+    /// Answers what is no request.
+    async fn refuse<S: Service>(&mut self, service: &S, error: ParseError) -> CloseReason {
+        let reply = service.refuse(&error, &self.conn);
+        let reason = if error == ParseError::Timeout {
+            CloseReason::HeaderTimeout
+        } else {
+            CloseReason::Malformed
+        };
+        let sending = Sending {
+            method: Method::GET,
+            version: Version::HTTP_11,
+            close: Some(reason),
+            started: mono_now(),
+        };
+        self.send(reply, sending).await;
+        self.linger(reason).await;
+        reason
+    }
+
+    /// The last word, where it may be said.
+    fn end(self, reason: CloseReason) {
+        if !matches!(
+            reason,
+            CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
+        ) {
+            self.shared.lock().io.stream.close_notify();
+        }
+    }
+
+    /// Waits so that the client can still read what it was told: a close with unread bytes would be a reset.
+    async fn linger(&mut self, reason: CloseReason) {
         let refused = matches!(
             reason,
             CloseReason::Malformed | CloseReason::HeaderTimeout | CloseReason::UnreadBody
@@ -401,7 +466,7 @@ impl Connection {
                 CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
             )
         {
-            return reason;
+            return;
         }
         self.deadline.set(mono_now() + LINGER);
         let mut discarded = 0;
@@ -421,7 +486,6 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
-        reason
     }
 
     fn head_limits(&self) -> HeadLimits {
@@ -431,32 +495,5 @@ impl Connection {
             fields: settings.fields_max,
             target: settings.uri_bytes_max,
         }
-    }
-}
-
-/// Ready when the client has left; reads ahead a little, for that is the only way to know.
-fn poll_left(shared: &Shared, half_close: HalfClose, cx: &mut Context<'_>) -> Poll<()> {
-    let mut inbox = shared.lock();
-    // While a body is coming, its reader sees the client leave.
-    while inbox.body.is_done() && !inbox.io.ended && inbox.io.buf.len() < PIPELINED_MAX {
-        match inbox.io.poll_fill(cx, HEAD_READ) {
-            Poll::Ready(Ok(0)) if half_close == HalfClose::Cancel => return Poll::Ready(()),
-            Poll::Ready(Ok(_)) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
-    Poll::Pending
-}
-
-/// "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation." and "A server
-/// that receives an Expect field value containing a member other than 100-continue MAY respond with a 417" (RFC 9110
-/// §10.1.1).
-fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, ParseError> {
-    match fields.get(EXPECT) {
-        Some(_) if version == Version::HTTP_10 => Ok(false),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        Some(_) => Err(ParseError::Expectation),
-        None => Ok(false),
     }
 }

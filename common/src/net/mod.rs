@@ -6,4 +6,5 @@ mod socket_file; // the file of a unix socket
 pub mod listener; // listening sockets, built with socket2
 pub mod pace; // back off, and do not fill the log
 pub mod accept; // taking connections, paced
-pub mod stream; // one connected socket: TCP or unix (TLS later)
+pub mod stream; // one connected socket: TCP or unix, plain or with TLS
+pub mod tls; // certificates, handshakes, records

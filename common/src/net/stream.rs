@@ -1,4 +1,4 @@
-//! One connected socket: TCP or unix. Whoever holds it polls it; nothing here waits.
+//! One connected socket: TCP or unix, plain or with TLS. Whoever holds it polls it; nothing here waits.
 //!
 //! Reads and writes go through tokio's `AsyncRead`/`AsyncWrite`, which after a short read know that the socket is empty:
 //! asking again costs no system call.
@@ -10,8 +10,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::tls::TlsStream;
 
 /// A connected stream socket, registered with the reactor of the worker that made it.
 #[derive(Debug)]
@@ -20,45 +22,73 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 macro_rules! each {
-    ($self:expr, $socket:ident => $do:expr) => {
+    ($self:expr, $socket:ident => $do:expr, $tls:ident => $with_tls:expr) => {
         match $self {
             Stream::Tcp($socket) => $do,
             Stream::Unix($socket) => $do,
+            Stream::Tls($tls) => $with_tls,
         }
     };
 }
 
 impl Stream {
-    /// Appends what is there to `buf`, as far as its spare room goes; 0 is the end of the stream.
+    /// Appends what is there to `buf`, as far as its spare room goes (with TLS: a little further); 0 is the end of the
+    /// stream.
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         // `read_buf` keeps nothing between two polls, so a new one may be made for each.
-        each!(self, socket => pin!(socket.read_buf(buf)).poll(cx))
+        each!(self, socket => pin!(socket.read_buf(buf)).poll(cx), tls => tls.poll_read_buf(cx, buf))
     }
 
-    /// Writes from `slices` what fits.
+    /// Reads what the socket has, without TLS.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => Pin::new(socket).poll_read(cx, buf), tls => tls.socket.poll_read(cx, buf))
+    }
+
+    /// Writes from `slices` what fits. What TLS has taken is on its way after [`Self::poll_flush`].
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices))
+        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, slices), tls => tls.poll_write_vectored(cx, slices))
+    }
+
+    /// Ready when the kernel has everything that was written.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_flush(cx),
+        }
     }
 
     /// Whether an idle connection has nothing to say: no byte, no end, no error.
     ///
     /// Costs no system call as long as the reactor has heard nothing.
     pub fn is_quiet(&self) -> bool {
-        let read = each!(self, socket => socket.try_read(&mut [0]));
+        let read = each!(self, socket => socket.try_read(&mut [0]), tls => return tls.socket.is_quiet());
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Ready when the reactor has heard something: bytes, the end, or an error.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => socket.poll_read_ready(cx))
+        each!(self, socket => socket.poll_read_ready(cx), tls => tls.socket.poll_read_ready(cx))
+    }
+
+    /// Says that nothing follows, where the protocol has a word for that; the socket stays open.
+    ///
+    /// "Each party MUST send a `close_notify` alert before closing its write side of the connection" (RFC 8446 §6.1), so
+    /// that an end cannot be forged; after a response that was cut it must not be said.
+    pub fn close_notify(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.close_notify();
+        }
     }
 
     /// Ends our side of the stream; the peer may go on sending. A peer that is gone already is no error.
-    pub fn shutdown_write(&self) {
-        if let Err(error) = socket2::SockRef::from(self).shutdown(std::net::Shutdown::Write) {
+    pub fn shutdown_write(&mut self) {
+        self.close_notify();
+        if let Err(error) = socket2::SockRef::from(&*self).shutdown(std::net::Shutdown::Write) {
             tracing::trace!(%error, "shutdown of a connection that is gone");
         }
     }
@@ -70,11 +100,17 @@ impl Stream {
         }
     }
 
+    /// Whether the TLS handshake agreed on HTTP/2 (RFC 9113 §3.2).
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.protocol() == Some(b"h2"))
+    }
+
     /// The peer's address; `None` on a unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.peer_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(tls) => tls.socket.peer_addr(),
         }
     }
 
@@ -83,6 +119,7 @@ impl Stream {
         match self {
             Self::Tcp(socket) => socket.local_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(tls) => tls.socket.local_addr(),
         }
     }
 
@@ -94,12 +131,16 @@ impl Stream {
         match self {
             Self::Tcp(socket) => TcpStream::from_std(socket.into_std()?).map(Self::Tcp),
             Self::Unix(socket) => UnixStream::from_std(socket.into_std()?).map(Self::Unix),
+            Self::Tls(mut tls) => {
+                tls.socket = tls.socket.rehome()?;
+                Ok(Self::Tls(tls))
+            }
         }
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        each!(self, socket => socket.as_fd())
+        each!(self, socket => socket.as_fd(), tls => tls.socket.as_fd())
     }
 }

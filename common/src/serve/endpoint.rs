@@ -5,11 +5,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
+use super::drain::Drain;
 use super::seat::Seat;
-use super::service::{ConnInfo, Service};
+use super::service::{CloseReason, ConnInfo, Service};
 use super::settings::ServeSettings;
-use crate::http1::server::serve_connection;
+use crate::http1::parse::ParseError;
+use crate::http1::server::{Ended, refuse_connection, serve_connection};
+use crate::http2::server;
+use crate::http2::settings::Http2Settings;
 use crate::net::stream::Stream;
+use crate::net::tls::acceptor::{Refused, TlsAcceptor};
 
 /// What a listener does with a connection.
 pub trait Endpoint: Send + Sync + 'static {
@@ -25,17 +32,90 @@ pub struct HttpEndpoint<S> {
     pub service: Arc<S>,
     /// Limits of time and size.
     pub settings: Arc<ServeSettings>,
+    /// Makes the handshakes, where the listener speaks TLS.
+    pub tls: Option<Arc<TlsAcceptor>>,
+    /// Speak HTTP/2 as well: with TLS to those who ask for it by ALPN, without it to those who begin with its preface.
+    pub http2: Option<Http2Settings>,
+}
+
+impl<S: Service> HttpEndpoint<S> {
+    /// An endpoint that speaks HTTP/1 without TLS.
+    pub fn plain(service: Arc<S>, settings: ServeSettings) -> Self {
+        Self {
+            service,
+            settings: Arc::new(settings),
+            tls: None,
+            http2: None,
+        }
+    }
+
+    async fn shake_hands(
+        self,
+        tls: Arc<TlsAcceptor>,
+        stream: Stream,
+        mut conn: Arc<ConnInfo>,
+        drain: Drain,
+    ) -> CloseReason {
+        Arc::get_mut(&mut conn)
+            .expect("invariant: nobody else has the connection yet")
+            .tls = true;
+        match tls.accept(stream, conn.accepted, &conn.worker).await {
+            Ok(stream) => self.speak(stream, conn, drain).await,
+            Err(Refused { plain: None, .. }) => CloseReason::Handshake,
+            Err(Refused {
+                plain: Some(stream), ..
+            }) => {
+                let error = ParseError::Malformed("plain HTTP was sent to a TLS port; use https");
+                refuse_connection(stream, conn, self.service, self.settings, drain, error).await
+            }
+        }
+    }
+
+    async fn speak(self, stream: Stream, conn: Arc<ConnInfo>, drain: Drain) -> CloseReason {
+        let (stream, read) = if stream.is_http2() {
+            (stream, BytesMut::new())
+        } else {
+            let h2c = self.http2.is_some() && self.tls.is_none();
+            let (service, settings) = (Arc::clone(&self.service), Arc::clone(&self.settings));
+            match serve_connection(stream, Arc::clone(&conn), service, settings, drain.clone(), h2c).await {
+                Ended::Closed(reason) => return reason,
+                Ended::Http2(stream, read) => (stream, read),
+            }
+        };
+        let Some(http2) = self.http2 else {
+            return CloseReason::Malformed;
+        };
+        // In a box, for the sake of the connections that have none: a task is as large as its largest state.
+        let Self { service, settings, .. } = self;
+        Box::pin(server::serve_connection(
+            stream, read, conn, service, settings, http2, drain,
+        ))
+        .await
+    }
 }
 
 impl<S: Service> Endpoint for HttpEndpoint<S> {
     fn serve(&self, stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
-        let service = Arc::clone(&self.service);
-        let settings = Arc::clone(&self.settings);
+        let endpoint = self.clone();
         tokio::spawn(async move {
             let drain = seat.drain().clone();
-            let reason = serve_connection(stream, conn, service, settings, drain).await;
+            let reason = match endpoint.tls.clone() {
+                None => endpoint.speak(stream, conn, drain).await,
+                Some(tls) => endpoint.shake_hands(tls, stream, conn, drain).await,
+            };
             seat.leave(reason);
         });
+    }
+}
+
+impl<S> Clone for HttpEndpoint<S> {
+    fn clone(&self) -> Self {
+        Self {
+            service: Arc::clone(&self.service),
+            settings: Arc::clone(&self.settings),
+            tls: self.tls.clone(),
+            http2: self.http2,
+        }
     }
 }
 

@@ -112,6 +112,7 @@ const fn counter(reason: CloseReason) -> Counter {
         CloseReason::ResponseFailed => Counter::CloseResponseFailed,
         CloseReason::UnreadBody => Counter::CloseUnread,
         CloseReason::Reset => Counter::CloseReset,
+        CloseReason::Handshake => Counter::CloseHandshake,
         CloseReason::Upgraded => Counter::CloseUpgraded,
     }
 }

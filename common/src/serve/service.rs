@@ -110,6 +110,8 @@ pub enum CloseReason {
     UnreadBody,
     /// The client reset the connection.
     Reset,
+    /// The TLS handshake failed.
+    Handshake,
     /// The connection became a tunnel.
     Upgraded,
 }
@@ -130,6 +132,7 @@ impl CloseReason {
             Self::ResponseFailed => "response_failed",
             Self::UnreadBody => "unread_body",
             Self::Reset => "reset",
+            Self::Handshake => "handshake",
             Self::Upgraded => "upgraded",
         }
     }

@@ -64,7 +64,30 @@ counters! {
     CloseResponseFailed "tidegate_connections_close_reasons_total" r#"reason="response_failed""# "Why client connections ended" "A response could not be completed and was cut" "Look at the origin";
     CloseUnread "tidegate_connections_close_reasons_total" r#"reason="unread_body""# "Why client connections ended" "A request body was not wanted and too long to skip" "Nothing";
     CloseReset "tidegate_connections_close_reasons_total" r#"reason="reset""# "Why client connections ended" "The client reset the connection" "Nothing";
+    CloseHandshake "tidegate_connections_close_reasons_total" r#"reason="handshake""# "Why client connections ended" "The TLS handshake failed" "See tidegate_tls_handshake_failures_total";
     CloseUpgraded "tidegate_connections_close_reasons_total" r#"reason="upgraded""# "Why client connections ended" "The connection became a tunnel and ended" "Nothing";
+    Tls12Full "tidegate_tls_handshakes_total" r#"version="1.2",resumed="no""# "TLS handshakes that succeeded" "Clients connect" "Nothing";
+    Tls12Resumed "tidegate_tls_handshakes_total" r#"version="1.2",resumed="yes""# "TLS handshakes that succeeded" "Clients connect again, with a ticket" "Nothing";
+    Tls13Full "tidegate_tls_handshakes_total" r#"version="1.3",resumed="no""# "TLS handshakes that succeeded" "Clients connect" "Nothing";
+    Tls13Resumed "tidegate_tls_handshakes_total" r#"version="1.3",resumed="yes""# "TLS handshakes that succeeded" "Clients connect again, with a ticket" "Nothing";
+    TlsTimeout "tidegate_tls_handshake_failures_total" r#"cause="timeout""# "TLS handshakes that failed" "Clients that did not finish in time: slow networks, or slowloris" "Nothing while it is rare; lower handshake_timeout in [tls.NAME] if it hurts";
+    TlsClientGone "tidegate_tls_handshake_failures_total" r#"cause="client_gone""# "TLS handshakes that failed" "Clients that left: port scans, health checks without TLS" "Nothing";
+    TlsPlainHttp "tidegate_tls_handshake_failures_total" r#"cause="plain_http""# "TLS handshakes that failed" "HTTP without TLS on a TLS port; answered 400" "Look for links with http:// and this port";
+    TlsUnknownName "tidegate_tls_handshake_failures_total" r#"cause="unknown_name""# "TLS handshakes that failed" "No certificate for the name that was asked for" "Add a certificate, or unknown_name = \"default\"";
+    TlsNothingInCommon "tidegate_tls_handshake_failures_total" r#"cause="nothing_in_common""# "TLS handshakes that failed" "Old clients: no version, cipher or signature in common" "min_version = \"1.2\" and an RSA certificate reach the most";
+    TlsAlert "tidegate_tls_handshake_failures_total" r#"cause="alert""# "TLS handshakes that failed" "Clients that do not like the certificate" "Check its chain with openssl s_client";
+    TlsMalformed "tidegate_tls_handshake_failures_total" r#"cause="malformed""# "TLS handshakes that failed" "Bytes that are not TLS, or against its rules" "Nothing; scanners";
+    TlsLimit "tidegate_tls_handshake_failures_total" r#"cause="limit""# "TLS handshakes that failed" "More handshakes at once than handshakes_max in [tls.NAME]; connections were closed" "Add CPU, or raise the limit if there is some left";
+    TlsInternal "tidegate_tls_handshake_failures_total" r#"cause="internal""# "TLS handshakes that failed" "tidegate could not make a session" "Read the log";
+    Http2Connections "tidegate_http2_connections_total" "" "Connections that speak HTTP/2" "Clients connect" "Nothing";
+    Http2ProtocolErrors "tidegate_http2_protocol_errors_total" "" "HTTP/2 connections ended because the client broke the rules" "Broken or hostile clients" "Look at the debug log for who they are";
+    Http2Calm "tidegate_http2_floods_total" r#"kind="protocol""# "HTTP/2 connections ended because of a flood of frames" "What the library itself counts: rapid reset, CONTINUATION, tiny DATA frames" "Nothing; hostile clients";
+    Http2FloodPing "tidegate_http2_floods_total" r#"kind="ping""# "HTTP/2 connections ended because of a flood of frames" "PING frames, more than honest clients send" "Nothing; hostile clients";
+    Http2FloodSettings "tidegate_http2_floods_total" r#"kind="settings""# "HTTP/2 connections ended because of a flood of frames" "SETTINGS frames, more than honest clients send" "Nothing; hostile clients";
+    Http2FloodReset "tidegate_http2_floods_total" r#"kind="reset""# "HTTP/2 connections ended because of a flood of frames" "Requests that are taken back as soon as they are made, more than honest clients send" "Nothing; hostile clients";
+    Http2FloodEmpty "tidegate_http2_floods_total" r#"kind="empty""# "HTTP/2 connections ended because of a flood of frames" "Frames without content, more than honest clients send" "Nothing; hostile clients";
+    Http2FloodWindow "tidegate_http2_floods_total" r#"kind="window_update""# "HTTP/2 connections ended because of a flood of frames" "WINDOW_UPDATE frames, more than honest clients send" "Nothing; hostile clients";
+    Http2WindowStalled "tidegate_http2_window_stalls_total" "" "Responses given up because the client kept its window shut" "Slow or hostile clients" "Raise front.send_timeout if they are honest";
     RequestsMalformed "tidegate_requests_malformed_total" "" "Requests refused by the parser or the framing checks" "Broken or hostile clients" "Look at the access log for who sends them";
     RequestsHeadTooLarge "tidegate_limit_hits_total" r#"limit="request_head""# "Requests refused by a size limit" "A request head had too many bytes or fields" "Raise the limit in [front] if the client is honest";
     RequestsUriTooLong "tidegate_limit_hits_total" r#"limit="uri""# "Requests refused by a size limit" "A request target was too long" "Raise front.uri_max if the client is honest";
@@ -183,6 +206,9 @@ families! {
     StartTime Gauge "tidegate_start_time_seconds" [] "When the process started, since the Unix epoch" "A change is a restart" "Nothing when it was meant";
     Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
     ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with limits.connections_max";
+    TlsCertificateExpires Gauge "tidegate_tls_certificate_expires_seconds" ["tls" "file"] "When a certificate ends, since the Unix epoch" "The log warns from 14 days before" "Renew it; the files are taken over while running";
+    TlsReloads Counter "tidegate_tls_reloads_total" ["tls" "result"] "Changed certificate files: taken over, or failed" "Somebody renewed certificates; after a failure the old ones are in use" "Read the log line that names the file";
+    TlsHandshakesRunning Gauge "tidegate_tls_handshakes_running" ["tls"] "TLS handshakes that run now" "Clients that connect" "Compare with handshakes_max in [tls.NAME]";
     HealthStatus Gauge "tidegate_health_status" ["status"] "1 for what /health says: ok, degraded or critical; 0 for the others" "degraded: a finding is open; critical: a kernel setting loses clients" "Read /health, which names cause and remedy";
     HealthSamples Counter "tidegate_health_samples_total" [] "Looks at the kernel's counters and our sockets, one per second" "It stands still: the control thread hangs, and nothing else here is fresh" "Restart, and report it with the log";
     HealthFindings Gauge "tidegate_handshake_findings_open" ["leg" "side" "cause" "impact"] "Open findings: why handshakes are lost, or soon will be" "Handshakes are lost on this leg for this cause" "Read /health; docs/tcp-health.md has each cause";
@@ -322,8 +348,10 @@ mod tests {
     #[test]
     fn names_follow_prometheus_and_every_text_is_there() {
         for (name, suffix, texts) in all() {
-            let is_name =
-                name.starts_with("tidegate_") && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+            let is_name = name.starts_with("tidegate_")
+                && name
+                    .bytes()
+                    .all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit());
             assert!(is_name && name.ends_with(suffix), "{name}");
             assert!(!suffix.is_empty() || !name.ends_with("_total"), "{name} is a gauge");
             assert!(

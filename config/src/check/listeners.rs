@@ -42,7 +42,7 @@ enum Role {
 
 fn all(config: &Config) -> Vec<Listener<'_>> {
     let front = config.front.iter().flat_map(|front| &front.listen).enumerate();
-    let front = front.map(|(i, settings)| (format!("front.listen[{i}]"), Role::Front, settings));
+    let front = front.map(|(i, settings)| (format!("front.listen[{i}]"), Role::Front, &settings.socket));
     let cache = config.cache.listen.iter().enumerate();
     let cache = cache.map(|(i, settings)| (format!("cache.listen[{i}]"), Role::Cache, settings));
     let admin = config

@@ -5,6 +5,7 @@
 
 mod listeners; // addresses against each other
 mod backends; // origins and cache servers
+mod tls; // certificates by name
 mod sites; // hosts, routes, origins by name
 
 use crate::defaults;
@@ -26,9 +27,14 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     let cache = cache(draft.cache.unwrap_or_else(CacheDraft::preset), default_site, notes);
     let sites = sites::resolve(draft.sites, &origins, &cache, notes);
     note_unreached_default(default_site, front.as_ref(), &cache, notes);
+    let tls = tls::named(draft.tls, notes);
+    if let Some(front) = &front {
+        tls::note_unknown(&tls, &front.listen, notes);
+    }
     let config = Config {
         process: draft.process,
         front,
+        tls,
         cache,
         origins,
         sites,
@@ -96,6 +102,7 @@ fn front(draft: FrontDraft, default_site: Option<usize>, notes: &mut Notes) -> F
     Front {
         listen: draft.listen,
         serve,
+        http2: draft.http2,
         forwarded: draft.forwarded,
         unknown_host: unknown_host("front", draft.unknown_host, default_site, notes),
     }

@@ -85,6 +85,20 @@ pub(crate) const USER: Text<String> = Text {
     print: String::clone,
 };
 
+/// The name of another table.
+pub(crate) const NAME: Text<String> = Text {
+    kind: "name",
+    parse: |text| {
+        let wrong = || {
+            Wrong::from(format!(
+                "expected a name of 1 to 64 letters, digits, \"-\" and \"_\"; found {text:?}"
+            ))
+        };
+        is_name(text).then(|| text.to_owned()).ok_or_else(wrong)
+    },
+    print: String::clone,
+};
+
 /// A host pattern as it is written.
 pub(crate) fn host_text(pattern: &HostPattern) -> String {
     match pattern {

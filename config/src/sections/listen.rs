@@ -36,10 +36,7 @@ impl Codec<ListenSettings> for Listen {
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<ListenSettings> {
         let draft = match value.get_ref() {
-            DeValue::String(_) => ListenDraft {
-                address: ADDRESS.read(value, spot),
-                ..ListenDraft::preset()
-            },
+            DeValue::String(_) => ListenDraft::at(ADDRESS.read(value, spot)),
             DeValue::Table(_) => Inline.read(value, spot)?,
             other => return spot.refuse_type(other, &self.kind()),
         };
@@ -118,7 +115,15 @@ impl Keys for TcpKeepalive {
 }
 
 impl ListenDraft {
-    fn of(settings: &ListenSettings) -> Self {
+    /// An address alone.
+    pub(super) fn at(address: Option<ListenAddress>) -> Self {
+        Self {
+            address,
+            ..Self::preset()
+        }
+    }
+
+    pub(super) fn of(settings: &ListenSettings) -> Self {
         let (mode, v6only) = match &settings.address {
             ListenAddress::Unix { mode, .. } => (Some(*mode), None),
             ListenAddress::Tcp(address) => (None, address.is_ipv6().then_some(settings.v6only)),
@@ -133,7 +138,7 @@ impl ListenDraft {
         }
     }
 
-    fn into_settings(mut self, path: &str, notes: &mut Notes) -> Option<ListenSettings> {
+    pub(super) fn into_settings(mut self, path: &str, notes: &mut Notes) -> Option<ListenSettings> {
         self.note_doubts(path, notes);
         let mut address = self.address?;
         if let (ListenAddress::Unix { mode, .. }, Some(asked)) = (&mut address, self.mode) {

@@ -5,6 +5,8 @@
 
 mod serve; // [process], [front]
 mod listen; // one listener
+mod front_listen; // one listener of [front]
+mod tls; // [tls.NAME], [front.http2]
 mod rules; // [cache.rules], [site.rules], [site.route.rules]
 mod cache; // [cache]
 mod backend; // [origin.NAME], and the servers of [cache]
@@ -19,6 +21,7 @@ pub(crate) use serve::{FrontDraft, UnknownHostWord};
 pub(crate) use site::{RouteDraft, SiteDraft};
 
 use common::backend::settings::BackendSettings;
+use common::net::tls::settings::TlsSettings;
 
 use crate::model::{Admin, Config, Log, Process};
 use crate::schema::{Keys, Visitor};
@@ -27,6 +30,7 @@ use crate::schema::{Keys, Visitor};
 pub(crate) struct Draft {
     pub(crate) process: Process,
     pub(crate) front: Option<FrontDraft>,
+    pub(crate) tls: Vec<(String, TlsSettings)>,
     pub(crate) cache: Option<CacheDraft>,
     pub(crate) origins: Vec<(String, BackendSettings)>,
     pub(crate) sites: Vec<SiteDraft>,
@@ -39,6 +43,7 @@ impl Keys for Draft {
         Self {
             process: Process::preset(),
             front: None,
+            tls: Vec::new(),
             cache: None,
             origins: Vec::new(),
             sites: Vec::new(),
@@ -57,6 +62,11 @@ impl Keys for Draft {
             "front",
             &mut self.front,
             "How clients are met.\nWithout this table the process meets none.",
+        );
+        v.named(
+            "tls",
+            &mut self.tls,
+            "Certificates that listeners of the front name.\nA NAME has letters, digits, `-` and `_`.",
         );
         v.optional(
             "cache",
@@ -88,6 +98,7 @@ impl From<&Config> for Draft {
         Self {
             process: config.process.clone(),
             front: config.front.as_ref().map(FrontDraft::from),
+            tls: config.tls.iter().map(|tls| (tls.name.clone(), tls.clone())).collect(),
             cache: CacheDraft::of(&config.cache),
             origins: config
                 .origins

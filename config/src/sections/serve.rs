@@ -1,13 +1,13 @@
 //! `[process]` and `[front]`, and the limits that every listener of clients has.
 
 use common::http::forwarded::ForwardedSettings;
-use common::net::settings::ListenSettings;
+use common::http2::settings::Http2Settings;
 use common::serve::settings::{HalfClose, ServeSettings};
 
-use super::listen::Listen;
+use super::front_listen::FrontListen;
 use crate::codec::{Choice, Count, DIRECTORY, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
 use crate::defaults;
-use crate::model::{Front, Process, UnknownHost};
+use crate::model::{Front, FrontListener, Process, UnknownHost};
 use crate::schema::{Keys, Visitor};
 
 impl Keys for Process {
@@ -67,8 +67,9 @@ impl Keys for Process {
 
 /// `[front]` as the file has it.
 pub(crate) struct FrontDraft {
-    pub(crate) listen: Vec<ListenSettings>,
+    pub(crate) listen: Vec<FrontListener>,
     pub(crate) serve: ServeSettings,
+    pub(crate) http2: Http2Settings,
     pub(crate) forwarded: ForwardedSettings,
     pub(crate) unknown_host: Option<UnknownHostWord>,
 }
@@ -96,6 +97,7 @@ impl From<&Front> for FrontDraft {
         Self {
             listen: front.listen.clone(),
             serve: front.serve.clone(),
+            http2: front.http2,
             forwarded: front.forwarded.clone(),
             unknown_host: Some(front.unknown_host.into()),
         }
@@ -107,6 +109,7 @@ impl Keys for FrontDraft {
         Self {
             listen: Vec::new(),
             serve: defaults::SERVE,
+            http2: defaults::HTTP2,
             forwarded: ForwardedSettings::preset(),
             unknown_host: None,
         }
@@ -115,12 +118,17 @@ impl Keys for FrontDraft {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         v.key(
             "listen",
-            Special::required(List::some(Listen)),
+            Special::required(List::some(FrontListen)),
             &mut self.listen,
             "Where clients connect.",
         );
         visit_unknown_host(v, &mut self.unknown_host);
         self.serve.visit(v);
+        v.table(
+            "http2",
+            &mut self.http2,
+            "What a client may do on one HTTP/2 connection.",
+        );
         v.table(
             "forwarded",
             &mut self.forwarded,

@@ -25,6 +25,7 @@ pub fn page(watched: &Watched) -> Response {
     cache(&mut page, watched);
     super::backends::expose(&mut page, watched);
     super::handshake_metrics::expose(&mut page, watched);
+    certificates(&mut page, watched);
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
 }
@@ -50,4 +51,27 @@ fn cache(page: &mut Exposition, watched: &Watched) {
     page.family(Family::CachePurges).sample(&[], memory.purges().latest());
     page.family(Family::CachePurgeRecords)
         .sample(&[], memory.purges().records());
+}
+
+fn certificates(page: &mut Exposition, watched: &Watched) {
+    let mut expires = page.family(Family::TlsCertificateExpires);
+    for tls in watched.tls() {
+        for certificate in tls.certificates() {
+            let labels = [
+                ("tls", &*tls.settings().name),
+                ("file", &*certificate.file.to_string_lossy()),
+            ];
+            expires.sample(&labels, certificate.not_after.unix_secs());
+        }
+    }
+    let mut reloads = page.family(Family::TlsReloads);
+    for tls in watched.tls() {
+        let (done, failed) = tls.reloads();
+        reloads.sample(&[("tls", &*tls.settings().name), ("result", "taken_over")], done);
+        reloads.sample(&[("tls", &*tls.settings().name), ("result", "failed")], failed);
+    }
+    let mut running = page.family(Family::TlsHandshakesRunning);
+    for tls in watched.tls() {
+        running.sample(&[("tls", &*tls.settings().name)], tls.handshakes() as u64);
+    }
 }

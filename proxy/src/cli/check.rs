@@ -8,6 +8,7 @@ use common::kernel::report::preflight_text;
 use common::kernel::root::ProcRoot;
 use config::{Config, Loaded};
 
+use crate::assemble;
 use crate::exit::{Code, Failure};
 use crate::health::plan;
 
@@ -39,6 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
     }
+    assemble::certificates(&config).map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
     if arguments.print {
         text = config::print(&config);
     } else {

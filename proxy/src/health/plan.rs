@@ -55,7 +55,11 @@ pub fn context(config: &Config) -> PreflightContext {
         CacheTier::None => {}
     }
     PreflightContext {
-        listeners: front.chain(&config.cache.listen).map(listener).collect(),
+        listeners: front
+            .map(|listener| &listener.socket)
+            .chain(&config.cache.listen)
+            .map(listener)
+            .collect(),
         reuseport_shards: config.process.workers.workers,
         connections_max: config.process.workers.connections_max as u64,
         backends,

@@ -31,6 +31,8 @@ mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
 mod handshake; // kernel settings refused, health, the doctor
 mod handshake_live; // overflows in network namespaces of their own
+mod tls; // certificates, handshakes, redirects
+mod http2; // streams, floods, drain
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says

@@ -68,13 +68,13 @@ impl House {
     fn new() -> Self {
         let (came, comes) = mpsc::channel();
         let permits = Arc::new(Semaphore::new(0));
-        let endpoint: Arc<dyn Endpoint> = Arc::new(HttpEndpoint {
-            service: Arc::new(Gated {
+        let endpoint: Arc<dyn Endpoint> = Arc::new(HttpEndpoint::plain(
+            Arc::new(Gated {
                 came,
                 permits: Arc::clone(&permits),
             }),
-            settings: Arc::new(serve_settings()),
-        });
+            serve_settings(),
+        ));
         let worker = Worker::new(0, Clock::default(), AccessLog::default());
         let plan = Plan {
             thread_name: "test-w",

@@ -1,0 +1,151 @@
+//! One stream: a request, its answer, and the one record of both.
+//!
+//! `server` polls it first on the task of the connection, where answers from store are done at once; what has to wait goes
+//! on on a task of its own.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{Method, Request, StatusCode};
+
+use super::request::{self, Said};
+use super::request_body::RequestBody;
+use super::response::{self, Sending};
+use crate::http::body::Body;
+use crate::http1::parse::ParseError;
+use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
+use crate::serve::settings::ServeSettings;
+use crate::telemetry::metrics::Counter;
+use crate::time::{MonoTime, mono_now};
+
+/// What the streams of one connection share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) conn: Arc<ConnInfo>,
+    pub(super) settings: Arc<ServeSettings>,
+    /// Streams that are open.
+    pub(super) open: AtomicUsize,
+    /// A request was such that the connection is to end after it.
+    pub(super) unwanted: AtomicBool,
+}
+
+/// A stream that is open.
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers one request.
+pub(super) async fn exchange<S: Service>(
+    service: Arc<S>,
+    shared: Arc<Shared>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let started = mono_now();
+    shared.open.fetch_add(1, Ordering::Relaxed);
+    let open = Open(shared);
+    let Shared {
+        conn,
+        settings,
+        unwanted,
+        ..
+    } = &*open.0;
+    let method = request.method().clone();
+    let head_bytes = request.uri().path().len() as u64 + response::size(request.headers());
+    let received = Arc::new(AtomicU64::new(head_bytes));
+    let reply = match incoming(request, &mut respond, settings, &received) {
+        Err(error) => service.refuse(&error, conn),
+        Ok(request) => {
+            let mut call = pin!(service.call(request, conn));
+            let reply = poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                // The client takes its request back, or left: dropping the call cancels what only it wanted.
+                Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            });
+            let Some(reply) = reply.await else { return };
+            reply
+        }
+    };
+    if reply.close.is_some() {
+        unwanted.store(true, Ordering::Relaxed);
+    }
+    send(reply, respond, &method, &open.0, &received, started).await;
+}
+
+/// The stream as a request.
+fn incoming(
+    request: Request<RecvStream>,
+    respond: &mut SendResponse<Bytes>,
+    settings: &ServeSettings,
+    received: &Arc<AtomicU64>,
+) -> Result<Request<Body>, ParseError> {
+    let (mut head, stream) = request.into_parts();
+    let Said {
+        length,
+        expects_continue,
+    } = request::check(&mut head, settings)?;
+    if stream.is_end_stream() {
+        return Ok(Request::from_parts(head, Body::Empty));
+    }
+    if expects_continue {
+        let mut go_on = http::Response::new(());
+        *go_on.status_mut() = StatusCode::CONTINUE;
+        if let Err(error) = respond.send_informational(go_on) {
+            tracing::trace!(%error, "100 Continue to a client that is gone");
+        }
+    }
+    let (max, timeout) = (settings.body_bytes_max, settings.body_timeout);
+    let body = RequestBody::new(stream, length, max, timeout, Arc::clone(received));
+    Ok(Request::from_parts(head, Body::stream(body)))
+}
+
+/// Sends a response and tells its record.
+async fn send<R: Record>(
+    reply: Reply<R>,
+    mut respond: SendResponse<Bytes>,
+    method: &Method,
+    shared: &Shared,
+    received: &AtomicU64,
+    started: MonoTime,
+) {
+    let Reply {
+        response,
+        record,
+        close,
+    } = reply;
+    let mut outgoing = response::outgoing(response, method);
+    let head = std::mem::take(&mut outgoing.head);
+    // The status is one octet in HPACK, at best.
+    let head_bytes = 9 + 1 + response::size(head.headers());
+    let is_last = outgoing.body.is_empty();
+    let (mut end, mut body_bytes, mut overhead) = (End::ClientGone, 0, 0);
+    if let Ok(stream) = respond.send_response(head, is_last) {
+        end = End::Whole;
+        if !is_last {
+            let mut sending = Sending::new(stream, outgoing, shared.settings.send_timeout);
+            end = poll_fn(|cx| sending.poll(cx)).await;
+            if sending.is_stalled {
+                shared.conn.worker.metrics.count(Counter::Http2WindowStalled);
+            }
+            (body_bytes, overhead) = (sending.body_bytes, sending.overhead);
+        }
+    }
+    record.finish(&Sent {
+        end,
+        body_bytes,
+        bytes: head_bytes + body_bytes + overhead,
+        request_bytes: received.load(Ordering::Relaxed),
+        took: mono_now().saturating_duration_since(started),
+        close: close.map(|_| CloseReason::Malformed),
+    });
+}

@@ -1,0 +1,13 @@
+//! HTTP/2 on the wire, towards clients (RFC 9113); frames, HPACK and flow control are the h2 crate's.
+//!
+//! `request` is pure; `wire` reads and writes; `server` conducts one connection, `exchange` one stream of it. Both meet
+//! HTTP/1 in the same `Request`, `Reply` and `Record`.
+
+pub mod settings; // plain settings
+mod meter; // frames that bring nothing, counted
+mod wire; // what h2 reads from and writes to
+mod request; // a stream's head → a request, strictly
+mod request_body; // a client's body, read as it is wanted
+mod response; // a response as one stream sends it
+mod exchange; // one stream: request, answer, record
+pub mod server; // one client connection

@@ -1,0 +1,146 @@
+//! The handshakes of one listener: limited in number and time, counted, failures told but not flooding the log.
+//!
+//! Called by `serve::endpoint` on the task that then serves the connection.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::NoServerSessionStorage;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection};
+
+use super::context::TlsContext;
+use super::failure::HandshakeFailure;
+use super::session::TlsStream;
+use super::settings::{TlsVersion, UnknownName};
+use crate::net::stream::Stream;
+use crate::telemetry::metrics::Counter;
+use crate::time::{MonoTime, mono_now};
+use crate::worker::Worker;
+
+/// Makes the handshakes of one listener.
+#[derive(Debug)]
+pub struct TlsAcceptor {
+    context: Arc<TlsContext>,
+    config: Arc<ServerConfig>,
+}
+
+/// A handshake that failed; counted and logged already.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: HandshakeFailure,
+    /// The socket, where the client can be told in plain text.
+    pub plain: Option<Stream>,
+}
+
+impl TlsAcceptor {
+    pub(super) fn new(context: Arc<TlsContext>, http2: bool) -> Result<Self, rustls::Error> {
+        let versions = match context.settings.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&context.provider))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::<super::choice::Resolver>::clone(&context.resolver));
+        config.ignore_client_order = true;
+        // Tickets keep the state with the client; nothing is stored here per session.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = usize::from(context.settings.session_tickets);
+        if context.settings.session_tickets {
+            config.ticketer = Ticketer::new()?;
+        }
+        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self {
+            context,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Makes the handshake of a connection that was accepted at `accepted`.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn accept(&self, stream: Stream, accepted: MonoTime, worker: &Worker) -> Result<Stream, Refused> {
+        let Some(_place) = Place::take(&self.context) else {
+            return Err(self.refused(HandshakeFailure::Limit, None, worker));
+        };
+        let session = match ServerConnection::new(Arc::clone(&self.config)) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(%error, "no TLS session could be made");
+                return Err(self.refused(HandshakeFailure::Internal, None, worker));
+            }
+        };
+        let mut tls = Box::new(TlsStream::new(stream, session));
+        let deadline = accepted + self.context.settings.handshake_timeout;
+        let failure = match tokio::time::timeout_at(deadline, poll_fn(|cx| tls.poll_handshake(cx))).await {
+            Ok(Ok(())) => {
+                worker.metrics.count(done(tls.kind()));
+                return Ok(Stream::Tls(tls));
+            }
+            Ok(Err(broken)) => broken.failure(),
+            Err(_elapsed) => HandshakeFailure::Timeout,
+        };
+        let refuses = self.context.settings.unknown_name == UnknownName::Refuse;
+        let failure = match failure {
+            // The library's word for having got no certificate.
+            HandshakeFailure::Internal if refuses => HandshakeFailure::UnknownName,
+            other => other,
+        };
+        let plain = (failure == HandshakeFailure::PlainHttp).then_some(tls.socket);
+        Err(self.refused(failure, plain, worker))
+    }
+
+    fn refused(&self, failure: HandshakeFailure, plain: Option<Stream>, worker: &Worker) -> Refused {
+        worker.metrics.count(failure.counter());
+        if let Some(held_back) = self.context.failures.lock().admit(mono_now()) {
+            let (tls, cause) = (&*self.context.settings.name, failure.word());
+            if failure == HandshakeFailure::Limit {
+                tracing::warn!(
+                    tls,
+                    cause,
+                    held_back,
+                    "too many handshakes at once; connections are closed"
+                );
+            } else {
+                tracing::info!(tls, cause, held_back, "a handshake failed");
+            }
+        }
+        Refused { failure, plain }
+    }
+}
+
+/// A running handshake's place.
+struct Place<'a>(&'a TlsContext);
+
+impl<'a> Place<'a> {
+    fn take(context: &'a TlsContext) -> Option<Self> {
+        let max = context.settings.handshakes_max;
+        let one_more = |running| (running < max).then_some(running + 1);
+        let taken = context
+            .running
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then_some(Self(context))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What counts a handshake that succeeded: TLS 1.3?, resumed?
+const fn done(kind: (bool, bool)) -> Counter {
+    match kind {
+        (false, false) => Counter::Tls12Full,
+        (false, true) => Counter::Tls12Resumed,
+        (true, false) => Counter::Tls13Full,
+        (true, true) => Counter::Tls13Resumed,
+    }
+}

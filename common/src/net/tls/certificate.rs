@@ -1,0 +1,246 @@
+//! Two PEM files → a certificate with its key, checked against each other and against the date.
+//!
+//! Called by `context`, at the start and whenever the files change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, SignatureAlgorithm};
+
+use super::settings::CertificateFiles;
+use super::x509;
+use crate::time::WallTime;
+
+/// From this long before its end a certificate is warned about.
+pub const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A certificate that can be used.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Where it was read.
+    pub file: PathBuf,
+    /// The DNS names that it is for, lower case; wildcards as `*.rest`.
+    pub names: Vec<String>,
+    /// Its last second.
+    pub not_after: WallTime,
+    /// Chain and key.
+    pub(super) key: Arc<CertifiedKey>,
+}
+
+/// Why a certificate cannot be used. The file to look at is named first.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    #[error("{}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {what}", file.display())]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("{}: is not the key of the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// It is no longer valid.
+    #[error("{}: the certificate has expired on {}", file.display(), at.http_date())]
+    Expired {
+        /// The certificate's file.
+        file: PathBuf,
+        /// Its end.
+        at: WallTime,
+    },
+    /// It is not yet valid.
+    #[error("{}: the certificate is valid from {} only", file.display(), from.http_date())]
+    NotYet {
+        /// The certificate's file.
+        file: PathBuf,
+        /// Its begin.
+        from: WallTime,
+    },
+}
+
+/// Reads a certificate and its key and checks them.
+///
+/// # Errors
+/// What is wrong with which file.
+pub fn load(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+    now: WallTime,
+) -> Result<Certificate, CertificateError> {
+    let chain = chain(&files.certificate)?;
+    let bad = |what: String| CertificateError::Content {
+        file: files.certificate.clone(),
+        what,
+    };
+    let facts = chain.first().and_then(|leaf| x509::facts(leaf));
+    let facts = facts.ok_or_else(|| bad("the certificate is malformed".to_owned()))?;
+    if facts.names.is_empty() {
+        return Err(bad(
+            "the certificate is for no DNS name (subject alternative name)".to_owned()
+        ));
+    }
+    if facts.not_after < now {
+        return Err(CertificateError::Expired {
+            file: files.certificate.clone(),
+            at: facts.not_after,
+        });
+    }
+    if facts.not_before > now {
+        return Err(CertificateError::NotYet {
+            file: files.certificate.clone(),
+            from: facts.not_before,
+        });
+    }
+    let key = key(&files.key)?;
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateError::Mismatch {
+            key: files.key.clone(),
+            certificate: files.certificate.clone(),
+        },
+        rustls::Error::InvalidCertificate(error) => bad(format!("the certificate is malformed: {error}")),
+        other => CertificateError::Content {
+            file: files.key.clone(),
+            what: format!("the key cannot be used: {other}"),
+        },
+    })?;
+    Ok(Certificate {
+        file: files.certificate.clone(),
+        names: facts.names,
+        not_after: facts.not_after,
+        key: Arc::new(key),
+    })
+}
+
+impl Certificate {
+    /// Whether its key makes ECDSA (or Ed25519) signatures, which cost a server a tenth of RSA's.
+    pub(super) fn is_fast(&self) -> bool {
+        self.key.key.algorithm() != SignatureAlgorithm::RSA
+    }
+
+    /// Time until it expires; zero when it has.
+    pub fn left(&self, now: WallTime) -> Duration {
+        self.not_after.saturating_since(now)
+    }
+}
+
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let text = read(file)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(content(file, "holds no certificate in PEM".to_owned())),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(content(file, format!("is not PEM: {error}"))),
+    }
+}
+
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let text = read(file)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => content(
+            file,
+            "holds no private key in PEM (an encrypted one cannot be used)".to_owned(),
+        ),
+        other => content(file, format!("is not PEM: {other}")),
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    std::fs::read(file).map_err(|source| CertificateError::Read {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+fn content(file: &Path, what: String) -> CertificateError {
+    CertificateError::Content {
+        file: file.to_owned(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    use super::super::testing::Made;
+    use super::*;
+
+    const NOW: WallTime = WallTime::from_unix_secs(1_790_000_000); // 2026-09
+
+    #[test]
+    fn a_certificate_and_its_key_are_read_whatever_the_kind_of_key() {
+        let folder = tempfile::tempdir().unwrap();
+        for (made, fast) in [(Made::valid(&["a.example"]), true), (Made::rsa(&["a.example"]), false)] {
+            let certificate = load(&made.write(folder.path(), "a"), &default_provider(), NOW).unwrap();
+            assert_eq!(
+                (certificate.is_fast(), &certificate.names[..]),
+                (fast, &["a.example".to_owned()][..])
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_file_that_is_to_be_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = Made::valid(&["a.example"]).write(folder.path(), "good");
+        let other = Made::valid(&["a.example"]).write(folder.path(), "other");
+        let old = Made::ecdsa(&["a.example"], (2020, 1, 1), (2021, 1, 1)).write(folder.path(), "old");
+        let coming = Made::ecdsa(&["a.example"], (2090, 1, 1), (2091, 1, 1)).write(folder.path(), "coming");
+        let nameless = Made::valid(&[]).write(folder.path(), "nameless");
+        let pair = |certificate: &CertificateFiles, key: &CertificateFiles| CertificateFiles {
+            certificate: certificate.certificate.clone(),
+            key: key.key.clone(),
+        };
+        let swapped = CertificateFiles {
+            certificate: good.key.clone(),
+            key: good.certificate.clone(),
+        };
+        let missing = CertificateFiles {
+            certificate: folder.path().join("missing.pem"),
+            key: good.key.clone(),
+        };
+        for (files, named, what) in [
+            (pair(&good, &other), "other.key", "is not the key of the certificate in"),
+            (old, "old.pem", "has expired on Fri, 01 Jan 2021"),
+            (coming, "coming.pem", "is valid from Sun, 01 Jan 2090"),
+            (nameless, "nameless.pem", "is for no DNS name"),
+            (swapped, "good.key", "holds no certificate"),
+            (
+                pair(
+                    &good,
+                    &CertificateFiles {
+                        key: good.certificate.clone(),
+                        ..good.clone()
+                    },
+                ),
+                "good.pem",
+                "holds no private key",
+            ),
+            (missing, "missing.pem", "No such file"),
+        ] {
+            let error = load(&files, &default_provider(), NOW).unwrap_err().to_string();
+            let (file, rest) = error.split_once(": ").unwrap();
+            assert!(file.ends_with(named) && rest.contains(what), "{error}");
+        }
+    }
+}

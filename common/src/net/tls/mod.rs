@@ -1,0 +1,19 @@
+//! TLS towards clients, by rustls (RFC 8446, RFC 5246).
+//!
+//! `settings` → [`TlsContext`](context::TlsContext) (certificates, reloaded while running) → one
+//! [`TlsAcceptor`](acceptor::TlsAcceptor) per listener → a `Stream`. No cryptography of our own: DER is only walked for
+//! names and dates.
+
+pub mod settings; // plain settings
+mod x509; // names and dates of a certificate
+pub mod certificate; // files → certificate and key
+mod choice; // which certificate for which name
+pub mod context; // certificates that may change
+pub mod failure; // why a handshake failed
+mod session; // the records of one connection
+pub mod acceptor; // handshakes of one listener
+
+pub use session::TlsStream;
+
+#[cfg(test)]
+mod testing; // certificates made on the spot

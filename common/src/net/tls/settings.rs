@@ -1,0 +1,52 @@
+//! Plain settings of TLS, filled in by `config`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One `[tls.NAME]`: certificates and how handshakes are made with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsSettings {
+    /// How listeners, logs and metrics call it.
+    pub name: String,
+    /// The certificates; the first one is the default.
+    pub certificates: Vec<CertificateFiles>,
+    /// What a client gets that names no host, or one that no certificate is for.
+    pub unknown_name: UnknownName,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Give out a session ticket per connection (RFC 5077, RFC 8446 §4.6.1); its keys rotate and stay in this process.
+    pub session_tickets: bool,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// Handshakes at the same time; further connections are closed.
+    pub handshakes_max: usize,
+    /// How often the files are looked at.
+    pub reload_every: Duration,
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// What a client gets that names no host, or one that no certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownName {
+    /// The default certificate; it will complain itself.
+    Default,
+    /// An alert.
+    Refuse,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}

@@ -1,0 +1,117 @@
+//! One listener of the front: a listener's own keys, and what is spoken on it.
+
+use std::time;
+
+use common::net::settings::{ListenAddress, ListenSettings};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::listen::{Listen, ListenDraft};
+use crate::codec::{ADDRESS, Duration, Flag, Inline, Maybe, NAME};
+use crate::defaults;
+use crate::model::FrontListener;
+use crate::problem::Notes;
+use crate::reader::join;
+use crate::schema::{Codec, Keys, Spot, Visitor};
+
+/// The kind of value that a listener of the front is.
+pub(crate) struct FrontListen;
+
+#[derive(Clone)]
+struct Draft {
+    socket: ListenDraft,
+    tls: Option<String>,
+    http2: Option<bool>,
+    redirect_https: bool,
+    hsts: Option<time::Duration>,
+}
+
+impl Codec<FrontListener> for FrontListen {
+    fn kind(&self) -> String {
+        Listen.kind()
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<FrontListener> {
+        let draft = match value.get_ref() {
+            DeValue::String(_) => Draft {
+                socket: ListenDraft::at(ADDRESS.read(value, spot)),
+                ..Draft::preset()
+            },
+            DeValue::Table(_) => Inline.read(value, spot)?,
+            other => return spot.refuse_type(other, &self.kind()),
+        };
+        draft.into_listener(spot.path, spot.notes)
+    }
+
+    fn write(&self, value: &FrontListener) -> Option<String> {
+        let draft = Draft {
+            socket: ListenDraft::of(&value.socket),
+            tls: value.tls.clone(),
+            http2: Some(value.http2),
+            redirect_https: value.redirect_https,
+            hsts: value.hsts,
+        };
+        Inline.write(&draft)
+    }
+}
+
+impl Keys for Draft {
+    fn preset() -> Self {
+        Self {
+            socket: ListenDraft::preset(),
+            tls: None,
+            http2: None,
+            redirect_https: false,
+            hsts: None,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        self.socket.visit(v);
+        let meaning = "Speak TLS with the certificates of this `[tls.NAME]`.";
+        v.key("tls", Maybe::new(NAME, "no TLS"), &mut self.tls, meaning);
+        v.key(
+            "http2",
+            Maybe::new(Flag, "`true` with `tls`, otherwise `false`"),
+            &mut self.http2,
+            "Speak HTTP/2, too: with `tls` by ALPN, without it to clients that know beforehand (h2c, by its preface).",
+        );
+        let meaning = "Answer every request with a redirect to the same address with https (308).";
+        v.key("redirect_https", Flag, &mut self.redirect_https, meaning);
+        v.key(
+            "hsts",
+            Maybe::new(Duration::whole_seconds(0, 10 * 365 * 86_400), "none"),
+            &mut self.hsts,
+            "Send `Strict-Transport-Security` with this `max-age` (RFC 6797).",
+        );
+    }
+}
+
+impl Draft {
+    fn into_listener(self, path: &str, notes: &mut Notes) -> Option<FrontListener> {
+        let with_tls = notes.has(&join(path, "tls"));
+        if with_tls && self.redirect_https {
+            notes.error(
+                join(path, "redirect_https"),
+                "means nothing with tls: requests are https already",
+            );
+        }
+        if !with_tls && self.hsts.is_some() {
+            // "An HSTS Host MUST NOT include the STS header field in HTTP responses conveyed over non-secure transport."
+            // (RFC 6797 §7.2)
+            notes.error(join(path, "hsts"), "means nothing without tls");
+        }
+        let socket: ListenSettings = self.socket.into_settings(path, notes)?;
+        if with_tls && matches!(socket.address, ListenAddress::Unix { .. }) {
+            notes.error(join(path, "tls"), "means nothing on a unix socket");
+        }
+        let unless_told = defaults::HTTP2_WITH_TLS && self.tls.is_some();
+        Some(FrontListener {
+            http2: self.http2.unwrap_or(unless_told),
+            socket,
+            tls: self.tls,
+            redirect_https: self.redirect_https,
+            hsts: self.hsts,
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! A thread that looks at the files of certificates now and then, since neither workers nor the control thread may wait for
+//! a disk.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+
+use common::net::tls::context::TlsContext;
+use common::time::Clock;
+
+use crate::exit::{Code, Failure};
+
+/// The thread; dropped, it ends.
+pub struct CertificateWatch {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CertificateWatch {
+    /// Starts it, where there are certificates.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(contexts: &[Arc<TlsContext>]) -> Result<Option<Self>, Failure> {
+        let Some(every) = contexts.iter().map(|context| context.settings().reload_every).min() else {
+            return Ok(None);
+        };
+        let contexts = contexts.to_vec();
+        let (stop, stopped) = mpsc::channel();
+        let watch = move || {
+            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let now = Clock::System.wall();
+                contexts.iter().for_each(|context| context.reload_if_changed(now));
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("tidegate-certs".to_owned())
+            .spawn(watch);
+        let thread = thread.map_err(|error| Failure::new(Code::System, format_args!("thread: {error}")))?;
+        Ok(Some(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        }))
+    }
+}
+
+impl Drop for CertificateWatch {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that looks after certificates panicked");
+        }
+    }
+}

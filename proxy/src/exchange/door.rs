@@ -1,0 +1,110 @@
+//! What one listener does to every exchange on it: a redirect to https before anything else, HSTS after it. Pure.
+
+use std::time::Duration;
+
+use common::http::host;
+use common::http::response::Response;
+use http::StatusCode;
+use http::header::{HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::request::Parts;
+
+use super::refusal::Refusal;
+
+/// The rules of one listener.
+#[derive(Clone, Debug, Default)]
+pub struct Door {
+    redirect_https: bool,
+    hsts: Option<HeaderValue>,
+}
+
+impl Door {
+    /// Redirects everything to https, or sends `Strict-Transport-Security` with this `max-age`.
+    pub fn new(redirect_https: bool, hsts: Option<Duration>) -> Self {
+        let value = |age: Duration| {
+            let value = HeaderValue::try_from(format!("max-age={}", age.as_secs()));
+            value.expect("invariant: letters and digits")
+        };
+        Self {
+            redirect_https,
+            hsts: hsts.map(value),
+        }
+    }
+
+    /// The answer that the listener gives without asking anybody.
+    ///
+    /// # Errors
+    /// The request does not say which host it is for.
+    pub fn answer(&self, head: &Parts) -> Result<Option<Response>, Refusal> {
+        if !self.redirect_https {
+            return Ok(None);
+        }
+        let named = host::effective_host(head)?.ok_or(Refusal::Host(host::HostError::Missing))?;
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = if target.starts_with('/') { target } else { "/" };
+        let location = HeaderValue::try_from(format!("https://{}{target}", named.host));
+        let location = location.map_err(|_| Refusal::Host(host::HostError::Malformed))?;
+        // 308: "the user agent MUST NOT change the request method" (RFC 9110 §15.4.9).
+        let response = Response::new(StatusCode::PERMANENT_REDIRECT, "");
+        Ok(Some(response.with(LOCATION, location)))
+    }
+
+    /// What the listener adds to every response.
+    pub fn mark(&self, response: &mut Response) {
+        // "an HSTS Host MUST NOT include more than one" STS field (RFC 6797 §7.1): the origin's own stands.
+        if let Some(hsts) = &self.hsts
+            && !response.fields.map().contains_key(STRICT_TRANSPORT_SECURITY)
+        {
+            response.fields.added.push(&STRICT_TRANSPORT_SECURITY, hsts);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONTENT_LENGTH;
+
+    use super::*;
+
+    fn ask(target: &str, host: &str) -> Parts {
+        let request = http::Request::builder().uri(target).header("host", host).body(());
+        request.unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_redirect_keeps_host_path_and_query_and_loses_the_port() {
+        let door = Door::new(true, None);
+        for (target, host, expected) in [
+            ("/a?b=c", "www.example.com", "https://www.example.com/a?b=c"),
+            ("/", "WWW.example.com:8080", "https://www.example.com/"),
+            ("/", "[::1]:80", "https://[::1]/"),
+        ] {
+            let response = door.answer(&ask(target, host)).unwrap().unwrap();
+            assert_eq!(
+                (response.status.as_u16(), &response.fields.map()[LOCATION]),
+                (308, &HeaderValue::try_from(expected).unwrap())
+            );
+            assert!(
+                !response.fields.map().contains_key(CONTENT_LENGTH),
+                "framing is the transport's"
+            );
+        }
+        assert!(door.answer(&ask("/", "a b")).is_err());
+        assert!(Door::default().answer(&ask("/", "a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn hsts_is_added_once() {
+        let door = Door::new(false, Some(Duration::from_secs(86_400)));
+        let mut response = Response::new(StatusCode::OK, "");
+        door.mark(&mut response);
+        assert_eq!(response.fields.into_map()[STRICT_TRANSPORT_SECURITY], "max-age=86400");
+        let own = HeaderValue::from_static("max-age=1");
+        let mut response = Response::new(StatusCode::OK, "").with(STRICT_TRANSPORT_SECURITY, own.clone());
+        door.mark(&mut response);
+        let fields = response.fields.into_map();
+        assert_eq!(
+            fields.get_all(STRICT_TRANSPORT_SECURITY).iter().collect::<Vec<_>>(),
+            [&own]
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! A TLS client that looks at what it gets: certificate, version, protocol, resumption.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned};
+
+use crate::wait::Deadline;
+
+/// What clients of one configuration share: tickets.
+#[derive(Clone)]
+pub struct Tls(Arc<ClientConfig>);
+
+/// A TLS connection.
+pub struct TlsClient(StreamOwned<ClientConnection, TcpStream>);
+
+impl Tls {
+    /// Offers these protocols by ALPN and takes any certificate, for tests compare it themselves.
+    pub fn offering(protocols: &[&str]) -> Self {
+        Self::with(protocols, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// Speaks TLS 1.2 only.
+    pub fn old() -> Self {
+        Self::with(&[], &[&rustls::version::TLS12])
+    }
+
+    fn with(protocols: &[&str], versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
+        let provider = Arc::new(default_provider());
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config.resumption = Resumption::in_memory_sessions(8);
+        Self(Arc::new(config))
+    }
+
+    /// Connects and asks for `name`.
+    ///
+    /// # Errors
+    /// Why the handshake failed.
+    pub fn connect(&self, address: &str, name: &str) -> std::io::Result<TlsClient> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Deadline::soon().left()))?;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let session = ClientConnection::new(Arc::clone(&self.0), name).unwrap();
+        let mut stream = StreamOwned::new(session, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(TlsClient(stream))
+    }
+}
+
+impl TlsClient {
+    /// The certificate that came.
+    pub fn certificate(&self) -> &[u8] {
+        &self.0.conn.peer_certificates().unwrap()[0]
+    }
+
+    /// The protocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.0
+            .conn
+            .alpn_protocol()
+            .map(|protocol| std::str::from_utf8(protocol).unwrap())
+    }
+
+    /// Whether an earlier session was resumed.
+    pub fn is_resumed(&self) -> bool {
+        self.0.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Sends a request with `Connection: close` in it and reads to the orderly end of the connection.
+    #[track_caller]
+    pub fn ask_once(mut self, request: &str) -> String {
+        self.0.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // An end without close_notify would be an error.
+        self.0.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Sends a request and reads until its answer ends with `end`.
+    #[track_caller]
+    pub fn ask(&mut self, request: &str, end: &str) -> String {
+        self.0.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(end.as_bytes()) {
+            let mut piece = [0; 4096];
+            let read = self.0.read(&mut piece).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
