@@ -125,7 +125,11 @@ impl<'a> Place<'a> {
         let taken = context
             .running
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then_some(Self(context))
+        // Not `then_some`: it would make, and drop, a place that was not taken.
+        match taken {
+            Ok(_) => Some(Self(context)),
+            Err(_) => None,
+        }
     }
 }
 
