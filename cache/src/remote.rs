@@ -7,9 +7,11 @@ use common::http::origin_error::OriginError;
 use common::http::outgoing;
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
+use common::net::pace::LogGate;
 use common::telemetry::metrics::Counter;
 use config::WhenDown;
 use http::Method;
+use parking_lot::Mutex;
 
 use crate::fetch;
 use crate::policy::key::{Key, KeyHasher};
@@ -20,6 +22,8 @@ pub(crate) struct Remote {
     servers: Arc<Backend>,
     when_down: WhenDown,
     hasher: KeyHasher,
+    /// While the servers are down, not every request writes a line.
+    log: Mutex<LogGate>,
 }
 
 impl Remote {
@@ -30,6 +34,7 @@ impl Remote {
             servers,
             when_down,
             hasher: KeyHasher::fixed(),
+            log: Mutex::default(),
         }
     }
 
@@ -55,7 +60,10 @@ impl Remote {
             && may_go_elsewhere(error, &head.method)
         {
             worker.metrics.count(Counter::TierFallback);
-            tracing::warn!(error.kind = error.word(), "no cache server answers, asking the origin");
+            if let Some(held_back) = self.log.lock().admit(worker.clock.mono()) {
+                let kind = error.word();
+                tracing::warn!(error.kind = kind, held_back, "no cache server answers, asking the origin");
+            }
             outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
             origin = route.backend.name();
         }

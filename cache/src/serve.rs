@@ -169,13 +169,23 @@ impl Local {
         let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
         let hash = memory.hash(&key);
         let digest = RequestDigest::of(&head.method, &head.headers);
-        match self.look_up(memory, (hash, &key), head, &digest, route, worker) {
-            Found::Answer(answer, None) => Call::Ready(answer),
-            Found::Answer(answer, Some(selected)) => {
-                self.refresh(&request, hash, selected);
+        // Two clock readings are worth it only where somebody reads what they tell.
+        let begun = worker.access_log.is_enabled().then(|| worker.clock.mono());
+        let found = self.look_up(memory, (hash, &key), head, &digest, route, worker);
+        let lookup = begun.map(|begun| worker.clock.mono().saturating_duration_since(begun));
+        match found {
+            Found::Answer(mut answer, refreshed) => {
+                if let Some(selected) = refreshed {
+                    self.refresh(&request, hash, selected);
+                }
+                answer.facts.lookup = lookup;
                 Call::Ready(answer)
             }
-            Found::Ask(why) => Call::Pending(Box::pin(self.ask(request, hash, why))),
+            Found::Ask(why) => Call::Pending(Box::pin(async move {
+                let mut answer = self.ask(request, hash, why).await;
+                answer.facts.lookup = lookup;
+                answer
+            })),
         }
     }
 
