@@ -1,5 +1,5 @@
 //! A configuration → the legs that this process is an end of, and what the preflight wants to know. Pure but for
-//! [`preflight`], which reads the machine.
+//! `preflight`, which reads the machine.
 
 use common::backend::settings::BackendSettings;
 use common::kernel::diagnosis::context::Roles;
