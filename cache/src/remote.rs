@@ -62,7 +62,11 @@ impl Remote {
             worker.metrics.count(Counter::TierFallback);
             if let Some(held_back) = self.log.lock().admit(worker.clock.mono()) {
                 let kind = error.word();
-                tracing::warn!(error.kind = kind, held_back, "no cache server answers, asking the origin");
+                tracing::warn!(
+                    error.kind = kind,
+                    held_back,
+                    "no cache server answers, asking the origin"
+                );
             }
             outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
             origin = route.backend.name();
