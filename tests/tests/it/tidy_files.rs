@@ -83,3 +83,10 @@ fn expect_no_line(what: &str, seen: fn(&str) -> String, is_wrong: impl Fn(&str) 
     }
     assert!(wrong.is_empty(), "{what}:\n{}\n", wrong.join("\n"));
 }
+
+/// README's first command is `cargo run --release -- demo`: with two binaries in the workspace it has to know which.
+#[test]
+fn cargo_run_without_a_package_runs_tidegate() {
+    let manifest = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("default-members = [\"proxy\"]"), "{manifest}");
+}
