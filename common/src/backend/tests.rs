@@ -1,16 +1,16 @@
-//! The whole backend against scripted servers on loopback. Ejection, orders, retries and lives are in `standing`.
+//! The whole backend against scripted servers on loopback. Ejection, orders, retries and lives are in
+//! `standing`, failures by the thousand in `faults`.
 
+mod faults; // ten thousand failures of every kind
 mod standing; // what becomes of servers and connections
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use http::Method;
 use parking_lot::Mutex;
 
-use super::settings::{BackendSettings, Balance, RetryCause, ServerAddress, ServerSettings};
+use super::settings::{BackendSettings, Balance, ServerAddress, ServerSettings};
 use super::testing::{self, Server, answer, answer_part, request};
 use super::{Backend, Outcome, ServerState, resolve};
 use crate::http::body::Body;
@@ -381,69 +381,4 @@ async fn a_connection_that_the_server_closed_while_idle_is_swept_away() {
     }
     let next = get(&backend, &worker).await;
     assert_eq!((next.facts.attempts, next.facts.reused), (1, false));
-}
-
-/// What a server does to a request in the test below, by turns.
-fn misbehave(number: usize, stream: &mut std::net::TcpStream) {
-    let whole = |stream: &mut std::net::TcpStream, text: &str| drop(stream.write_all(text.as_bytes()));
-    match number % 6 {
-        0 => return, // closes at once
-        1 => drop(request(stream)),
-        2 => whole(stream, "not HTTP at all\r\n\r\n"),
-        3 => whole(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut"),
-        4 => whole(stream, "HTTP/1.1 200 OK\r\ncontent-le"),
-        _ => {
-            request(stream);
-            answer(stream, "hello");
-        }
-    }
-    request(stream);
-}
-
-#[tokio::test]
-async fn ten_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
-    let server = Server::scripted(misbehave);
-    let silent = Server::scripted(|_, stream| while request(stream).is_some() {});
-    let servers = vec![server.socket(), silent.socket(), refusing()];
-    let backend = backend(servers, |settings| {
-        settings.connections_max = 4;
-        settings.try_timeout = Some(Duration::from_millis(2));
-        settings.ejection.failures = 5;
-        settings.ejection.time = Duration::from_millis(1);
-        settings.retry_on.push(RetryCause::Status(503));
-        settings.connection_requests_max = 3;
-    });
-    let worker = testing::worker(0);
-    let mut limits = testing::limits();
-    limits.response_timeout = Duration::from_millis(1);
-    let one = async |i: usize| {
-        let mut head = http::Request::new(()).into_parts().0;
-        head.method = if i.is_multiple_of(2) { Method::GET } else { Method::POST };
-        let body = if i.is_multiple_of(3) {
-            Body::from("content")
-        } else {
-            Body::Empty
-        };
-        let sent = backend.send(head, body, 0, &limits, &worker);
-        let read = async { sent.await.result.ok()?.into_body().collect(100).await.ok() };
-        tokio::select! {
-            biased;
-            _ = read => {}
-            () = async { for _ in 0..i % 50 { tokio::task::yield_now().await } }, if i.is_multiple_of(5) => {}
-        }
-    };
-    for round in 0..2_500 {
-        tokio::join!(
-            one(4 * round),
-            one(4 * round + 1),
-            one(4 * round + 2),
-            one(4 * round + 3)
-        );
-    }
-    let shown = backend.snapshot();
-    for server in &shown {
-        assert_eq!((server.busy, server.waiting), (0, 0), "{server:?}");
-        assert!(server.idle <= 4, "{server:?}");
-        assert!(!server.failures.is_empty(), "{server:?}");
-    }
 }

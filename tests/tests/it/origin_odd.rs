@@ -1,7 +1,7 @@
 //! Origins that behave oddly but within the rules, or beside them in ways that can be passed on safely.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tests::client::{get, request};
@@ -158,6 +158,39 @@ fn a_get_that_meets_a_dying_connection_is_sent_again_once() {
         let response = tidegate.get(&path);
         assert_eq!((response.status, response.text()), (200, path));
     }
+    tidegate.expect_metric_of_at_least("tidegate_backend_retries_total", "", 1);
+    tidegate.wait_until_no_backend_is_busy();
+}
+
+#[test]
+fn no_request_fails_while_an_origin_closes_idle_connections_as_it_likes() {
+    // After its first answer a connection may end at any time: as it lies idle, or when it sees the next request; in
+    // order, or by a reset. Which of these comes when is drawn from the number of the request.
+    let seen = Mutex::new(HashSet::new());
+    let drawn = AtomicUsize::new(0);
+    let origin = Origin::at_head(move |request| {
+        let is_first = seen.lock().insert(request.connection);
+        let draw = drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9) >> 7;
+        match draw % 7 {
+            0 if !is_first => Script::new().close(),
+            1 if !is_first => Script::new().reset(),
+            2 | 3 => Script::ok(request.target()).close(),
+            _ => Script::ok(request.target()),
+        }
+    });
+    let tidegate = Setup::of(&origin.address()).set("origin.o.retries", "0").start();
+    let ask = |client: usize| {
+        let mut connection = tidegate.client();
+        for i in 0..150 {
+            let path = format!("/{client}/{i}");
+            let response = connection.get(&path);
+            assert_eq!((response.status, response.text()), (200, path), "{response:?}");
+        }
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|client| scope.spawn(move || ask(client))).collect();
+        assert!(clients.into_iter().all(|client| client.join().is_ok()));
+    });
     tidegate.expect_metric_of_at_least("tidegate_backend_retries_total", "", 1);
     tidegate.wait_until_no_backend_is_busy();
 }

@@ -48,6 +48,15 @@ async fn taken(pool: &Arc<Pool>, worker: usize) -> Option<(Lease, Connection, i3
     Some((lease, connection, fd))
 }
 
+impl Pool {
+    /// Whether every connection that is counted as open lies idle or is somebody's.
+    pub(in crate::backend) fn is_balanced(&self) -> bool {
+        let level = self.level();
+        let in_shards: usize = self.shards.iter().map(|shard| shard.0.lock().len()).sum();
+        level.idle == in_shards && self.open.load(Ordering::SeqCst) <= in_shards + level.busy
+    }
+}
+
 fn level(busy: usize, idle: usize, waiting: usize) -> Level {
     Level { busy, idle, waiting }
 }
