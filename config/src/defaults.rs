@@ -1,16 +1,18 @@
 //! Every default, once, with its reason.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use common::backend::settings::{
     BackendSettings, Balance, EjectionSettings, ExchangeLimits, HealthSettings, RetryCause,
 };
-use common::http::forwarded::ForwardedSettings;
+use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
 use common::http2::settings::Http2Settings;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
-use common::serve::settings::{HalfClose, ServeSettings, WorkerSettings};
+use common::serve::settings::{HalfClose, ServeSettings, SourceSettings, WorkerSettings};
+use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;
 
@@ -33,6 +35,31 @@ pub(crate) fn workers() -> WorkerSettings {
         drain_timeout: secs(30),
         // Below the descriptor limits that distributions allow (2^20 hard), with room for connections to servers.
         connections_max: 65_536,
+    }
+}
+
+/// What one source may have.
+pub(crate) fn sources() -> SourceSettings {
+    let block = |address: IpAddr, prefix| IpNetwork { address, prefix };
+    SourceSettings {
+        // A sixteenth of all: thousands of honest clients share the address of a carrier's NAT, and still sixteen hostile
+        // addresses are needed to take every place.
+        connections_max: 4_096,
+        prefixes: SourcePrefixes {
+            v4: 32,
+            // RFC 6177: every site has a /64 at least, and may use any address in it.
+            v6: 64,
+        },
+        // This machine, and private networks (RFC 1918, RFC 4193): load balancers, fronts and load generators are there,
+        // each of them many clients.
+        exempt: vec![
+            block([127, 0, 0, 0].into(), 8),
+            block([10, 0, 0, 0].into(), 8),
+            block([172, 16, 0, 0].into(), 12),
+            block([192, 168, 0, 0].into(), 16),
+            block(Ipv6Addr::LOCALHOST.into(), 128),
+            block([0xfc00, 0, 0, 0, 0, 0, 0, 0].into(), 7),
+        ],
     }
 }
 

@@ -10,7 +10,7 @@ use common::http::forwarded::ForwardedSettings;
 use common::http2::settings::Http2Settings;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::TlsSettings;
-use common::serve::settings::{ServeSettings, WorkerSettings};
+use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
@@ -21,6 +21,8 @@ use crate::rules::Rules;
 pub struct Config {
     /// Threads, user, drain, limits of the process.
     pub process: Process,
+    /// What one client may take from all others.
+    pub limits: Limits,
     /// Present: this process meets clients.
     pub front: Option<Front>,
     /// Certificates; listeners refer to them by name.
@@ -48,6 +50,13 @@ pub struct Process {
     pub group: Option<String>,
     /// Below which directory the kernel's settings and counters are read; `/` is this machine.
     pub proc_root: PathBuf,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections of one source.
+    pub sources: SourceSettings,
 }
 
 /// `[front]`: how clients are met.

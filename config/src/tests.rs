@@ -507,6 +507,19 @@ drain_timeout = "30s"
 connections_max = 65536
 proc_root = "/"
 
+[limits]
+connections_per_source_max = 4096
+connections_exempt = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "::1/128",
+    "fc00::/7",
+]
+source_prefix_v4 = 32
+source_prefix_v6 = 64
+
 [front]
 listen = [
     { address = "0.0.0.0:80", backlog = "auto", http2 = false, redirect_https = false },

@@ -241,7 +241,8 @@ impl Process {
         let workers: Vec<_> = (0..count)
             .map(|index| Worker::new(index, Clock::System, log_end(index)))
             .collect();
-        let limit = Arc::new(ConnectionLimit::new(config.process.workers.connections_max));
+        let limit = ConnectionLimit::new(config.process.workers.connections_max);
+        let limit = Arc::new(limit.per_source(&config.limits.sources));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
         let listening = serving.iter().map(listening).collect();

@@ -1,6 +1,6 @@
 //! A raw client: sends exact bytes, reads responses, knows whether they were whole and how the connection ended.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::message::{Head, Response, latin1};
@@ -43,6 +43,21 @@ impl Client {
         match Self::try_connect(address) {
             Ok(client) => client,
             Err(error) => panic!("connect to {address}: {error}"),
+        }
+    }
+
+    /// Connects to `ip:port` from an address of this machine, such as 127.0.0.2: another client to limits.
+    ///
+    /// # Panics
+    /// When nobody listens there, or the address is not this machine's.
+    #[track_caller]
+    pub fn connect_from(own: [u8; 4], address: &str) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self {
+            wire: Wire::new(Socket::Tcp(socket.into())).unwrap(),
         }
     }
 

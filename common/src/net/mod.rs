@@ -5,6 +5,7 @@ pub mod bind_error; // why a listener could not be made
 mod socket_file; // the file of a unix socket
 pub mod listener; // listening sockets, built with socket2
 pub mod pace; // back off, and do not fill the log
+pub mod address_set; // many address blocks
 pub mod accept; // taking connections, paced
 pub mod stream; // one connected socket: TCP or unix, plain or with TLS
 pub mod tls; // certificates, handshakes, records

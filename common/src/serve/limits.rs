@@ -1,9 +1,14 @@
-//! How many client connections the whole process has, at most.
+//! How many client connections there are, at most: in the whole process, and from each source.
 //!
 //! A connection is counted after accept and shed when there are too many: a queue that nobody accepts from would show
 //! as ListenOverflows, and its clients would wait for a timeout instead of seeing a close.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::settings::SourceSettings;
+use super::source::{Source, SourceTable};
+use crate::telemetry::metrics::Counter;
 
 /// The limit of client connections, shared by all workers.
 #[derive(Debug)]
@@ -11,29 +16,57 @@ pub struct ConnectionLimit {
     max: usize,
     // INVARIANT: never above `max`, and back at 0 when all connections have ended.
     open: AtomicUsize,
+    sources: Option<SourceTable>,
+}
+
+/// Why a connection is not let in; the same word in log and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// The process has as many as it may have.
+    Connections,
+    /// Its source has as many as it may have.
+    Source,
 }
 
 impl ConnectionLimit {
-    /// At most `max` connections.
+    /// At most `max` connections, from wherever they come.
     pub const fn new(max: usize) -> Self {
         Self {
             max,
             open: AtomicUsize::new(0),
+            sources: None,
         }
     }
 
-    /// Takes a place, if there is one.
-    pub(super) fn take(&self) -> bool {
+    /// Also limits what one source may have; costs nothing where that is not less.
+    #[must_use]
+    pub fn per_source(mut self, settings: &SourceSettings) -> Self {
+        self.sources = (settings.connections_max < self.max).then(|| SourceTable::new(settings));
+        self
+    }
+
+    /// Takes a place for a connection from `peer`, if there is one.
+    pub(super) fn take(&self, peer: Option<IpAddr>) -> Result<Option<Source>, Shed> {
         let one_more = |open| (open < self.max).then_some(open + 1);
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .is_ok()
+            .map_err(|_| Shed::Connections)?;
+        let (Some(sources), Some(peer)) = (&self.sources, peer) else {
+            return Ok(None);
+        };
+        sources.enter(peer).map_err(|_| {
+            self.give_back(None);
+            Shed::Source
+        })
     }
 
     /// Gives one place back.
-    pub(super) fn give_back(&self) {
+    pub(super) fn give_back(&self, source: Option<Source>) {
         let before = self.open.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "a place was given back twice");
+        if let (Some(sources), Some(source)) = (&self.sources, source) {
+            sources.left(source);
+        }
     }
 
     /// Connections open now.
@@ -42,18 +75,66 @@ impl ConnectionLimit {
     }
 }
 
+impl Shed {
+    /// How many reasons there are.
+    pub(super) const COUNT: usize = 2;
+
+    /// The word in log lines and metric labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Source => "source",
+        }
+    }
+
+    pub(super) const fn counter(self) -> Counter {
+        match self {
+            Self::Connections => Counter::ShedConnections,
+            Self::Source => Counter::ShedSource,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::source::SourcePrefixes;
+
+    fn sources(connections_max: usize) -> SourceSettings {
+        SourceSettings {
+            connections_max,
+            prefixes: SourcePrefixes { v4: 32, v6: 64 },
+            exempt: Vec::new(),
+        }
+    }
 
     #[test]
     fn no_more_places_are_given_than_there_are() {
         let limit = ConnectionLimit::new(2);
-        assert!(limit.take() && limit.take());
-        assert!(!limit.take());
+        assert!(limit.take(None).is_ok() && limit.take(None).is_ok());
+        assert_eq!(limit.take(None), Err(Shed::Connections));
         assert_eq!(limit.open(), 2, "a refusal takes nothing");
-        limit.give_back();
-        assert!(limit.take());
+        limit.give_back(None);
+        assert!(limit.take(None).is_ok());
+    }
+
+    #[test]
+    fn a_source_that_is_refused_takes_no_place_of_others() {
+        let limit = ConnectionLimit::new(3).per_source(&sources(1));
+        let (greedy, modest) = (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()));
+        let place = limit.take(greedy).unwrap();
+        for _ in 0..10 {
+            assert_eq!(limit.take(greedy), Err(Shed::Source));
+        }
+        assert_eq!(limit.open(), 1);
+        assert!(limit.take(modest).is_ok());
+        limit.give_back(place);
+        assert!(limit.take(greedy).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_counted_per_source_where_that_limits_nothing() {
+        assert!(ConnectionLimit::new(3).per_source(&sources(3)).sources.is_none());
     }
 
     #[test]
@@ -63,9 +144,9 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        if limit.take() {
+                        if limit.take(None).is_ok() {
                             assert!(limit.open() <= 3);
-                            limit.give_back();
+                            limit.give_back(None);
                         }
                     }
                 });

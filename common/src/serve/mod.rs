@@ -5,7 +5,8 @@
 pub mod settings; // plain settings
 pub mod service; // what a listener's requests are handed to
 pub mod drain; // stop taking, finish what runs
-pub mod limits; // connections in total
+pub mod source; // who a peer is to limits, and how many connections it has
+pub mod limits; // connections in total and per source
 pub mod seat; // one open connection's place
 pub mod endpoint; // how a listener's connections are served
 mod thread; // one worker's life: accept, tick, drain

@@ -1,11 +1,13 @@
 //! One open connection's place: in the process's limit, in its worker's drain, and in the counters.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::drain::Drain;
-use super::limits::ConnectionLimit;
+use super::limits::{ConnectionLimit, Shed};
 use super::service::CloseReason;
+use super::source::Source;
 use crate::telemetry::metrics::Counter;
 use crate::worker::Worker;
 
@@ -28,6 +30,8 @@ pub(super) struct Floor {
 pub struct Seat {
     floor: Arc<Floor>,
     close: Option<CloseReason>,
+    /// Who it is counted for, where that is counted.
+    source: Option<Source>,
 }
 
 impl Floor {
@@ -48,17 +52,17 @@ impl Floor {
         ((self.worker.index as u64) << WORKER_SHIFT) | number
     }
 
-    /// A seat for a connection that was counted; without one it is to be closed at once.
-    pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
-        if !self.limit.take() {
-            self.worker.metrics.count(Counter::ConnectionsShed);
+    /// A seat for a connection from `peer` that was accepted; without one it is to be closed at once.
+    pub(super) fn seat(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Seat, Shed> {
+        let source = self.limit.take(peer).inspect_err(|reason| {
+            self.worker.metrics.count(reason.counter());
             self.worker.metrics.count(Counter::ConnectionsClosed);
-            return None;
-        }
+        })?;
         self.drain.entered();
-        Some(Seat {
+        Ok(Seat {
             floor: Arc::clone(self),
             close: None,
+            source,
         })
     }
 }
@@ -92,7 +96,7 @@ impl Drop for Seat {
         });
         metrics.count(counter(reason));
         metrics.count(Counter::ConnectionsClosed);
-        self.floor.limit.give_back();
+        self.floor.limit.give_back(self.source);
         self.floor.drain.left();
     }
 }
@@ -184,14 +188,14 @@ mod tests {
             ),
         ];
         for (i, (end, counter)) in ends.into_iter().enumerate() {
-            let seat = floor.seat().unwrap();
-            assert!(floor.seat().is_none(), "the limit is one");
+            let seat = floor.seat(None).unwrap();
+            assert!(floor.seat(None).is_err(), "the limit is one");
             assert_eq!((limit.open(), floor.drain.open()), (1, 1));
             end(seat);
             assert_eq!((limit.open(), floor.drain.open()), (0, 0));
             assert_eq!(metrics.get(counter), 1);
             let done = i as u64 + 1;
-            assert_eq!(metrics.get(Counter::ConnectionsShed), done);
+            assert_eq!(metrics.get(Counter::ShedConnections), done);
             assert_eq!(metrics.get(Counter::ConnectionsClosed), 2 * done);
         }
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::source::SourcePrefixes;
+use crate::http::forwarded::IpNetwork;
+
 /// How connections of a listener are served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServeSettings {
@@ -47,4 +50,15 @@ pub struct WorkerSettings {
     pub drain_timeout: Duration,
     /// Client connections of the whole process; further ones are accepted and closed at once (shed).
     pub connections_max: usize,
+}
+
+/// How many connections each source may have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSettings {
+    /// Connections of one source; further ones are accepted and closed at once (shed).
+    pub connections_max: usize,
+    /// What a source is.
+    pub prefixes: SourcePrefixes,
+    /// Peers that may have as many as they like.
+    pub exempt: Vec<IpNetwork>,
 }

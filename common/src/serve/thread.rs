@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::drain::{Drain, DrainReport, Phase};
 use super::endpoint::Endpoint;
+use super::limits::Shed;
 use super::seat::Floor;
 use super::service::ConnInfo;
 use super::workers::Tick;
@@ -23,7 +24,7 @@ use crate::net::pace::LogGate;
 use crate::net::stream::Stream;
 use crate::process::affinity;
 use crate::telemetry::metrics::Histogram;
-use crate::time::mono_now;
+use crate::time::{MonoTime, mono_now};
 
 /// One worker thread, ready to run: everything that can fail was done.
 pub(super) struct Thread {
@@ -146,7 +147,7 @@ impl Door {
                 listener: Arc::from(bound.settings.name.as_str()),
                 accepts: Arc::clone(&bound.accepts),
                 local,
-                shed_gate: LogGate::default(),
+                shed_gates: Default::default(),
             },
         }
     }
@@ -184,7 +185,7 @@ struct Admission {
     listener: Arc<str>,
     accepts: Arc<AcceptCounts>,
     local: Local,
-    shed_gate: LogGate,
+    shed_gates: [LogGate; Shed::COUNT],
 }
 
 /// Where a connection's local address comes from.
@@ -202,16 +203,12 @@ impl Admission {
         let id = self.floor.next_id();
         let now = mono_now();
         let accept_wait = self.look(&stream);
-        let Some(seat) = self.floor.seat() else {
-            if let Some(held_back) = self.shed_gate.admit(now) {
-                let listener = &*self.listener;
-                tracing::warn!(
-                    listener,
-                    held_back,
-                    "the limit of connections is reached; new ones are closed"
-                );
+        let seat = match self.floor.seat(peer.map(|peer| peer.ip())) {
+            Ok(seat) => seat,
+            Err(reason) => {
+                self.tell(reason, peer, now);
+                return false;
             }
-            return false;
         };
         let conn = ConnInfo {
             id,
@@ -228,6 +225,22 @@ impl Admission {
         };
         self.endpoint.serve(stream, Arc::new(conn), seat);
         true
+    }
+
+    /// Logs why a connection was not let in, at most once per reason and interval.
+    fn tell(&mut self, reason: Shed, peer: Option<SocketAddr>, now: MonoTime) {
+        let Some(held_back) = self.shed_gates[reason as usize].admit(now) else {
+            return;
+        };
+        let (listener, reason) = (&*self.listener, reason.word());
+        let client = peer.map(tracing::field::display);
+        tracing::warn!(
+            listener,
+            reason,
+            client.addr = client,
+            held_back,
+            "a new connection was closed: over the limit"
+        );
     }
 
     /// What the kernel knows of a TCP connection that nothing was written to yet; how long it waited to be accepted.

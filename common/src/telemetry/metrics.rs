@@ -47,9 +47,10 @@ macro_rules! counters {
 counters! {
     ConnectionsAccepted "tidegate_connections_accepted_total" "" "Connections taken from accept queues" "Clients connect" "Nothing";
     ConnectionsClosed "tidegate_connections_closed_total" "" "Accepted connections that ended" "Clients leave; accepted minus closed are open now" "Nothing";
-    ConnectionsShed "tidegate_connections_shed_total" "" "Connections closed at once because limits.connections_max was reached" "More clients than the limit allows" "Raise limits.connections_max and RLIMIT_NOFILE, or add a node";
+    ShedConnections "tidegate_connections_shed_total" r#"reason="connections""# "Connections accepted and not served, by reason" "process.connections_max was reached" "Raise process.connections_max and RLIMIT_NOFILE, or add a node";
+    ShedSource "tidegate_connections_shed_total" r#"reason="source""# "Connections accepted and not served, by reason" "One address, or one IPv6 network, has limits.connections_per_source_max connections" "The log names one; list it in limits.connections_exempt if it stands for many clients, such as a load balancer";
     AcceptErrorPeer "tidegate_accept_errors_total" r#"kind="peer_gone""# "accept() failures by kind" "The client left between handshake and accept" "Nothing";
-    AcceptErrorDescriptors "tidegate_accept_errors_total" r#"kind="descriptors""# "accept() failures by kind" "EMFILE or ENFILE: no file descriptor is left" "Raise RLIMIT_NOFILE or lower limits.connections_max";
+    AcceptErrorDescriptors "tidegate_accept_errors_total" r#"kind="descriptors""# "accept() failures by kind" "EMFILE or ENFILE: no file descriptor is left" "Raise RLIMIT_NOFILE or lower process.connections_max";
     AcceptErrorMemory "tidegate_accept_errors_total" r#"kind="memory""# "accept() failures by kind" "ENOBUFS or ENOMEM: the kernel has no memory for sockets" "Look at net.ipv4.tcp_mem and at free memory";
     AcceptErrorOther "tidegate_accept_errors_total" r#"kind="other""# "accept() failures by kind" "An error accept() should not give" "Read the log line that names the errno";
     CloseClient "tidegate_connections_close_reasons_total" r#"reason="client""# "Why client connections ended" "The client closed" "Nothing";
@@ -205,7 +206,7 @@ families! {
     BuildInfo Gauge "tidegate_build_info" ["version" "revision"] "Always 1; the labels say what is running" "Which build this is" "Nothing";
     StartTime Gauge "tidegate_start_time_seconds" [] "When the process started, since the Unix epoch" "A change is a restart" "Nothing when it was meant";
     Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
-    ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with limits.connections_max";
+    ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with process.connections_max";
     TlsCertificateExpires Gauge "tidegate_tls_certificate_expires_seconds" ["tls" "file"] "When a certificate ends, since the Unix epoch" "The log warns from 14 days before" "Renew it; the files are taken over while running";
     TlsReloads Counter "tidegate_tls_reloads_total" ["tls" "result"] "Changed certificate files: taken over, or failed" "Somebody renewed certificates; after a failure the old ones are in use" "Read the log line that names the file";
     TlsHandshakesRunning Gauge "tidegate_tls_handshakes_running" ["tls"] "TLS handshakes that run now" "Clients that connect" "Compare with handshakes_max in [tls.NAME]";

@@ -33,6 +33,7 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     }
     let config = Config {
         process: draft.process,
+        limits: draft.limits,
         front,
         tls,
         cache,

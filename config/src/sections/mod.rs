@@ -4,6 +4,7 @@
 //! text here: `check` resolves them.
 
 mod serve; // [process], [front]
+mod limits; // [limits]
 mod listen; // one listener
 mod front_listen; // one listener of [front]
 mod tls; // [tls.NAME], [front.http2]
@@ -23,12 +24,13 @@ pub(crate) use site::{RouteDraft, SiteDraft};
 use common::backend::settings::BackendSettings;
 use common::net::tls::settings::TlsSettings;
 
-use crate::model::{Admin, Config, Log, Process};
+use crate::model::{Admin, Config, Limits, Log, Process};
 use crate::schema::{Keys, Visitor};
 
 /// A whole file.
 pub(crate) struct Draft {
     pub(crate) process: Process,
+    pub(crate) limits: Limits,
     pub(crate) front: Option<FrontDraft>,
     pub(crate) tls: Vec<(String, TlsSettings)>,
     pub(crate) cache: Option<CacheDraft>,
@@ -42,6 +44,7 @@ impl Keys for Draft {
     fn preset() -> Self {
         Self {
             process: Process::preset(),
+            limits: Limits::preset(),
             front: None,
             tls: Vec::new(),
             cache: None,
@@ -57,6 +60,11 @@ impl Keys for Draft {
             "process",
             &mut self.process,
             "Threads, user, end and limits of the process.",
+        );
+        v.table(
+            "limits",
+            &mut self.limits,
+            "What one client may take from all others (docs/limits.md).",
         );
         v.optional(
             "front",
@@ -97,6 +105,7 @@ impl From<&Config> for Draft {
     fn from(config: &Config) -> Self {
         Self {
             process: config.process.clone(),
+            limits: config.limits.clone(),
             front: config.front.as_ref().map(FrontDraft::from),
             tls: config.tls.iter().map(|tls| (tls.name.clone(), tls.clone())).collect(),
             cache: CacheDraft::of(&config.cache),

@@ -12,6 +12,7 @@ mod bad_config; // problems told at once, exit codes
 mod bad_start; // ports, permissions, names that this machine does not give
 mod listeners; // where it listens
 mod connections; // the life of a client's connection
+mod limits; // what one client may take from the others
 mod routing; // which origin
 mod bodies; // framing, streaming, trailers, 100-continue
 mod malformed; // requests that must be refused

@@ -320,7 +320,7 @@ fn connections_beyond_the_limit_are_shed_and_counted() {
     ask(&mut first, b'i');
     ask(&mut second, b'i');
     assert_closed(&mut third);
-    assert_eq!(house.count(Counter::ConnectionsShed), 1);
+    assert_eq!(house.count(Counter::ShedConnections), 1);
     drop(first);
     // A place is free as soon as the worker has seen that the first one left.
     while house.count(Counter::CloseClient) == 0 {
@@ -330,7 +330,7 @@ fn connections_beyond_the_limit_are_shed_and_counted() {
     ask(&mut fourth, b'i');
     house.running.drain(House::later());
     let (_, count) = house.join();
-    assert_eq!(count(Counter::ConnectionsShed), 1);
+    assert_eq!(count(Counter::ShedConnections), 1);
     assert_eq!(count(Counter::ConnectionsAccepted), 4);
     assert_eq!(count(Counter::ConnectionsClosed), 4);
 }
