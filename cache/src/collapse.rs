@@ -102,6 +102,11 @@ impl Flights {
         })
     }
 
+    /// Whether somebody fetches this key now.
+    pub(crate) fn is_under_way(&self, key: u64) -> bool {
+        self.shard(key).lock().contains_key(&key)
+    }
+
     /// Requests that wait now, for all keys.
     pub(crate) fn waiting(&self) -> usize {
         let waiting = |shard: &Mutex<HashMap<u64, Arc<Flight>>>| -> usize {

@@ -7,6 +7,7 @@ mod serve; // conducts one request to the store in this process
 pub mod policy; // what RFC 9111 and its neighbours say, pure
 pub mod purge; // what an operator takes out of it
 pub mod store; // what is kept, and where
+pub mod explain; // what would become of a request, in words
 mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters
 mod fetch; // what is asked of the origin

@@ -13,9 +13,11 @@ use config::WhenDown;
 use http::Method;
 use parking_lot::Mutex;
 
+use crate::explain::reason::Reason;
+use crate::explain::{Explanation, Place, Question, Verdict};
 use crate::fetch;
 use crate::policy::key::{Key, KeyHasher};
-use crate::tier::{Answer, Facts, TierRequest};
+use crate::tier::{Answer, Facts, TierRequest, TierRoute};
 
 /// The cache servers.
 pub(crate) struct Remote {
@@ -35,6 +37,29 @@ impl Remote {
             when_down,
             hasher: KeyHasher::fixed(),
             log: Mutex::default(),
+        }
+    }
+
+    /// Which cache server would be asked.
+    pub(crate) fn explain(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
+        let head = question.head;
+        let key = Key::new(fetch::target(head, question.tls), &head.headers, &route.rules.key);
+        let server = self.servers.owner(key.hash(&self.hasher).0);
+        let reason = Reason::elsewhere(server.as_deref());
+        Explanation {
+            key: key.to_string(),
+            place: Place::Server(server),
+            hits: 0,
+            stored: Vec::new(),
+            verdict: Verdict {
+                cache_status: None,
+                outcome: "remote",
+                word: reason.word,
+                sentence: reason.sentence,
+                quote: reason.quote,
+                status: None,
+            },
+            notes: Vec::new(),
         }
     }
 

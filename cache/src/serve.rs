@@ -3,8 +3,10 @@
 //! All branching between the steps is here and in `serve/ask.rs` (what happens when the origin has to be asked); the steps
 //! never call each other. A hit returns without a task, an await or a lock that another worker holds for long.
 
+pub(crate) mod decide; // what a request comes to: one decision for serving and for explain
 mod ask; // the origin has to be asked: who fetches, who waits
 mod lead; // one leader's fetch
+mod explain; // what would become of a request, without doing it
 mod pass; // requests that go past the store
 
 use std::sync::Arc;
@@ -22,17 +24,16 @@ use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::Flights;
 use crate::fetch::target;
 use crate::fill::Budget;
-use crate::policy::bypass::bypass;
 use crate::policy::key::{Key, KeyHash};
 use crate::policy::meta::StoredMeta;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
-use crate::policy::reuse::{Reuse, is_only_if_cached, reuse};
-use crate::policy::vary;
+use crate::policy::reuse::StaleWhy;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
 use crate::tally::Tally;
 use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
+use decide::{Decision, Past, decide, past};
 
 /// Our name in Cache-Status.
 const NAME: &str = common::http::via::PSEUDONYM;
@@ -148,10 +149,6 @@ impl Local {
 
     /// Answers one request.
     pub fn call<'a>(self: &'a Arc<Self>, request: TierRequest<'a>) -> Call<'a> {
-        let Some(memory) = self.memory.as_ref().filter(|_| request.route.is_cached) else {
-            let outcome = self.memory.is_some().then_some(Fwd::Bypass);
-            return Call::Pending(Box::pin(self.pass(request, outcome)));
-        };
         let TierRequest {
             head,
             route,
@@ -159,13 +156,11 @@ impl Local {
             worker,
             ..
         } = &request;
-        if let Some(why) = bypass(&head.method, head.uri.query(), &head.headers, &route.rules.bypass) {
-            return Call::Pending(Box::pin(self.pass(request, Some(why.into()))));
-        }
-        // Content in a GET means nothing to a cache, and something to nobody else.
-        if !request.body.is_empty() {
-            return Call::Pending(Box::pin(self.pass(request, Some(Fwd::Bypass))));
-        }
+        let has_content = !request.body.is_empty();
+        let memory = match (past(self.memory.is_some(), route, head, has_content), &self.memory) {
+            (None, Some(memory)) => memory,
+            (why, _) => return Call::Pending(Box::pin(self.pass(request, why.and_then(Past::fwd)))),
+        };
         let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
         let hash = memory.hash(&key);
         let digest = RequestDigest::of(&head.method, &head.headers);
@@ -199,35 +194,31 @@ impl Local {
         worker: &Worker,
     ) -> Found {
         let rules = &route.rules;
-        let only_if_cached = is_only_if_cached(digest, rules);
-        let Some(entry) = memory.get(hash, key) else {
-            return not_found(Fwd::UriMiss, only_if_cached);
-        };
-        let Some(index) = select(&entry, head, route) else {
-            return not_found(Fwd::VaryMiss, only_if_cached);
-        };
         let now = worker.clock.wall();
-        let selected = Selected { entry, index };
-        let stored = selected.stored();
-        let (age, detail, refreshes) = match reuse(&stored.meta, stored.mark(), digest, rules, now) {
-            Reuse::Fresh { age, refresh_ahead } => (age, None, refresh_ahead),
-            Reuse::Stale { age, why, refresh } => {
-                self.stale.count(why.word());
-                (age, Some(why.word()), refresh)
-            }
-            Reuse::Validate(why) => {
+        let entry = memory.get(hash, key);
+        let variants = entry.as_ref().map_or(&[][..], |entry| entry.variants());
+        let decision = decide(variants, Stored::mark, head, digest, rules, now);
+        let selected = |index| entry.map(|entry| Selected { entry, index });
+        let (index, age, stale, refreshes) = match decision {
+            Decision::Answer {
+                index,
+                age,
+                stale,
+                refreshes,
+            } => (index, age, stale, refreshes),
+            Decision::Validate { index, why } => {
+                let selected = selected(index);
                 return Found::Ask(Why {
                     fwd: why.into(),
-                    selected: Some(selected),
+                    selected,
                 });
             }
-            Reuse::OnlyIfCached => return not_found(Fwd::Stale, true),
+            Decision::Fetch(fwd) => return Found::Ask(Why { fwd, selected: None }),
+            Decision::OnlyIfCached(fwd) => return only_if_cached(fwd),
         };
-        let status = CacheStatus {
-            ttl: Some(stored.meta.ttl(now)),
-            detail,
-            ..CacheStatus::new(NAME, Outcome::Hit)
-        };
+        let selected = selected(index).expect("invariant: an index is of what is stored");
+        let stored = selected.stored();
+        let status = hit(&stored.meta, stale, now);
         let asked = Asked {
             fields: &head.headers,
             digest,
@@ -237,6 +228,10 @@ impl Local {
         };
         match answer(stored, &asked, age, false, status) {
             Made::Response(response) => {
+                selected.entry.count_hit();
+                if let Some(why) = stale {
+                    self.stale.count(why.word());
+                }
                 let facts = Facts {
                     outcome: Some(status),
                     ..Facts::default()
@@ -261,21 +256,10 @@ impl Local {
     }
 }
 
-fn select(entry: &Entry, head: &Parts, route: &TierRoute) -> Option<usize> {
-    let metas = entry.variants().iter().map(|stored| &stored.meta as &StoredMeta);
-    vary::select(metas, &head.headers, &route.rules.vary)
-}
-
 /// "a cache SHOULD either respond using a stored response consistent with the other constraints of the request or respond with
 /// a 504 (Gateway Timeout) status code" (RFC 9111 §5.2.1.7, only-if-cached)
-fn not_found(fwd: Fwd, only_if_cached: bool) -> Found {
-    if !only_if_cached {
-        return Found::Ask(Why { fwd, selected: None });
-    }
-    let status = CacheStatus {
-        detail: Some("only_if_cached"),
-        ..CacheStatus::new(NAME, Outcome::Fwd(fwd))
-    };
+fn only_if_cached(fwd: Fwd) -> Found {
+    let status = without_fetch(fwd);
     let mut response = Response::new(StatusCode::GATEWAY_TIMEOUT, Body::Empty);
     response.fields.added.push_display(&CACHE_STATUS, status);
     let facts = Facts {
@@ -289,6 +273,22 @@ fn not_found(fwd: Fwd, only_if_cached: bool) -> Found {
         },
         None,
     )
+}
+
+fn without_fetch(fwd: Fwd) -> CacheStatus<'static> {
+    CacheStatus {
+        detail: Some("only_if_cached"),
+        ..CacheStatus::new(NAME, Outcome::Fwd(fwd))
+    }
+}
+
+/// What is told about a response from the store.
+fn hit(meta: &StoredMeta, stale: Option<StaleWhy>, now: WallTime) -> CacheStatus<'static> {
+    CacheStatus {
+        ttl: Some(meta.ttl(now)),
+        detail: stale.map(StaleWhy::word),
+        ..CacheStatus::new(NAME, Outcome::Hit)
+    }
 }
 
 /// Now, for a request on `worker`.

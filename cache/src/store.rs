@@ -105,6 +105,8 @@ pub struct Entry {
     variants: Vec<Arc<Stored>>,
     /// The number of the latest purge that they have been held against.
     checked: AtomicU64,
+    /// Requests that they have answered without the origin, since the first of them was stored.
+    hits: AtomicU64,
 }
 
 impl Entry {
@@ -114,11 +116,22 @@ impl Entry {
     }
 
     /// Stored responses of one key, held against the purges up to `checked`.
-    fn new(variants: Vec<Arc<Stored>>, checked: u64) -> Arc<Self> {
+    fn new(variants: Vec<Arc<Stored>>, checked: u64, hits: u64) -> Arc<Self> {
         Arc::new(Self {
             variants,
             checked: AtomicU64::new(checked),
+            hits: AtomicU64::new(hits),
         })
+    }
+
+    /// One of them answers without the origin. The line of memory is this core's already: it has just counted the reference.
+    pub fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that they have answered without the origin, since the first of them was stored.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// Their key.

@@ -16,6 +16,7 @@ use common::worker::Worker;
 use config::CacheTier;
 use http::request::Parts;
 
+use crate::explain::{Explanation, Question};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::rules::{KeyRules, Rules};
 use crate::policy::target::TargetUri;
@@ -120,6 +121,14 @@ impl Tier {
         match &self.place {
             Place::Local(local) => local.call(request),
             Place::Remote(remote) => Call::Pending(Box::pin(remote.forward(request))),
+        }
+    }
+
+    /// What would become of a request for this route, without touching anything.
+    pub fn explain(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
+        match &self.place {
+            Place::Local(local) => local.explain(question, route),
+            Place::Remote(remote) => remote.explain(question, route),
         }
     }
 

@@ -8,6 +8,7 @@ mod handshake_metrics; // the part of it that is about handshakes
 mod live; // /events, /history
 mod dashboard; // /dashboard
 mod purge; // /purge
+mod explain; // /explain
 pub mod query; // parameters of requests
 mod backends; // servers: their part of both, and orders
 
@@ -114,7 +115,7 @@ impl Admin {
             "/history" => json(StatusCode::OK, self.live.history()),
             "/" => text(
                 StatusCode::OK,
-                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge\n",
+                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge /explain\n",
             ),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -144,6 +145,22 @@ impl Admin {
 }
 
 impl Admin {
+    /// Looking through the store may take a while: not on this thread, which health is answered by.
+    async fn explain(&self, request: Request<Body>) -> Response {
+        if !matches!(*request.method(), Method::GET | Method::POST) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST\n")
+                .with(ALLOW, HeaderValue::from_static("GET, POST"));
+        }
+        let parts = &self.watched.parts;
+        let (routes, tier) = (Arc::clone(&parts.cache_server.routes), Arc::clone(&parts.tier));
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let as_text = health::wants_text(&request);
+        drop(request);
+        let answer = move || explain::answer(&routes, &tier, &query, as_text, Clock::System.wall());
+        let answered = tokio::task::spawn_blocking(answer).await;
+        answered.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "the explanation failed\n"))
+    }
+
     /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
     fn purge(&self, request: &Request<Body>, query: &str) -> Response {
         if *request.method() != Method::POST {
@@ -184,7 +201,10 @@ impl Service for Admin {
 
     async fn call(&self, request: Request<Body>, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
         Reply {
-            response: dated(self.answer(&request, conn)),
+            response: dated(match request.uri().path() {
+                "/explain" => self.explain(request).await,
+                _ => self.answer(&request, conn),
+            }),
             record: Unrecorded,
             close: None,
         }

@@ -71,9 +71,18 @@ impl Routes {
     /// # Errors
     /// Why there is none.
     pub fn find(&self, host: &str, path: &str) -> Result<(&Site, &Arc<TierRoute>), NoRoute> {
+        let (site, (_, route)) = self.find_pattern(host, path)?;
+        Ok((site, route))
+    }
+
+    /// The same, with the pattern of the route.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn find_pattern(&self, host: &str, path: &str) -> Result<(&Site, &(PathPattern, Arc<TierRoute>)), NoRoute> {
         let site = self.site(host).ok_or(NoRoute::UnknownHost)?;
         let route = site.routes.iter().find(|(pattern, _)| matches(pattern, path));
-        route.map(|(_, route)| (site, route)).ok_or(NoRoute::UnknownPath)
+        route.map(|route| (site, route)).ok_or(NoRoute::UnknownPath)
     }
 
     fn site(&self, host: &str) -> Option<&Site> {

@@ -36,6 +36,6 @@ pub mod invalidate; // RFC 9111 §4.4
 pub mod outcome; // RFC 9211: what was done, on the wire
 
 #[cfg(test)]
-mod testing; // what tests share
+pub(crate) mod testing; // what tests share
 #[cfg(test)]
 mod tests; // across files: behaviours, properties, the oracle

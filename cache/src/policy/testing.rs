@@ -12,17 +12,17 @@ use super::store::{Exchange, storable};
 use super::target::TargetUri;
 
 /// A moment in September 2026.
-pub(super) const NOW: WallTime = WallTime::from_unix_secs(1_790_000_000);
+pub(crate) const NOW: WallTime = WallTime::from_unix_secs(1_790_000_000);
 
 /// The HTTP date so many seconds from [`NOW`].
-pub(super) fn date(offset: i64) -> String {
+pub(crate) fn date(offset: i64) -> String {
     let by = Duration::from_secs(offset.unsigned_abs());
     let at = if offset < 0 { NOW.minus(by) } else { NOW.plus(by) };
     at.http_date()
 }
 
 /// A header section; a value such as `@-10` is the date so many seconds from [`NOW`].
-pub(super) fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+pub(crate) fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in lines {
         let relative = value.strip_prefix('@').map(|offset| date(offset.parse().unwrap()));
@@ -33,7 +33,7 @@ pub(super) fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 /// A GET of `https://example.com/a?b` that took no time.
-pub(super) fn exchange<'a>(status: u16, request: &'a HeaderMap, response: &'a HeaderMap) -> Exchange<'a> {
+pub(crate) fn exchange<'a>(status: u16, request: &'a HeaderMap, response: &'a HeaderMap) -> Exchange<'a> {
     Exchange {
         method: &Method::GET,
         target: TargetUri::parse("https://example.com/a?b").unwrap(),
@@ -48,7 +48,7 @@ pub(super) fn exchange<'a>(status: u16, request: &'a HeaderMap, response: &'a He
 }
 
 /// The digest of a storable response received at [`NOW`].
-pub(super) fn stored(status: u16, response: &[(&'static str, &str)]) -> StoredMeta {
+pub(crate) fn stored(status: u16, response: &[(&'static str, &str)]) -> StoredMeta {
     storable(
         &exchange(status, &HeaderMap::new(), &fields(response)),
         &Rules::default(),

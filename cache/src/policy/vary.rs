@@ -138,7 +138,9 @@ impl Vary {
 impl fmt::Display for VaryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.exact);
-        f.write_str(&text.trim_end().replace('\n', "; "))
+        // A sorted list ends each of its members with a comma.
+        let lines: Vec<_> = text.lines().map(|line| line.trim_end_matches(',')).collect();
+        f.write_str(&lines.join("; "))
     }
 }
 

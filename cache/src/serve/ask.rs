@@ -10,7 +10,7 @@ use common::backend;
 use common::http::origin_error::OriginError;
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::lead::Lead;
 use super::{Local, NAME, Selected, Why, now};
@@ -38,8 +38,8 @@ impl Local {
             ..
         } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
-        let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask, &why);
-        if is_alone || self.not_shareable.contains_key(&hash.0) {
+        let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask.client.headers, why.selected.is_some());
+        if is_alone || self.is_not_shareable(hash) {
             return self.lead(ask, hash, None, why).run().await;
         }
         for _ in 0..ROUNDS_MAX {
@@ -93,6 +93,16 @@ impl Local {
         // An odd number near 2^64 divided by the golden ratio: purges spread as keys do.
         hash.0
             .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Whether a response for this key was not for sharing a moment ago ("hit-for-miss").
+    pub(super) fn is_not_shareable(&self, hash: KeyHash) -> bool {
+        self.not_shareable.contains_key(&hash.0)
+    }
+
+    /// Whether somebody fetches it now.
+    pub(super) fn is_under_way(&self, hash: KeyHash) -> bool {
+        self.flights.is_under_way(self.flight(hash))
     }
 
     fn latest_purge(&self) -> u64 {
@@ -216,8 +226,8 @@ async fn detached(lead: Lead) -> Answer {
 }
 
 /// Whether a range is asked of something of which nothing is stored: then only that range is fetched, and not stored.
-pub(super) fn is_partial_miss(ask: &Ask, why: &Why) -> bool {
-    why.selected.is_none() && ask.client.headers.contains_key(http::header::RANGE)
+pub(super) fn is_partial_miss(request: &HeaderMap, is_selected: bool) -> bool {
+    !is_selected && request.contains_key(http::header::RANGE)
 }
 
 fn wait_max(ask: &Ask) -> Duration {

@@ -59,9 +59,8 @@ impl Lead {
                 Ok(fetched) => fetched,
                 Err(error) => return self.unreachable(error, backend),
             };
-            let forwards_conditions = self.why.selected.is_none()
-                && has_conditions(&self.ask.fetch.headers)
-                && is_partial_miss(&self.ask, &self.why);
+            let forwards_conditions =
+                self.why.selected.is_none() && has_conditions(&self.ask.fetch.headers) && self.is_partial_miss();
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
@@ -94,11 +93,15 @@ impl Lead {
                 named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
-            None if is_partial_miss(&self.ask, &self.why) => {}
+            None if self.is_partial_miss() => {}
             Some(_) | None => make_unconditional(&mut head.headers),
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
+    }
+
+    fn is_partial_miss(&self) -> bool {
+        is_partial_miss(&self.ask.client.headers, self.why.selected.is_some())
     }
 
     fn land(&self, landing: Landing) {
@@ -368,7 +371,7 @@ impl Lead {
     fn on_condition(&self, fetched: Fetched) -> Fetched {
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
-        if !digest.conditional || is_partial_miss(&self.ask, &self.why) {
+        if !digest.conditional || self.is_partial_miss() {
             return fetched;
         }
         let now = fetched.times.response;

@@ -212,6 +212,18 @@ impl Backend {
         }
     }
 
+    /// The server that owns `key`, if it may be asked now and has no more than its share to do; `None` where keys have no owner.
+    pub fn owner(&self, key: u64) -> Option<Arc<str>> {
+        let now = self.since_made(mono_now());
+        let candidates = Candidates::new(&self.standings, &[], now, self.settings.slow_start)?;
+        let owner = match self.settings.balance {
+            _ if self.servers.len() == 1 => 0,
+            Balance::ConsistentHash => balance::owner(&candidates, key, self.settings.hash_load_percent, |_| 0),
+            Balance::RoundRobin | Balance::LeastLoaded | Balance::LeastConnections => return None,
+        };
+        Some(Arc::clone(&self.servers[owner].name))
+    }
+
     /// All servers as they are now, in the order of the settings.
     pub fn snapshot(&self) -> Vec<ServerSnapshot> {
         let now = self.since_made(mono_now());

@@ -8,6 +8,7 @@ use common::http::response::Response;
 use common::telemetry::json::Object;
 use http::StatusCode;
 
+use super::explain::host_of;
 use super::{Watched, json, query, text};
 use crate::routes::Routes;
 
@@ -72,13 +73,8 @@ fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged>
 
 /// The route that a URL belongs to.
 pub fn find<'a>(routes: &'a Routes, target: &TargetUri<'_>) -> Result<&'a cache::tier::TierRoute, String> {
-    let authority = target.authority.to_ascii_lowercase();
-    let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let host = authority
-        .rsplit_once(':')
-        .filter(|(_, after)| port(after))
-        .map_or(&*authority, |(host, _)| host);
-    let found = routes.find(host, target.path);
+    let host = host_of(target.authority);
+    let found = routes.find(&host, target.path);
     found
         .map(|(_, route)| &**route)
         .map_err(|_| format!("no site and route serve {host}{}", target.path))

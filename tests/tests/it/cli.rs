@@ -14,7 +14,16 @@ fn the_version_is_told() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["run", "check", "doctor", "demo", "purge", "backend", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "doctor",
+        "demo",
+        "purge",
+        "explain",
+        "backend",
+        "completions",
+    ] {
         let outcome = run(&[command, "--help"]);
         assert_eq!(outcome.code, 0, "{command}");
         assert!(
@@ -25,9 +34,18 @@ fn every_command_has_help() {
     }
     let help = run(&["--help"]).stdout;
     assert!(
-        ["run", "check", "doctor", "demo", "purge", "backend", "completions"]
-            .iter()
-            .all(|command| help.contains(command)),
+        [
+            "run",
+            "check",
+            "doctor",
+            "demo",
+            "purge",
+            "explain",
+            "backend",
+            "completions"
+        ]
+        .iter()
+        .all(|command| help.contains(command)),
         "{help}"
     );
 }

@@ -219,5 +219,5 @@ fn a_vary_key_reads_as_text() {
         &response,
         &Rules::default().vary,
     );
-    assert_eq!(key.to_string(), "accept-encoding: br,gzip,; x");
+    assert_eq!(key.to_string(), "accept-encoding: br,gzip; x");
 }

@@ -1,0 +1,113 @@
+//! What a request comes to, as far as the store and the rules decide it. Pure.
+//!
+//! Serving acts on these decisions and `explain` tells them: there is one place where they are made. Does not look
+//! anything up and does not make a response (`answer.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::time::WallTime;
+use http::request::Parts;
+
+use crate::policy::bypass::{Bypass, bypass};
+use crate::policy::outcome::Fwd;
+use crate::policy::request::RequestDigest;
+use crate::policy::reuse::{Mark, Reuse, StaleWhy, ValidateWhy, is_only_if_cached, reuse};
+use crate::policy::rules::Rules;
+use crate::policy::vary;
+use crate::store::Stored;
+use crate::tier::TierRoute;
+
+/// Why a request goes past the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// There is none in this process.
+    NoStore,
+    /// Its route is not cached.
+    Route,
+    /// Its method, or a configured bypass.
+    Rule(Bypass),
+    /// It is a GET or HEAD with content, which means nothing to a cache and something to nobody else.
+    Content,
+}
+
+impl Past {
+    /// What Cache-Status says; nothing where there is no cache to speak of.
+    pub(crate) fn fwd(self) -> Option<Fwd> {
+        match self {
+            Self::NoStore => None,
+            Self::Route | Self::Content => Some(Fwd::Bypass),
+            Self::Rule(bypass) => Some(bypass.into()),
+        }
+    }
+}
+
+/// Whether a request goes past the store, and why.
+pub(crate) fn past(has_store: bool, route: &TierRoute, head: &Parts, has_content: bool) -> Option<Past> {
+    if !has_store {
+        return Some(Past::NoStore);
+    }
+    if !route.is_cached {
+        return Some(Past::Route);
+    }
+    bypass(&head.method, head.uri.query(), &head.headers, &route.rules.bypass)
+        .map(Past::Rule)
+        .or_else(|| has_content.then_some(Past::Content))
+}
+
+/// What becomes of a request that does not go past the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The stored response at this place answers.
+    Answer {
+        index: usize,
+        /// Its age now.
+        age: Duration,
+        /// What allows it where it is stale.
+        stale: Option<StaleWhy>,
+        /// Whether it is refreshed in the background.
+        refreshes: bool,
+    },
+    /// It answers once the origin has said that it still holds.
+    Validate { index: usize, why: ValidateWhy },
+    /// Nothing that is stored can answer.
+    Fetch(Fwd),
+    /// Nothing that is stored can answer, and the client wants nothing else: 504.
+    OnlyIfCached(Fwd),
+}
+
+/// Decides it from all that is `stored` for the request's key; `mark` tells who is marked stale.
+pub(crate) fn decide(
+    stored: &[Arc<Stored>],
+    mark: impl Fn(&Stored) -> Mark,
+    head: &Parts,
+    digest: &RequestDigest<'_>,
+    rules: &Rules,
+    now: WallTime,
+) -> Decision {
+    let metas = stored.iter().map(|stored| &stored.meta);
+    let Some(index) = vary::select(metas, &head.headers, &rules.vary) else {
+        let fwd = if stored.is_empty() { Fwd::UriMiss } else { Fwd::VaryMiss };
+        return match is_only_if_cached(digest, rules) {
+            true => Decision::OnlyIfCached(fwd),
+            false => Decision::Fetch(fwd),
+        };
+    };
+    let selected = &stored[index];
+    match reuse(&selected.meta, mark(selected), digest, rules, now) {
+        Reuse::Fresh { age, refresh_ahead } => Decision::Answer {
+            index,
+            age,
+            stale: None,
+            refreshes: refresh_ahead,
+        },
+        Reuse::Stale { age, why, refresh } => Decision::Answer {
+            index,
+            age,
+            stale: Some(why),
+            refreshes: refresh,
+        },
+        Reuse::Validate(why) => Decision::Validate { index, why },
+        Reuse::OnlyIfCached => Decision::OnlyIfCached(Fwd::Stale),
+    }
+}

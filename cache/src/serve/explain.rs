@@ -1,0 +1,200 @@
+//! What would become of a request, without doing it: the steps of `serve`, up to where something would happen.
+//!
+//! Touches nothing: no recency, no count, no mark, no fetch. Called by `tier`; the words are in `crate::explain`.
+
+use std::sync::Arc;
+
+use common::backend::Backend;
+use http::{Method, header};
+
+use super::ask::is_partial_miss;
+use super::decide::{Decision, Past, decide, past};
+use super::{Local, NAME};
+use crate::answer::{Asked, Made, answer};
+use crate::explain::reason::Reason;
+use crate::explain::{Explanation, Place, Question, Verdict, View};
+use crate::fetch::target;
+use crate::policy::key::{Key, KeyHash};
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::request::RequestDigest;
+use crate::policy::reuse::{Failure, Mark, reuse_on_failure};
+use crate::purge;
+use crate::store::Stored;
+use crate::tier::TierRoute;
+
+impl Local {
+    /// What would become of this request now.
+    pub(crate) fn explain(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
+        let head = question.head;
+        let key = Key::new(target(head, question.tls), &head.headers, &route.rules.key);
+        let mut explanation = Explanation {
+            key: key.to_string(),
+            place: if self.memory.is_some() {
+                Place::Here
+            } else {
+                Place::Nowhere
+            },
+            hits: 0,
+            stored: Vec::new(),
+            verdict: verdict(None, Reason::past(Past::NoStore, route, head)),
+            notes: Vec::new(),
+        };
+        let why = past(self.memory.is_some(), route, head, false);
+        if let Some(why) = why {
+            explanation.verdict = verdict(why.fwd().map(forwarded), Reason::past(why, route, head));
+            explanation.notes.push(asks(&route.backend));
+        }
+        let Some(memory) = &self.memory else {
+            return explanation;
+        };
+        let hash = memory.hash(&key);
+        let entry = memory.inspect(hash, &key);
+        let variants = entry.as_ref().map_or(&[][..], |entry| entry.variants());
+        explanation.hits = entry.as_ref().map_or(0, |entry| entry.hits());
+        let purged = |stored: &Stored| memory.purges().verdict(&stored.subject());
+        let mark = |stored: &Stored| match purged(stored) {
+            purge::Verdict::Stale => Mark::Stale,
+            purge::Verdict::Kept | purge::Verdict::Gone => stored.mark(),
+        };
+        let there: Vec<_> = variants
+            .iter()
+            .filter(|stored| purged(stored) != purge::Verdict::Gone)
+            .cloned()
+            .collect();
+        let digest = RequestDigest::of(&head.method, &head.headers);
+        let decision = decide(&there, mark, head, &digest, &route.rules, question.now);
+        let index = match decision {
+            Decision::Answer { index, .. } | Decision::Validate { index, .. } => Some(index),
+            Decision::Fetch(_) | Decision::OnlyIfCached(_) => None,
+        };
+        let selected = index.map(|index| &there[index]).filter(|_| why.is_none());
+        explanation.stored = variants
+            .iter()
+            .map(|stored| {
+                let is_selected = selected.is_some_and(|selected| Arc::ptr_eq(selected, stored));
+                let state = match (purged(stored), mark(stored)) {
+                    (purge::Verdict::Gone, _) => "purged",
+                    (_, Mark::Stale) => "marked_stale",
+                    (_, Mark::Unmarked) if stored.meta.ttl(question.now) > 0 => "fresh",
+                    (_, Mark::Unmarked) => "stale",
+                };
+                View::of(stored, question, &route.rules, is_selected, state)
+            })
+            .collect();
+        if why.is_none() {
+            explanation.verdict = self.conclude(decision, &there, &digest, question, route);
+            let is_forwarded = explanation.verdict.status.is_none();
+            if is_forwarded {
+                let selected = selected.map(|stored| (&**stored, mark(stored)));
+                explanation.notes = self.notes(selected, hash, &digest, question, route);
+            }
+        }
+        explanation
+    }
+
+    /// A decision, and what would be made of it.
+    fn conclude(
+        &self,
+        decision: Decision,
+        stored: &[Arc<Stored>],
+        digest: &RequestDigest<'_>,
+        question: &Question<'_>,
+        route: &TierRoute,
+    ) -> Verdict {
+        let (rules, request) = (&route.rules, &question.head.headers);
+        match decision {
+            Decision::Fetch(fwd) => verdict(Some(forwarded(fwd)), Reason::miss(fwd, stored)),
+            Decision::Validate { index, why } => {
+                let reason = Reason::validate(&stored[index], why, question, rules);
+                verdict(Some(forwarded(why.into())), reason)
+            }
+            Decision::OnlyIfCached(fwd) => {
+                let status = super::without_fetch(fwd);
+                Verdict {
+                    status: Some(http::StatusCode::GATEWAY_TIMEOUT),
+                    ..verdict(Some(status), Reason::only_if_cached(request))
+                }
+            }
+            Decision::Answer { index, age, stale, .. } => {
+                let stored = &stored[index];
+                let status = super::hit(&stored.meta, stale, question.now);
+                let asked = Asked {
+                    fields: request,
+                    digest,
+                    rules,
+                    now: question.now,
+                    token: 0,
+                };
+                match answer(stored, &asked, age, false, status) {
+                    Made::Response(response) => Verdict {
+                        status: Some(response.status),
+                        ..verdict(Some(status), Reason::answer(stored, stale, question, rules))
+                    },
+                    Made::AskOrigin => verdict(Some(forwarded(Fwd::Request)), Reason::precondition(request)),
+                    Made::Unreadable => verdict(Some(forwarded(Fwd::Miss)), Reason::miss(Fwd::Miss, &[])),
+                }
+            }
+        }
+    }
+
+    /// What else happens when the origin is asked.
+    fn notes(
+        &self,
+        selected: Option<(&Stored, Mark)>,
+        hash: KeyHash,
+        digest: &RequestDigest<'_>,
+        question: &Question<'_>,
+        route: &TierRoute,
+    ) -> Vec<String> {
+        let mut notes = vec![asks(&route.backend)];
+        let head = question.head;
+        let is_alone = head.method != Method::GET || is_partial_miss(&head.headers, selected.is_some());
+        if is_alone {
+            notes.push("neither waits for another request's fetch nor lets others wait for its own".to_owned());
+        } else if self.is_not_shareable(hash) {
+            notes.push("does not wait for others: a response for this key was not for sharing a moment ago".to_owned());
+        } else if self.is_under_way(hash) {
+            notes.push("waits for the fetch of this key that is under way (collapsed)".to_owned());
+        }
+        let Some((stored, mark)) = selected else { return notes };
+        let validators = &stored.meta.validators;
+        let condition = match (&validators.etag, &validators.last_modified) {
+            (Some(_), _) => Some(header::IF_NONE_MATCH),
+            (None, Some(_)) => Some(header::IF_MODIFIED_SINCE),
+            (None, None) => None,
+        };
+        notes.push(match condition {
+            Some(name) => format!("the origin is asked with {name} whether what is stored still holds"),
+            None => "what is stored has no validator: the origin is asked for the whole".to_owned(),
+        });
+        let rules = &route.rules;
+        let on_failure = reuse_on_failure(&stored.meta, mark, digest, Failure::Unreachable, rules, question.now);
+        notes.push(match on_failure {
+            Some(why) => format!(
+                "if the origin cannot be reached, what is stored answers ({})",
+                why.word()
+            ),
+            None => "if the origin cannot be reached, the client gets the error".to_owned(),
+        });
+        notes
+    }
+}
+
+fn verdict(status: Option<CacheStatus<'static>>, reason: Reason) -> Verdict {
+    Verdict {
+        outcome: status.map_or("pass", |status| status.outcome.word()),
+        cache_status: status.map(|status| status.to_string()),
+        word: reason.word,
+        sentence: reason.sentence,
+        quote: reason.quote,
+        status: None,
+    }
+}
+
+fn forwarded(fwd: Fwd) -> CacheStatus<'static> {
+    CacheStatus::new(NAME, Outcome::Fwd(fwd))
+}
+
+fn asks(origin: &Backend) -> String {
+    format!("asks origin {}", origin.name())
+}
