@@ -29,5 +29,6 @@ pub mod setup; // a configuration in the making
 pub mod tidegate; // one running tidegate, in one process or in two tiers
 pub mod source; // the workspace's own sources as text
 pub mod programs; // curl, wrk, h2load: there, or skipped aloud
+pub mod network; // a network namespace of one's own
 pub mod browser; // a headless Chromium
 pub mod schema; // JSON against a JSON Schema

@@ -32,7 +32,8 @@ mod idle_connections; // ten thousand of them
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
 mod handshake; // kernel settings refused, health, the doctor
-mod handshake_live; // overflows in network namespaces of their own
+mod handshake_live; // health in network namespaces of its own
+mod handshake_causes; // each cause made to happen there
 mod tls; // certificates, handshakes, redirects
 mod http2; // streams, floods, drain
 mod outside; // curl, wrk, h2load
