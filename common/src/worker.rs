@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::time::Clock;
+use crate::time::{Clock, MonoTime, mono_now};
 
 /// One worker: its number, its metrics, its clock, its end of the access log.
 ///
@@ -21,6 +22,8 @@ pub struct Worker {
     pub clock: Clock,
     /// Where finished exchanges are written.
     pub access_log: AccessLog,
+    /// Whether it runs.
+    pub pulse: Pulse,
     /// State of the generator of ids (splitmix64); seeded by the system.
     ids: AtomicU64,
 }
@@ -34,6 +37,7 @@ impl Worker {
             metrics: Metrics::default(),
             clock,
             access_log,
+            pulse: Pulse::new(mono_now()),
             ids: AtomicU64::new(seed),
         })
     }
@@ -45,5 +49,70 @@ impl Worker {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// When a worker's loop last went round, and the longest time in which it did not: a worker that stands still accepts
+/// nothing. It beats itself; whoever looks at the kernel asks.
+#[derive(Debug)]
+pub struct Pulse {
+    began: MonoTime,
+    /// Nanoseconds from `began` to the last beat; 0 before the first one.
+    last: AtomicU64,
+    /// Nanoseconds between two beats, the most since somebody asked.
+    longest: AtomicU64,
+}
+
+impl Pulse {
+    /// Before the first beat.
+    fn new(began: MonoTime) -> Self {
+        Self {
+            began,
+            last: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+        }
+    }
+
+    /// The loop goes round now.
+    pub fn beat(&self, now: MonoTime) {
+        let now = self.nanos(now);
+        let last = self.last.swap(now, Ordering::Relaxed);
+        if last > 0 {
+            self.longest.fetch_max(now.saturating_sub(last), Ordering::Relaxed);
+        }
+    }
+
+    /// The longest time without a beat since this was last asked, one that goes on included; nothing before the first.
+    pub fn longest_gap(&self, now: MonoTime) -> Duration {
+        let longest = self.longest.swap(0, Ordering::Relaxed);
+        let since = match self.last.load(Ordering::Relaxed) {
+            0 => 0,
+            last => self.nanos(now).saturating_sub(last),
+        };
+        Duration::from_nanos(longest.max(since))
+    }
+
+    fn nanos(&self, now: MonoTime) -> u64 {
+        let since = now.saturating_duration_since(self.began);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_gap_is_told_once_and_one_that_goes_on_each_time() {
+        let start = mono_now();
+        let pulse = Pulse::new(start);
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(pulse.longest_gap(at(5000)), Duration::ZERO, "it has not begun");
+        for beat in [5000, 5100, 6400, 6500] {
+            pulse.beat(at(beat));
+        }
+        assert_eq!(pulse.longest_gap(at(6510)), Duration::from_millis(1300));
+        assert_eq!(pulse.longest_gap(at(6520)), Duration::from_millis(20));
+        assert_eq!(pulse.longest_gap(at(9500)), Duration::from_secs(3), "it stands still");
     }
 }

@@ -20,7 +20,7 @@ use common::serve::limits::ConnectionLimit;
 use common::serve::workers::{self, Plan, Running, Tick};
 use common::telemetry::access_log::{AccessLog, AccessLogWriter};
 use common::telemetry::log;
-use common::time::Clock;
+use common::time::{Clock, mono_now};
 use common::worker::Worker;
 use config::{Config, Problem};
 use tracing::{info, warn};
@@ -310,7 +310,8 @@ impl Process {
             .iter()
             .enumerate()
             .map(|(index, backend)| (leg(index), Arc::clone(backend)));
-        Control::new(health, plan::context(config), listeners, backends.collect())
+        let workers = self.workers.clone();
+        Control::new(health, plan::context(config), listeners, workers, backends.collect())
     }
 }
 
@@ -345,6 +346,7 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<
 fn housekeeping(parts: &Parts) -> Vec<Tick> {
     let backends = parts.backends.clone();
     vec![
+        Box::new(|worker: &Arc<Worker>| worker.pulse.beat(mono_now())),
         Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
         Box::new(move |worker: &Arc<Worker>| backends.iter().for_each(|backend| backend.sweep(worker))),
     ]

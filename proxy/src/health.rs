@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use common::kernel::diagnosis::Engine;
 use common::kernel::diagnosis::context::Roles;
+use common::kernel::diagnosis::finding::Whose;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::kernel::preflight::finding::Finding;
 use common::kernel::preflight::refuses;
@@ -38,7 +39,7 @@ pub struct State {
 /// All in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// No finding is open.
+    /// No finding is open, but for such as are about other programs only.
     Ok,
     /// A finding is open, or a backend takes no connections.
     Degraded,
@@ -71,7 +72,7 @@ impl State {
     pub fn status(&self) -> Status {
         if refuses(&self.settings) {
             Status::Critical
-        } else if self.engine.open().next().is_some() {
+        } else if self.engine.open().any(|open| open.finding.whose != Whose::Others) {
             Status::Degraded
         } else {
             Status::Ok

@@ -167,4 +167,6 @@ pub struct Sample {
     pub accepts: Vec<AcceptSample>,
     /// What the backends counted; empty where nobody connects.
     pub connects: Vec<ServerSample>,
+    /// By worker: the longest time in which it did not run, since the sample before; one that goes on included.
+    pub pauses: Vec<Duration>,
 }

@@ -94,7 +94,7 @@ impl Sampler {
         self.servers = servers;
     }
 
-    /// Reads everything. `accepts` and `connects` of the sample are empty: their owner fills them.
+    /// Reads everything. `accepts`, `connects` and `pauses` of the sample are empty: their owner fills them.
     pub fn sample(&mut self, at: Moment, listeners: Listeners<'_>) -> Sample {
         let mut counters = Counters::default();
         let netstat = self.tables("net/netstat", tables::paired, &mut counters);
@@ -125,6 +125,7 @@ impl Sampler {
             listeners,
             accepts: Vec::new(),
             connects: Vec::new(),
+            pauses: Vec::new(),
         }
     }
 

@@ -41,6 +41,7 @@ fn findings(page: &mut Exposition, state: &State) {
         let finding = &found.finding;
         let labels = (
             finding.leg.word(),
+            finding.whose.word(),
             finding.side.word(),
             finding.cause.word(),
             finding.impact().word(),
@@ -48,9 +49,15 @@ fn findings(page: &mut Exposition, state: &State) {
         *open.entry(labels).or_default() += 1;
     }
     let mut samples = page.family(Family::HealthFindings);
-    for ((leg, side, cause, impact), count) in open {
+    for ((leg, whose, side, cause, impact), count) in open {
         samples.sample(
-            &[("leg", leg), ("side", side), ("cause", cause), ("impact", impact)],
+            &[
+                ("leg", leg),
+                ("whose", whose),
+                ("side", side),
+                ("cause", cause),
+                ("impact", impact),
+            ],
             count,
         );
     }

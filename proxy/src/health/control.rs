@@ -14,7 +14,8 @@ use common::kernel::preflight::{Drift, PreflightContext, drift};
 use common::kernel::sample::{AcceptSample, Leg, Moment, Sample, ServerSample};
 use common::kernel::sampler::{Listeners, OwnListener, Sampler};
 use common::net::listener::Bound;
-use common::time::Clock;
+use common::time::{Clock, mono_now};
+use common::worker::Worker;
 use tracing::{info, warn};
 
 use super::{Health, plan};
@@ -27,6 +28,8 @@ pub struct Control {
     pub context: PreflightContext,
     /// Listeners by leg.
     pub listeners: Vec<(Leg, Arc<Bound>)>,
+    /// The workers that serve.
+    pub workers: Vec<Arc<Worker>>,
     /// Backends by leg.
     pub backends: Vec<(Leg, Arc<Backend>)>,
     sampler: Sampler,
@@ -41,6 +44,7 @@ impl Control {
         health: Arc<Health>,
         context: PreflightContext,
         listeners: Vec<(Leg, Arc<Bound>)>,
+        workers: Vec<Arc<Worker>>,
         backends: Vec<(Leg, Arc<Backend>)>,
     ) -> Self {
         let sampler = Sampler::new(health.root.clone());
@@ -49,6 +53,7 @@ impl Control {
             health,
             context,
             listeners,
+            workers,
             backends,
             sampler,
             reserve,
@@ -87,6 +92,8 @@ impl Control {
         let mut sample = self.sampler.sample(at, Listeners::Own(&own));
         sample.accepts = accepts(&self.listeners);
         sample.connects = connects;
+        let pauses = self.workers.iter().map(|worker| worker.pulse.longest_gap(mono_now()));
+        sample.pauses = pauses.collect();
         sample
     }
 

@@ -51,6 +51,7 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
 pub fn finding(object: &mut Object<'_>, finding: &Finding) {
     object
         .field("leg", finding.leg.word())
+        .field("whose", finding.whose.word())
         .field("side", finding.side.word())
         .field("cause", finding.cause.word())
         .field("impact", finding.impact().word())

@@ -9,7 +9,7 @@ use super::super::sockstat::ratio;
 use super::cause::{Cause, Certainty};
 use super::context::{Context, setting};
 use super::drops::half_open;
-use super::finding::{Evidence, Finding};
+use super::finding::{Evidence, Finding, Whose};
 
 /// Adds the findings that are not terms of the accounting identity.
 pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
@@ -48,7 +48,7 @@ fn syncookies(context: &Context<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let mut finding = context.server_finding(Cause::Syncookies, Certainty::High, full);
-    (finding.leg, finding.subject) = busiest_syn_queue(context);
+    (finding.whose, finding.leg, finding.subject) = busiest_syn_queue(context);
     let (sent, back) = (
         context.delta(Counter::SyncookiesSent),
         context.delta(Counter::SyncookiesRecv),
@@ -80,10 +80,13 @@ fn syncookies(context: &Context<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding);
 }
 
-fn busiest_syn_queue(context: &Context<'_>) -> (Leg, Option<String>) {
+fn busiest_syn_queue(context: &Context<'_>) -> (Whose, Leg, Option<String>) {
     let peak = context.window.half_open_peak;
     let busiest = peak.and_then(|half_open| half_open.by_port.iter().max_by_key(|(_, half)| half.total));
-    busiest.map_or_else(|| (context.serving_leg(), None), |(&port, _)| context.leg_of_port(port))
+    busiest.map_or_else(
+        || (Whose::Anybody, context.serving_leg(), None),
+        |(&port, _)| context.owner_of_port(port),
+    )
 }
 
 /// Rows 16 and 17.
@@ -93,7 +96,7 @@ fn timestamps(context: &Context<'_>, findings: &mut Vec<Finding>) {
         let mut finding = context.server_finding(Cause::TimestampEcho, Certainty::High, echoes);
         finding.evidence = vec![context.counter(Counter::TsEcrRejected)];
         finding.evidence.extend(half_open(context));
-        findings.push(finding);
+        context.attribute(finding, findings);
     }
     if context.has_drops() {
         return;
@@ -136,7 +139,14 @@ fn time_wait_overflow(context: &Context<'_>, findings: &mut Vec<Finding>) {
     if let Reading::Available(census) = &context.window.last.census {
         let held = |counts: &super::super::sockets::census::StateCounts| u64::from(counts.get(State::TimeWait));
         let by_servers: u64 = census.by_server.values().map(held).sum();
-        let by_listeners: u64 = census.by_listener.values().map(held).sum();
+        let own = census
+            .by_listener
+            .iter()
+            .filter(|(port, _)| context.is_own_port(**port));
+        let by_listeners: u64 = own.map(|(_, counts)| held(counts)).sum();
+        if by_servers + by_listeners > 0 {
+            finding.whose = Whose::Ours;
+        }
         let busiest = census
             .by_server
             .iter()
@@ -171,13 +181,8 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
         && repeated >= thresholds.drops_min
         && ratio(repeated, accepted) >= thresholds.synack_loss_share;
     let opens = context.delta(Counter::PassiveOpens);
-    let waiting = context
-        .window
-        .last
-        .half_open
-        .as_ref()
-        .ok()
-        .map_or(0, |half_open| half_open.incoming.repeated);
+    let half_open_now = context.window.last.half_open.as_ref().ok();
+    let waiting = half_open_now.map_or(0, |half_open| half_open.incoming.repeated);
     let pending = waiting >= thresholds.half_open_repeated_min
         && (opens == 0 || ratio(u64::from(waiting), opens) >= thresholds.synack_loss_share);
     // Clients that get through, all of them without a repetition, exclude a loss on the way: the others are scans.
@@ -188,8 +193,10 @@ fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let certainty = if lossy { Certainty::High } else { Certainty::Medium };
     let mut finding = context.server_finding(Cause::SynAckLoss, certainty, repeated.max(u64::from(waiting)));
     finding.acute = waiting > 0;
-    if let (false, (leg, subject)) = (lossy, busiest_syn_queue(context)) {
-        (finding.leg, finding.subject) = (leg, subject);
+    if lossy {
+        finding.whose = Whose::Ours;
+    } else {
+        (finding.whose, finding.leg, finding.subject) = busiest_syn_queue(context);
     }
     finding.evidence = vec![
         context.counter(Counter::SynRetrans),
@@ -229,7 +236,7 @@ fn half_open_resets(context: &Context<'_>, findings: &mut Vec<Finding>) {
         context.counter(Counter::AttemptFails),
         context.counter(Counter::PassiveOpens),
     ];
-    findings.push(finding);
+    context.attribute(finding, findings);
 }
 
 /// Row 24.
@@ -242,6 +249,7 @@ fn listener_closed(context: &Context<'_>, findings: &mut Vec<Finding>) {
         }
         let mut finding = context.server_finding(Cause::ListenerClosed, Certainty::High, u64::from(queued));
         (finding.leg, finding.subject) = (listener.leg, Some(listener.name.to_string()));
+        finding.whose = Whose::Ours;
         finding.evidence = vec![
             context.counter(Counter::EstabResets),
             context.counter(Counter::OutRsts),

@@ -9,7 +9,7 @@ use super::super::sockets::entry::State;
 use super::super::sockstat::ratio;
 use super::cause::{Cause, Certainty};
 use super::context::{Context, setting};
-use super::finding::{Evidence, Finding};
+use super::finding::{Evidence, Finding, Whose};
 use super::window::ServerWindow;
 
 /// Adds the findings about servers that we connect to.
@@ -65,6 +65,7 @@ fn finding(
     count: u64,
 ) -> Finding {
     let mut finding = Finding::new(context.window, cause, server.last.leg, Side::Client, certainty);
+    finding.whose = Whose::Ours;
     finding.subject = Some(format!("{}/{}", server.last.backend, server.last.server));
     finding.count = count;
     finding.evidence.push(Evidence::Connects(describe(&server.counts)));

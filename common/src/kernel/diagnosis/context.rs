@@ -9,7 +9,7 @@ use super::super::sample::{Leg, Side};
 use super::super::sockstat::ratio;
 use super::super::sysctl::Sysctls;
 use super::cause::{Cause, Certainty};
-use super::finding::{Evidence, Finding};
+use super::finding::{Evidence, Finding, Whose};
 use super::identity::Identity;
 use super::settings::Thresholds;
 use super::window::Window;
@@ -55,16 +55,77 @@ impl Context<'_> {
         &self.window.last.settings
     }
 
+    /// Adds a finding about drops: as ours, as far as our own sockets threw so many away, and the rest as other programs'.
+    pub(super) fn attribute(&self, finding: Finding, findings: &mut Vec<Finding>) {
+        let Some(own) = self.own_drops() else {
+            return findings.push(finding);
+        };
+        let ours = finding.count.min(own);
+        let others = finding.count - ours;
+        let worth = |count| self.reportable(count) || (count > 0 && finding.cause == Cause::TwRecycle);
+        match (worth(ours), worth(others)) {
+            (true, false) => findings.push(Finding {
+                whose: Whose::Ours,
+                ..finding
+            }),
+            (false, true) => findings.push(self.of_others(&finding, finding.count, own)),
+            (true, true) => {
+                findings.push(self.of_others(&finding, others, own));
+                findings.push(Finding {
+                    whose: Whose::Ours,
+                    ..self.counting(finding, ours)
+                });
+            }
+            (false, false) => findings.push(finding),
+        }
+    }
+
+    /// The same finding as one about other programs' listeners.
+    pub(super) fn of_others(&self, finding: &Finding, count: u64, own: u64) -> Finding {
+        let mut others = Finding {
+            leg: Leg::Machine,
+            whose: Whose::Others,
+            subject: None,
+            shards: Vec::new(),
+            ..self.counting(finding.clone(), count)
+        };
+        others.evidence.push(Evidence::Sockets(format!(
+            "the listeners of this process threw away {own}: these are other programs'"
+        )));
+        others
+    }
+
+    fn counting(&self, finding: Finding, count: u64) -> Finding {
+        let share = self.share(count).filter(|_| finding.share.is_some());
+        Finding {
+            count,
+            share,
+            ..finding
+        }
+    }
+
+    fn share(&self, count: u64) -> Option<f64> {
+        let identity = self.identity.filter(|identity| identity.drops > 0);
+        identity.map(|identity| ratio(count, identity.drops))
+    }
+
+    /// What the sockets of our listeners threw away: at least all of our part of ListenDrops, for `sk_drops` counts more
+    /// than drops. `None` where it cannot be known, or where the listeners are not only ours (the doctor).
+    pub(super) fn own_drops(&self) -> Option<u64> {
+        let listeners = &self.window.listeners;
+        if listeners.is_empty() || self.roles.serves.is_empty() || !self.window.vanished.is_empty() {
+            return None;
+        }
+        listeners.iter().map(|listener| listener.drops).sum()
+    }
+
     /// A finding about drops: `count` of them, on whichever leg they fell.
     pub(super) fn drop_finding(&self, cause: Cause, certainty: Certainty, count: u64) -> Finding {
         let (leg, subject) = self.whose_drops();
         let mut finding = Finding::new(self.window, cause, leg, Side::Server, certainty);
         finding.subject = subject;
         finding.count = count;
-        finding.share = self
-            .identity
-            .filter(|identity| identity.drops > 0)
-            .map(|identity| ratio(count, identity.drops));
+        finding.share = self.share(count);
         finding
     }
 
@@ -91,17 +152,24 @@ impl Context<'_> {
         }
     }
 
-    /// The listener with this port.
-    pub(super) fn leg_of_port(&self, port: u16) -> (Leg, Option<String>) {
-        let listener = self
-            .window
-            .listeners
-            .iter()
-            .find(|listener| listener.last.port == Some(port));
-        listener.map_or_else(
-            || (self.serving_leg(), None),
-            |listener| (listener.last.leg, Some(listener.last.name.to_string())),
-        )
+    /// Whose listener has this port, its leg and its name.
+    pub(super) fn owner_of_port(&self, port: u16) -> (Whose, Leg, Option<String>) {
+        let listeners = &self.window.listeners;
+        let known = listeners.iter().find(|listener| listener.last.port == Some(port));
+        match known {
+            Some(listener) if self.roles.serves.is_empty() => {
+                (Whose::Anybody, listener.last.leg, Some(listener.last.name.to_string()))
+            }
+            Some(listener) => (Whose::Ours, listener.last.leg, Some(listener.last.name.to_string())),
+            None if listeners.is_empty() || self.roles.serves.is_empty() => (Whose::Anybody, self.serving_leg(), None),
+            None => (Whose::Others, Leg::Machine, None),
+        }
+    }
+
+    /// Whether one of our listeners has this port.
+    pub(super) fn is_own_port(&self, port: u16) -> bool {
+        let mut listeners = self.window.listeners.iter();
+        listeners.any(|listener| listener.last.port == Some(port))
     }
 
     /// On which leg, and if it was one only on which listener, the drops of the window fell, by `sk_drops`.

@@ -22,7 +22,7 @@ pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
             setting("net.ipv4.tcp_max_syn_backlog", &context.settings().tcp_max_syn_backlog),
         ];
         finding.evidence.extend(half_open(context));
-        findings.push(finding);
+        context.attribute(finding, findings);
     }
     residual(context, identity.residual, findings);
 }
@@ -54,7 +54,7 @@ fn tw_recycle(context: &Context<'_>, findings: &mut Vec<Finding>) {
                 .to_owned(),
         ));
     }
-    findings.push(finding);
+    context.attribute(finding, findings);
 }
 
 /// Rows 11 to 14: what is left when the causes with a counter of their own are taken off.
@@ -90,7 +90,7 @@ fn no_route(context: &Context<'_>, left: u64, findings: &mut Vec<Finding>, exclu
     if context.delta(Counter::Ip6OutNoRoutes) > 0 {
         finding.evidence.push(context.counter(Counter::Ip6OutNoRoutes));
     }
-    findings.push(finding);
+    context.attribute(finding, findings);
     explained
 }
 
@@ -113,7 +113,7 @@ fn icmp_unreachable(
         context.counter(Counter::ListenDrops),
         context.counter(Counter::InDestUnreachs),
     ];
-    findings.push(finding);
+    context.attribute(finding, findings);
     explained
 }
 
@@ -148,7 +148,7 @@ fn last_quarter(context: &Context<'_>, left: u64, findings: &mut Vec<Finding>, e
         setting("net.ipv4.tcp_max_syn_backlog", &settings.tcp_max_syn_backlog),
     ];
     finding.evidence.extend(self::half_open(context));
-    findings.push(finding);
+    context.attribute(finding, findings);
     left
 }
 
@@ -175,7 +175,7 @@ fn unexplained(context: &Context<'_>, left: u64, findings: &mut Vec<Finding>, ex
             "this kernel may count SYN cookies as drops, and does not say how many".to_owned(),
         ));
     }
-    findings.push(finding);
+    context.attribute(finding, findings);
 }
 
 fn memory_at_limit(context: &Context<'_>) -> bool {

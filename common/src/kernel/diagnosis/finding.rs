@@ -13,6 +13,8 @@ use super::window::Window;
 pub struct Finding {
     /// The leg on which it happens.
     pub leg: Leg,
+    /// Whose handshakes it is about.
+    pub whose: Whose,
     /// Which end of it this process is.
     pub side: Side,
     /// What is lost and why.
@@ -37,11 +39,34 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// Whose handshakes a finding is about. The kernel counts for a whole network namespace; our own sockets bound our part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whose {
+    /// This process's: its own sockets or connects show it.
+    Ours,
+    /// Anybody's on this machine: it is the machine's, or nobody can tell.
+    Anybody,
+    /// Other programs' only: our own sockets have lost nothing by it.
+    Others,
+}
+
+impl Whose {
+    /// One word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Anybody => "anybody",
+            Self::Others => "others",
+        }
+    }
+}
+
 impl Finding {
     /// A finding without evidence yet.
     pub(super) fn new(window: &Window<'_>, cause: Cause, leg: Leg, side: Side, certainty: Certainty) -> Self {
         Self {
             leg,
+            whose: Whose::Anybody,
             side,
             cause,
             subject: None,
@@ -93,9 +118,13 @@ pub struct Key {
 impl fmt::Display for Finding {
     /// One line: "client-front: `accept_queue_overflow` (certain), 75 in 10 s on 0.0.0.0:80: the accept queue is full…".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let programs = match self.whose {
+            Whose::Others => " (other programs)",
+            Whose::Ours | Whose::Anybody => "",
+        };
         write!(
             f,
-            "{}: {} ({}",
+            "{}{programs}: {} ({}",
             self.leg.word(),
             self.cause.word(),
             self.certainty.word()

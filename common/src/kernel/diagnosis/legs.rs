@@ -9,6 +9,7 @@ use super::super::sockets::census::Half;
 use super::super::sockets::entry::State;
 use super::cause::Impact;
 use super::context::Roles;
+use super::finding::Whose;
 use super::identity::Identity;
 use super::tracker::Tracker;
 use super::window::Window;
@@ -157,6 +158,7 @@ fn verdict(leg: Leg, serves: bool, last: Option<&Sample>, window: Option<&Window
             .open()
             .map(|open| &open.finding)
             .filter(|finding| finding.leg == Leg::Machine && finding.side == Side::Server)
+            .filter(|finding| finding.whose != Whose::Others)
     };
     match worst(leg) {
         Some(Impact::Lost) => return Verdict::Lossy,

@@ -4,12 +4,13 @@
 //! program, one stuck member of a group, a burst, or what the kernel does to the finished handshake.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::counters::Counter;
 use super::super::sample::{Leg, Side};
 use super::cause::{Cause, Certainty};
 use super::context::{Context, setting};
-use super::finding::{Evidence, Finding};
+use super::finding::{Evidence, Finding, Whose, seconds};
 use super::window::ListenerWindow;
 
 /// Members of one `SO_REUSEPORT` group: same leg, same name.
@@ -29,34 +30,55 @@ pub(super) fn find(context: &Context<'_>, findings: &mut Vec<Finding>) {
             .push(listener);
     }
     groups.retain(|_, group| group.iter().any(|listener| listener.suffered()));
+    let own = context.own_drops();
     if groups.is_empty() {
-        let mut finding = context.drop_finding(verdict_without_sockets(context), Certainty::High, identity.overflows);
-        finding.subject = None;
-        finding.evidence = counters(context);
-        let looked = if context.window.listeners.is_empty() {
-            "no listener could be looked at"
-        } else {
-            "none of the listeners that were looked at has lost anything"
-        };
-        finding.evidence.push(Evidence::Sockets(looked.to_owned()));
-        findings.push(finding);
+        findings.push(without_a_listener(context, identity.overflows, own));
         return;
+    }
+    let ours = own.map_or(identity.overflows, |own| own.min(identity.overflows));
+    let others = identity.overflows - ours;
+    if context.reportable(others) {
+        findings.push(without_a_listener(context, others, own));
+        if !context.reportable(ours) {
+            return;
+        }
     }
     let weight = |group: &Group<'_>| group.iter().filter_map(|listener| listener.drops).sum::<u64>().max(1);
     let all: u64 = groups.values().map(weight).sum();
     for ((leg, name), group) in &groups {
         // sk_drops says whose, ListenOverflows how many.
-        let count = identity.overflows * weight(group) / all;
+        let count = ours * weight(group) / all;
         if count > 0 {
             findings.push(of_group(context, *leg, name, group, count));
         }
     }
 }
 
+/// Overflows at none of the listeners that were looked at.
+fn without_a_listener(context: &Context<'_>, count: u64, own: Option<u64>) -> Finding {
+    let cause = fate_of_the_handshake(context).unwrap_or(Cause::AcceptQueue);
+    let mut finding = context.drop_finding(cause, Certainty::High, count);
+    finding.subject = None;
+    finding.evidence = counters(context);
+    if let Some(own) = own {
+        return context.of_others(&finding, count, own);
+    }
+    let looked = if context.window.listeners.is_empty() {
+        "no listener could be looked at"
+    } else {
+        "none of the listeners that were looked at has lost anything"
+    };
+    finding.evidence.push(Evidence::Sockets(looked.to_owned()));
+    finding
+}
+
 fn of_group(context: &Context<'_>, leg: Leg, name: &str, group: &Group<'_>, count: u64) -> Finding {
     let (cause, certainty) = classify(context, group);
     let mut finding = context.drop_finding(cause, certainty, count);
     (finding.leg, finding.side) = (leg, Side::Server);
+    if !context.roles.serves.is_empty() {
+        finding.whose = Whose::Ours;
+    }
     finding.subject = Some(name.to_owned());
     finding.acute = group.iter().any(|listener| listener.is_full());
     finding.evidence = counters(context);
@@ -75,6 +97,12 @@ fn of_group(context: &Context<'_>, leg: Leg, name: &str, group: &Group<'_>, coun
         finding.evidence.push(Evidence::Sockets(format!(
             "the other {others} members of the group lost nothing"
         )));
+    }
+    if let Some((shard, pause)) = longest_pause(context, &suffering) {
+        let pause = seconds(pause);
+        finding
+            .evidence
+            .push(Evidence::Sockets(format!("worker {shard} did not run for {pause}")));
     }
     if cause == Cause::Burst {
         finding
@@ -97,6 +125,11 @@ fn classify(context: &Context<'_>, group: &Group<'_>) -> (Cause, Certainty) {
     if full_now || group.iter().any(|listener| listener.full_samples >= 2) {
         return (Cause::AcceptQueue, Certainty::Certain);
     }
+    let suffering: Vec<_> = group.iter().filter(|listener| listener.suffered()).collect();
+    // However small the backlog: who does not run does not accept.
+    if longest_pause(context, &suffering).is_some() {
+        return (Cause::AcceptQueue, Certainty::High);
+    }
     let somaxconn = context.settings().somaxconn.get();
     let small = group
         .iter()
@@ -109,8 +142,18 @@ fn classify(context: &Context<'_>, group: &Group<'_>) -> (Cause, Certainty) {
     }
 }
 
-fn verdict_without_sockets(context: &Context<'_>) -> Cause {
-    fate_of_the_handshake(context).unwrap_or(Cause::AcceptQueue)
+/// Which of our workers behind these sockets stood still for how long, where that is long enough to fill a queue.
+fn longest_pause(context: &Context<'_>, suffering: &[&&ListenerWindow<'_>]) -> Option<(usize, Duration)> {
+    if context.roles.serves.is_empty() {
+        return None;
+    }
+    let pauses = suffering.iter().filter_map(|listener| {
+        let shard = listener.last.shard;
+        Some((shard, *context.window.pauses.get(shard)?))
+    });
+    pauses
+        .max_by_key(|(_, pause)| *pause)
+        .filter(|(_, pause)| *pause >= context.thresholds.pause)
 }
 
 /// What becomes of a handshake that meets the full queue, where that is worse than a repeated SYN.

@@ -16,6 +16,7 @@ use super::super::sockstat::{Conntrack, Softnet};
 use super::super::tables::paired;
 use super::Engine;
 use super::context::Roles;
+use super::finding::Whose;
 use super::fixtures::{front, recorded};
 use super::settings::Thresholds;
 use crate::time::mono_now;
@@ -166,6 +167,24 @@ fn a_burst_over_a_small_backlog_is_not_called_a_stall() {
 }
 
 #[test]
+fn a_short_stall_is_not_called_a_burst_however_small_the_backlog() {
+    let mut run = front_with(2, 128);
+    run.seconds(1, |sample| {
+        queue(sample, 1, 0, 40);
+        overflow(sample, 40);
+        sample.pauses = vec![Duration::from_millis(101), Duration::from_millis(600)];
+    });
+    assert_eq!(run.open(), [("accept_queue_overflow", "client-front", Some("web"))]);
+    let finding = &run.engine.open().next().expect("a finding").finding;
+    assert_eq!(finding.shards, [1]);
+    let told = finding
+        .evidence
+        .iter()
+        .any(|piece| piece.to_string() == "worker 1 did not run for 0.6 s");
+    assert!(told, "{finding:?}");
+}
+
+#[test]
 fn what_becomes_of_the_handshake_is_named_before_the_full_queue() {
     for (amounts, abort, expected) in [
         (
@@ -196,7 +215,26 @@ fn drops_at_another_programs_listener_are_not_ours() {
     let mut run = front_with(2, 4);
     run.seconds(3, |sample| overflow(sample, 20));
     assert_eq!(run.open(), [("accept_queue_overflow", "machine", None)]);
-    assert_eq!(run.engine.legs()[0].verdict.word(), "suspect");
+    assert_eq!(
+        run.engine.open().next().expect("a finding").finding.whose,
+        Whose::Others
+    );
+    assert_eq!(run.engine.legs()[0].verdict.word(), "healthy");
+    // One segment that our socket threw away is none of these, and may be no drop at all.
+    let mut mixed = front_with(2, 4);
+    mixed.seconds(3, |sample| {
+        queue(sample, 0, 0, 1);
+        overflow(sample, 20);
+    });
+    assert_eq!(mixed.open(), [("accept_queue_overflow", "machine", None)]);
+    // Some are ours, and some cannot be.
+    let mut both = front_with(1, 4);
+    both.seconds(1, |sample| {
+        queue(sample, 0, 5, 30);
+        overflow(sample, 100);
+    });
+    let counts = both.engine.open().map(|open| (open.finding.whose, open.finding.count));
+    assert_eq!(counts.collect::<Vec<_>>(), [(Whose::Ours, 30), (Whose::Others, 70)]);
     // Where sk_drops cannot be read nobody can tell, and the one leg that is served is named.
     let mut old = front_with(1, 4);
     old.seconds(3, |sample| {

@@ -13,6 +13,8 @@ pub struct Thresholds {
     pub drops_share: f64,
     /// A backlog below this is small enough to be filled by a burst.
     pub backlog_small: u32,
+    /// A worker that did not run for so long did not accept either: an overflow meanwhile is no burst.
+    pub pause: Duration,
     /// Half-open connections with a repeated SYN-ACK, at least, and as a part of the accepted connections.
     pub half_open_repeated_min: u32,
     /// See `half_open_repeated_min`; also the part of accepted connections whose SYN-ACK was repeated.
@@ -57,6 +59,7 @@ impl Default for Thresholds {
             drops_min: 5,
             drops_share: 0.001,
             backlog_small: 512,
+            pause: Duration::from_millis(250),
             half_open_repeated_min: 3,
             synack_loss_share: 0.01,
             accepts_min: 20,

@@ -115,6 +115,8 @@ pub struct Window<'a> {
     pub half_open_peak: Option<&'a HalfOpen>,
     /// Packets lost at the CPUs' queues.
     pub softnet_dropped: Option<u64>,
+    /// By worker: the longest time in which it did not run.
+    pub pauses: Vec<Duration>,
 }
 
 /// What a listener did in a window.
@@ -191,6 +193,7 @@ impl<'a> Window<'a> {
                 (Some(before), Some(now)) => grown(before.dropped, now.dropped),
                 _ => None,
             },
+            pauses: pauses(&around),
         })
     }
 }
@@ -233,6 +236,15 @@ fn find<'a>(listeners: &'a [ListenerSample], wanted: &ListenerSample, index: usi
         .get(index)
         .filter(same)
         .or_else(|| listeners.iter().find(same))
+}
+
+/// The longest pause of each worker; the samples are those whose listeners are looked at.
+fn pauses(samples: &[&Sample]) -> Vec<Duration> {
+    let workers = samples.iter().map(|sample| sample.pauses.len()).max().unwrap_or(0);
+    let longest = |worker: usize| samples.iter().filter_map(|sample| sample.pauses.get(worker)).max();
+    (0..workers)
+        .map(|worker| longest(worker).copied().unwrap_or_default())
+        .collect()
 }
 
 fn vanished<'a>(inside: &[&'a Sample]) -> Vec<&'a ListenerSample> {
