@@ -73,8 +73,8 @@ pub(crate) fn answer(
     let added = &mut response.fields.added;
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header field,
     // replacing any present in the response with a value equal to the stored response's current_age" (RFC 9111 §4)
-    added.push_display(&AGE, age.as_secs());
-    added.push_display(&CACHE_STATUS, status);
+    added.push_number(&AGE, age.as_secs());
+    added.push_written(&CACHE_STATUS, |text| status.write(text));
     Made::Response(response)
 }
 

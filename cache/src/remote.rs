@@ -71,6 +71,7 @@ impl Remote {
             route,
             hop,
             worker,
+            ..
         } = request;
         let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
         outgoing::prepare(&mut head, &hop);
@@ -97,7 +98,7 @@ impl Remote {
             origin = route.backend.name();
         }
         let facts = Facts {
-            backend: Some(outcome.facts),
+            backend: Some(Box::new(outcome.facts)),
             origin: Some(origin.into()),
             ..Facts::default()
         };

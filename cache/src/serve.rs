@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::http::body::Body;
+use common::http::request::Notable;
 use common::http::response::Response;
 use common::time::WallTime;
 use common::worker::Worker;
@@ -154,6 +155,7 @@ impl Local {
             route,
             hop,
             worker,
+            notable,
             ..
         } = &request;
         let has_content = !request.body.is_empty();
@@ -163,7 +165,11 @@ impl Local {
         };
         let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
         let hash = memory.hash(&key);
-        let digest = RequestDigest::of(&head.method, &head.headers);
+        let digest = if notable.any(Notable::CACHING) {
+            RequestDigest::of(&head.method, &head.headers)
+        } else {
+            RequestDigest::plain(&head.method)
+        };
         // Two clock readings are worth it only where somebody reads what they tell.
         let begun = worker.access_log.is_enabled().then(|| worker.clock.mono());
         let found = self.look_up(memory, (hash, &key), head, &digest, route, worker);

@@ -9,6 +9,7 @@ use common::backend::settings::ExchangeLimits;
 use common::backend::{self, Backend};
 use common::http::body::Body;
 use common::http::outgoing::Hop;
+use common::http::request::Notable;
 use common::http::response::Response;
 use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
@@ -55,6 +56,8 @@ pub struct TierRequest<'a> {
     pub head: Parts,
     /// Its content.
     pub body: Body,
+    /// Which of its fields need a look.
+    pub notable: Notable,
     /// Where it belongs.
     pub route: &'a Arc<TierRoute>,
     /// What the next hop is told about its way so far.
@@ -75,7 +78,7 @@ pub struct Answer {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The server that was asked, and what that took.
-    pub backend: Option<backend::Facts>,
+    pub backend: Option<Box<backend::Facts>>,
     /// The route's origin.
     pub origin: Option<Arc<str>>,
     /// What the cache did; `None` where there is no cache in this process.

@@ -199,7 +199,8 @@ impl Watched {
 impl Service for Admin {
     type Record = Unrecorded;
 
-    async fn call(&self, request: Request<Body>, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    async fn call(&self, request: common::http::request::Request, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+        let request = Request::from_parts(request.head, request.body);
         Reply {
             response: dated(match request.uri().path() {
                 "/explain" => self.explain(request).await,

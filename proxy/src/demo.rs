@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::http::body::Body;
+use common::http::request::Request;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::net::settings::{Backlog, ListenAddress, ListenSettings};
@@ -20,7 +20,7 @@ use common::telemetry::access_log::AccessLog;
 use common::time::Clock;
 use common::worker::Worker;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use crate::exit::{Code, Failure};
 
@@ -100,8 +100,8 @@ const IMAGES: [(&str, usize); 5] = [
 impl Service for Pages {
     type Record = Unrecorded;
 
-    async fn call(&self, request: Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        let (head, body) = request.into_parts();
+    async fn call(&self, request: Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+        let Request { head, body, .. } = request;
         let response = match head.uri.path() {
             "/" => page(
                 CACHE_5_MIN,

@@ -12,14 +12,13 @@ pub mod record; // the one record of the exchange
 use std::sync::Arc;
 
 use cache::tier::{Call, Tier, TierRequest};
-use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
 use common::http::outgoing::{Hop, RequestId};
+use common::http::request::{Notable, Request};
 use common::http::response::Response;
 use common::http::via::NodeId;
 use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
-use http::request::Parts;
 
 use crate::routes::Routes;
 use door::Door;
@@ -44,16 +43,19 @@ pub struct Exchange {
 }
 
 impl Service for Exchange {
-    type Record = ExchangeRecord;
+    type Record = Box<ExchangeRecord>;
 
-    async fn call(&self, request: http::Request<Body>, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
-        let (head, body) = request.into_parts();
+    async fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> Reply<Box<ExchangeRecord>> {
+        let head = &request.head;
         let is_trusted = self.forwarded.trusts(conn.client.map(|client| client.ip()));
         let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
-        let mut record = ExchangeRecord::begin(&head, conn, id, self.logs);
-        let json = refusal::wants_json(&head.headers);
-        let (mut response, close) = match self.conduct(head, body, conn, &mut record).await {
-            Ok(response) => (respond::passed(response, &conn.worker), None),
+        let mut record = ExchangeRecord::begin(&request, conn, id, self.logs);
+        let json = request.notable.any(Notable::ACCEPT) && refusal::wants_json(&head.headers);
+        let (mut response, close) = match self.conduct(request, conn, &mut record).await {
+            Ok(mut response) => {
+                respond::complete(&mut response, &conn.worker);
+                (response, None)
+            }
             Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
         self.door.mark(&mut response);
@@ -65,7 +67,7 @@ impl Service for Exchange {
         }
     }
 
-    fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<ExchangeRecord> {
+    fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<Box<ExchangeRecord>> {
         let id = RequestId::Made(conn.worker.next_id());
         let mut record = ExchangeRecord::unparsed(conn, id);
         let response = respond::refused(&Refusal::Parse(*error), &mut record, false);
@@ -81,16 +83,21 @@ impl Service for Exchange {
 impl Exchange {
     async fn conduct(
         &self,
-        mut head: Parts,
-        body: Body,
+        request: Request,
         conn: &Arc<ConnInfo>,
         record: &mut ExchangeRecord,
     ) -> Result<Response, Refusal> {
+        let Request {
+            mut head,
+            body,
+            notable,
+            ..
+        } = request;
         intake::normalize(&mut head, conn)?;
         if let Some(response) = self.door.answer(&head)? {
             return Ok(response);
         }
-        let target = intake::check(&head, &self.node)?;
+        let target = intake::check(&head, notable, &self.node)?;
         let (site, route) = self.routes.find(&target.host, head.uri.path())?;
         record.routed(site);
         let hop = Hop {
@@ -103,6 +110,7 @@ impl Exchange {
         let answer = match self.tier.call(TierRequest {
             head,
             body,
+            notable,
             route,
             hop,
             worker: &conn.worker,

@@ -119,19 +119,33 @@ impl<'a> CacheStatus<'a> {
     }
 }
 
+/// An sf-integer has at most 15 digits (RFC 8941 §3.3.1).
+const SF_INTEGER_MAX: i64 = 999_999_999_999_999;
+
 impl<K: fmt::Display> fmt::Display for CacheStatus<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+impl<K: fmt::Display> CacheStatus<'_, K> {
+    /// Writes it as a member of the field: once per hit, so nothing here goes through a format string.
+    pub fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         f.write_str(self.cache)?;
         match self.outcome {
             Outcome::Hit => f.write_str("; hit")?,
-            Outcome::Fwd(fwd) => write!(f, "; fwd={}", fwd.word())?,
+            Outcome::Fwd(fwd) => {
+                f.write_str("; fwd=")?;
+                f.write_str(fwd.word())?;
+            }
         }
         if let Some(status) = self.fwd_status {
-            write!(f, "; fwd-status={}", status.as_u16())?;
+            f.write_str("; fwd-status=")?;
+            f.write_str(status.as_str())?;
         }
         if let Some(ttl) = self.ttl {
-            // An sf-integer has at most 15 digits (RFC 8941 §3.3.1).
-            write!(f, "; ttl={}", ttl.clamp(-999_999_999_999_999, 999_999_999_999_999))?;
+            f.write_str("; ttl=")?;
+            f.write_str(itoa::Buffer::new().format(ttl.clamp(-SF_INTEGER_MAX, SF_INTEGER_MAX)))?;
         }
         // "stored […] If the cache stored the response" and "collapsed" have no meaning without fwd (§2.5, §2.6).
         if let Outcome::Fwd(_) = self.outcome {
@@ -153,9 +167,9 @@ impl<K: fmt::Display> fmt::Display for CacheStatus<'_, K> {
 }
 
 /// Writes the inside of an sf-string (RFC 8941 §3.3.3): quotes and backslashes escaped, `?` for what it cannot hold.
-struct SfString<'a, 'f>(&'a mut fmt::Formatter<'f>);
+struct SfString<'a, W>(&'a mut W);
 
-impl fmt::Write for SfString<'_, '_> {
+impl<W: fmt::Write> fmt::Write for SfString<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some(at) = rest.find(|char: char| matches!(char, '"' | '\\') || !matches!(char, ' '..='~')) {

@@ -20,12 +20,17 @@ pub struct RequestDigest<'a> {
 }
 
 impl<'a> RequestDigest<'a> {
-    /// Looks at every field once.
-    pub fn of(method: &Method, fields: &'a HeaderMap) -> Self {
-        let mut digest = Self {
+    /// A request with none of the fields that are looked at.
+    pub fn plain(method: &Method) -> Self {
+        Self {
             head: method == Method::HEAD,
             ..Self::default()
-        };
+        }
+    }
+
+    /// Looks at every field once.
+    pub fn of(method: &Method, fields: &'a HeaderMap) -> Self {
+        let mut digest = Self::plain(method);
         let (mut cache_control, mut pragma, mut ranges) = (false, false, 0_usize);
         for (name, value) in fields {
             match name.as_str() {

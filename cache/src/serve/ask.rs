@@ -241,7 +241,7 @@ fn wait_max(ask: &Ask) -> Duration {
 pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {
     let asked = backend.attempts > 0;
     Facts {
-        backend: asked.then_some(backend),
+        backend: asked.then(|| Box::new(backend)),
         origin: Some(ask.route.backend.name().into()),
         outcome: Some(status),
         lookup: None,

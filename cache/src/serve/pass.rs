@@ -45,6 +45,7 @@ impl Local {
             route,
             hop,
             worker,
+            ..
         } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
         let (result, backend) = ask.send(ask.fetch.clone(), body).await;
@@ -103,13 +104,14 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         route,
         hop,
         worker,
+        ..
     } = request;
     let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key);
     let spread = key.hash(&KeyHasher::fixed()).0;
     outgoing::prepare(&mut head, &hop);
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
     let facts = Facts {
-        backend: Some(outcome.facts),
+        backend: Some(Box::new(outcome.facts)),
         origin: Some(route.backend.name().into()),
         ..Facts::default()
     };

@@ -40,13 +40,28 @@ impl FieldLines {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// Appends one line whose value is a number.
+    pub fn push_number(&mut self, name: &HeaderName, value: u64) {
+        self.bytes.extend_from_slice(name.as_str().as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
     /// Appends one line whose value is written by `value`; control characters in it become spaces.
     pub fn push_display(&mut self, name: &HeaderName, value: impl fmt::Display) {
+        self.push_written(name, |text| write!(text, "{value}"));
+    }
+
+    /// Appends one line whose value `write` writes, without the cost of [`fmt::Display`]; control characters in it become
+    /// spaces.
+    pub fn push_written(&mut self, name: &HeaderName, write: impl FnOnce(&mut ValueText<'_>) -> fmt::Result) {
         self.bytes.extend_from_slice(name.as_str().as_bytes());
         self.bytes.extend_from_slice(b": ");
         let start = self.bytes.len();
-        let written = write!(AsText(&mut self.bytes), "{value}");
-        debug_assert!(written.is_ok(), "a Display value failed");
+        let written = write(&mut ValueText(&mut self.bytes));
+        debug_assert!(written.is_ok(), "writing to memory cannot fail");
         for byte in &mut self.bytes[start..] {
             if byte.is_ascii_control() {
                 *byte = b' ';
@@ -105,9 +120,11 @@ impl fmt::Debug for FieldLines {
     }
 }
 
-struct AsText<'a>(&'a mut Vec<u8>);
+/// Where the value of a line is written.
+pub struct ValueText<'a>(&'a mut Vec<u8>);
 
-impl fmt::Write for AsText<'_> {
+impl fmt::Write for ValueText<'_> {
+    #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
@@ -122,7 +139,7 @@ mod tests {
     fn lines_read_back_as_they_were_written() {
         let mut lines = FieldLines::default();
         lines.push(&http::header::ETAG, &HeaderValue::from_static("\"a:b\""));
-        lines.push_display(&http::header::AGE, 17);
+        lines.push_number(&http::header::AGE, 17);
         lines.push_static("via: 1.1 tidegate");
         assert_eq!(lines.as_bytes(), b"etag: \"a:b\"\r\nage: 17\r\nvia: 1.1 tidegate\r\n");
         let mut map = HeaderMap::new();

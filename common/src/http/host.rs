@@ -148,6 +148,25 @@ fn parse_authority(authority: &str) -> Result<EffectiveHost<'_>, HostError> {
     if authority.is_empty() {
         return Err(HostError::Empty);
     }
+    // Nearly every authority is a name alone.
+    let (host, port) = if is_name(authority) {
+        (authority, None)
+    } else {
+        parts(authority)?
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // Without an early exit, so that it is a few vector instructions.
+    let has_upper_case = host.bytes().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+    let host = if has_upper_case {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    };
+    Ok(EffectiveHost { host, port, authority })
+}
+
+/// A well-formed host, and its port.
+fn parts(authority: &str) -> Result<(&str, Option<u16>), HostError> {
     // RFC 9110 §4.2.4: "a recipient SHOULD parse for userinfo and treat its presence as an error".
     if authority.contains('@') {
         return Err(HostError::UserInformation);
@@ -164,16 +183,7 @@ fn parse_authority(authority: &str) -> Result<EffectiveHost<'_>, HostError> {
             .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
         None => is_name(host),
     };
-    if !well_formed {
-        return Err(HostError::Malformed);
-    }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    };
-    Ok(EffectiveHost { host, port, authority })
+    well_formed.then_some((host, port)).ok_or(HostError::Malformed)
 }
 
 /// Host and, after a colon, port; the colons of an IPv6 address are within its brackets.

@@ -29,7 +29,7 @@ pub struct Fields {
 
 #[derive(Debug)]
 enum Base {
-    Owned(HeaderMap),
+    Owned(Box<HeaderMap>),
     Shared(Arc<SharedFields>),
 }
 
@@ -98,7 +98,7 @@ impl Default for Fields {
 impl From<HeaderMap> for Fields {
     fn from(map: HeaderMap) -> Self {
         Self {
-            base: Base::Owned(map),
+            base: Base::Owned(Box::new(map)),
             added: FieldLines::default(),
         }
     }
@@ -125,7 +125,7 @@ impl Fields {
     /// The base fields, to change them; shared ones are copied first (never on the hit path).
     pub fn map_mut(&mut self) -> &mut HeaderMap {
         if let Base::Shared(shared) = &self.base {
-            self.base = Base::Owned(shared.map.clone());
+            self.base = Base::Owned(Box::new(shared.map.clone()));
         }
         match &mut self.base {
             Base::Owned(map) => map,
@@ -138,7 +138,7 @@ impl Fields {
         match &self.base {
             Base::Shared(shared) => out.extend_from_slice(&shared.lines),
             Base::Owned(map) => {
-                for (name, value) in map {
+                for (name, value) in map.as_ref() {
                     out.extend_from_slice(name.as_str().as_bytes());
                     out.extend_from_slice(b": ");
                     out.extend_from_slice(value.as_bytes());

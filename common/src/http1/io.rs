@@ -42,8 +42,12 @@ impl Io {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        self.buf.reserve(room);
-        let read = self.stream.poll_read_buf(cx, &mut self.buf);
+        let read = if room <= HEAD_READ {
+            self.stream.poll_read_little(cx, &mut self.buf)
+        } else {
+            self.buf.reserve(room);
+            self.stream.poll_read_buf(cx, &mut self.buf)
+        };
         match &read {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => self.received += *n as u64,

@@ -6,7 +6,10 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+
+use crate::http::request::Notable;
 
 /// Field lines that any configuration may allow; a bound for the stack.
 pub const FIELDS_MAX: usize = 256;
@@ -73,14 +76,10 @@ impl ParseError {
 /// The head of a request as it was received.
 #[derive(Debug)]
 pub struct RequestHead {
-    /// The method.
-    pub method: Method,
-    /// The target in any of its four forms.
-    pub target: Uri,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
-    /// All fields, framing fields included.
-    pub fields: HeaderMap,
+    /// Method, target in any of its four forms, version (1.0 or 1.1), and all fields, framing fields included.
+    pub head: Parts,
+    /// Which fields need a look.
+    pub notable: Notable,
     /// Its size on the wire.
     pub bytes: usize,
 }
@@ -124,7 +123,7 @@ pub fn request_head(
         return Err(oversize(buf, limits).unwrap_or(ParseError::HeadTooLarge));
     }
     *scanned = 0;
-    let head = buf.split_to(end).freeze();
+    let head = take(buf, end);
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(&head, &mut slots) {
@@ -141,11 +140,16 @@ pub fn request_head(
     if request.headers.len() > limits.fields {
         return Err(ParseError::TooManyFields);
     }
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Malformed("method"))?;
+    parts.uri = uri(&head, target)?;
+    parts.version = version(minor);
+    let mut notable = Notable::default();
+    let see = |name: &HeaderName| notable = notable | Notable::kind(name);
+    parts.headers = field_map(&head, request.headers, see).ok_or(ParseError::Malformed("field"))?;
     Ok(Some(RequestHead {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Malformed("method"))?,
-        target: uri(&head, target)?,
-        version: version(minor),
-        fields: field_map(&head, request.headers).ok_or(ParseError::Malformed("field"))?,
+        head: parts,
+        notable,
         bytes: end,
     }))
 }
@@ -183,7 +187,7 @@ pub fn response_head(
         return Err(ResponseParseError::TooLarge);
     }
     *scanned = 0;
-    let head = buf.split_to(end).freeze();
+    let head = take(buf, end);
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
@@ -203,7 +207,7 @@ pub fn response_head(
     Ok(Some(ResponseHead {
         status: status.ok_or(ResponseParseError::Malformed)?,
         version: version(minor),
-        fields: field_map(&head, response.headers).ok_or(ResponseParseError::Malformed)?,
+        fields: field_map(&head, response.headers, |_| ()).ok_or(ResponseParseError::Malformed)?,
     }))
 }
 
@@ -211,7 +215,7 @@ pub fn response_head(
 pub fn trailers(lines: &Bytes) -> Option<HeaderMap> {
     let mut slots = [httparse::EMPTY_HEADER; 64];
     match httparse::parse_headers(lines, &mut slots) {
-        Ok(httparse::Status::Complete((_, headers))) => field_map(lines, headers),
+        Ok(httparse::Status::Complete((_, headers))) => field_map(lines, headers, |_| ()),
         _ => None,
     }
 }
@@ -302,10 +306,20 @@ fn uri(head: &Bytes, target: &str) -> Result<Uri, ParseError> {
     Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| ParseError::Malformed("request target"))
 }
 
-fn field_map(head: &Bytes, headers: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+/// The first `end` bytes of `buf`. Nearly always that is all of it, and then nothing has to be split.
+fn take(buf: &mut BytesMut, end: usize) -> Bytes {
+    if end == buf.len() {
+        std::mem::take(buf).freeze()
+    } else {
+        buf.split_to(end).freeze()
+    }
+}
+
+fn field_map(head: &Bytes, headers: &[httparse::Header<'_>], mut see: impl FnMut(&HeaderName)) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        see(&name);
         let value = HeaderValue::from_maybe_shared(head.slice_ref(header.value)).ok()?;
         map.append(name, value);
     }
@@ -329,13 +343,13 @@ mod tests {
     #[test]
     fn a_request_head_is_read_and_what_follows_is_left() {
         let mut buf = BytesMut::from(&b"\r\nGET /a?b HTTP/1.1\r\nHost: x\r\nA:  1 \r\n\r\nGET"[..]);
-        let head = request_head(&mut buf, &mut 0, LIMITS).unwrap().unwrap();
+        let RequestHead { head, .. } = request_head(&mut buf, &mut 0, LIMITS).unwrap().unwrap();
         assert_eq!(
-            (head.method, head.target.path_and_query().unwrap().as_str()),
-            (Method::GET, "/a?b")
+            (&head.method, head.uri.path_and_query().unwrap().as_str()),
+            (&Method::GET, "/a?b")
         );
         assert_eq!(
-            (head.version, &head.fields["a"]),
+            (head.version, &head.headers["a"]),
             (Version::HTTP_11, &HeaderValue::from_static("1"))
         );
         assert_eq!(&buf[..], b"GET");

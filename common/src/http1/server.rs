@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{Method, Request, Version};
+use http::request::Parts;
+use http::{Method, Version};
 use parking_lot::Mutex;
 
 use super::deadline::Deadline;
@@ -21,7 +22,8 @@ use super::parse::{self, HeadLimits, ParseError, RequestHead};
 use super::render::{self, Coding, ResponseFrame};
 use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
-use crate::http::hop_by_hop::connection_options;
+use crate::http::hop_by_hop::{ConnectionOptions, connection_options};
+use crate::http::request::{Notable, Request};
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
@@ -117,7 +119,7 @@ struct Connection {
 
 /// A whole request head, ready to be answered.
 struct Received {
-    request: Request<Body>,
+    request: Request,
     sending: Sending,
 }
 
@@ -126,7 +128,7 @@ struct Sending {
     method: Method,
     version: Version,
     close: Option<CloseReason>,
-    started: MonoTime,
+    began: MonoTime,
 }
 
 /// Why no further request is read.
@@ -226,14 +228,22 @@ impl Connection {
     }
 
     /// Turns a head into a request whose body is read from this connection.
-    fn begin(&mut self, mut head: RequestHead, started: MonoTime, inbox: &mut Inbox) -> Result<Received, ParseError> {
-        let framing = framing::of_request(head.version, &mut head.fields, self.settings.body_bytes_max)?;
+    fn begin(&mut self, received: RequestHead, began: MonoTime, inbox: &mut Inbox) -> Result<Received, ParseError> {
+        let RequestHead {
+            mut head,
+            notable,
+            bytes,
+        } = received;
+        let mut framing = Framing::None;
+        if notable.any(Notable::FRAMING) {
+            framing = framing::of_request(head.version, &mut head.headers, self.settings.body_bytes_max)?;
+        }
         self.requests += 1;
-        let buffered = (inbox.io.buf.len() + head.bytes) as u64;
+        let buffered = (inbox.io.buf.len() + bytes) as u64;
         self.received_before = inbox.io.received.saturating_sub(buffered);
         inbox.request = self.requests;
         inbox.body = Reading::new(framing, self.settings.body_bytes_max);
-        inbox.continue_owed = framing != Framing::None && expects_continue(head.version, &head.fields)?;
+        inbox.continue_owed = framing != Framing::None && expects_continue(head.version, &head.headers)?;
         let body = match framing {
             Framing::None => Body::Empty,
             _ => Body::stream(RequestBody::new(
@@ -245,20 +255,25 @@ impl Connection {
         let sending = Sending {
             method: head.method.clone(),
             version: head.version,
-            close: self.close_after(&head),
-            started,
+            close: self.close_after(&head, notable),
+            began,
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method;
-        *request.uri_mut() = head.target;
-        *request.version_mut() = head.version;
-        *request.headers_mut() = head.fields;
+        let request = Request {
+            head,
+            body,
+            notable,
+            began,
+        };
         Ok(Received { request, sending })
     }
 
     /// Why the connection will close after this request, where that is known before it is answered.
-    fn close_after(&self, head: &RequestHead) -> Option<CloseReason> {
-        let options = connection_options(&head.fields);
+    fn close_after(&self, head: &Parts, notable: Notable) -> Option<CloseReason> {
+        let options = if notable.any(Notable::CONNECTION) {
+            connection_options(&head.headers)
+        } else {
+            ConnectionOptions::default()
+        };
         if options.close || (head.version == Version::HTTP_10 && !options.keep_alive) {
             Some(CloseReason::Requested)
         } else if self.requests >= self.settings.requests_per_connection_max {
@@ -287,11 +302,7 @@ impl Connection {
         let Some(reply) = reply else {
             return Some(CloseReason::Reset);
         };
-        let close = self.send(reply, sending).await;
-        if close.is_none() {
-            self.deadline.set(mono_now() + self.settings.idle_timeout);
-        }
-        close
+        self.send(reply, sending).await
     }
 
     /// Sends a response and tells its record; `Some` when the connection has to close.
@@ -339,7 +350,7 @@ impl Connection {
         if close.is_none() && !self.skip_unread().await {
             close = Some(CloseReason::UnreadBody);
         }
-        self.finish(record, &outbox, end, close, sending.started);
+        self.finish(record, &outbox, end, close, sending.began);
         close
     }
 
@@ -373,14 +384,7 @@ impl Connection {
             .map(|()| (End::ClientGone, Some(CloseReason::Reset)))
     }
 
-    fn finish<R: Record>(
-        &mut self,
-        record: R,
-        outbox: &Outbox,
-        end: End,
-        close: Option<CloseReason>,
-        started: MonoTime,
-    ) {
+    fn finish<R: Record>(&mut self, record: R, outbox: &Outbox, end: End, close: Option<CloseReason>, began: MonoTime) {
         let request_bytes = {
             let inbox = self.shared.lock();
             let used = inbox.io.received - inbox.io.buf.len() as u64;
@@ -389,12 +393,16 @@ impl Connection {
         let metrics = &self.conn.worker.metrics;
         metrics.add(Counter::BytesReceived, request_bytes);
         metrics.add(Counter::BytesSent, outbox.bytes);
+        let now = mono_now();
+        if close.is_none() {
+            self.deadline.set(now + self.settings.idle_timeout);
+        }
         record.finish(&Sent {
             end,
             body_bytes: outbox.body_bytes,
             bytes: outbox.bytes,
             request_bytes,
-            took: mono_now().saturating_duration_since(started),
+            took: now.saturating_duration_since(began),
             close,
         });
     }
@@ -436,7 +444,7 @@ impl Connection {
             method: Method::GET,
             version: Version::HTTP_11,
             close: Some(reason),
-            started: mono_now(),
+            began: mono_now(),
         };
         self.send(reply, sending).await;
         self.linger(reason).await;

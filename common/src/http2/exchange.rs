@@ -12,12 +12,13 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 
 use super::request::{self, Said};
 use super::request_body::RequestBody;
 use super::response::{self, Sending};
 use crate::http::body::Body;
+use crate::http::request::{Notable, Request};
 use crate::http1::parse::ParseError;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
 use crate::serve::settings::ServeSettings;
@@ -48,10 +49,10 @@ impl Drop for Open {
 pub(super) async fn exchange<S: Service>(
     service: Arc<S>,
     shared: Arc<Shared>,
-    request: Request<RecvStream>,
+    request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let started = mono_now();
+    let began = mono_now();
     shared.open.fetch_add(1, Ordering::Relaxed);
     let open = Open(shared);
     let Shared {
@@ -63,7 +64,7 @@ pub(super) async fn exchange<S: Service>(
     let method = request.method().clone();
     let head_bytes = request.uri().path().len() as u64 + response::size(request.headers());
     let received = Arc::new(AtomicU64::new(head_bytes));
-    let reply = match incoming(request, &mut respond, settings, &received) {
+    let reply = match incoming(request, &mut respond, settings, &received, began) {
         Err(error) => service.refuse(&error, conn),
         Ok(request) => {
             let mut call = pin!(service.call(request, conn));
@@ -79,23 +80,30 @@ pub(super) async fn exchange<S: Service>(
     if reply.close.is_some() {
         unwanted.store(true, Ordering::Relaxed);
     }
-    send(reply, respond, &method, &open.0, &received, started).await;
+    send(reply, respond, &method, &open.0, &received, began).await;
 }
 
 /// The stream as a request.
 fn incoming(
-    request: Request<RecvStream>,
+    request: http::Request<RecvStream>,
     respond: &mut SendResponse<Bytes>,
     settings: &ServeSettings,
     received: &Arc<AtomicU64>,
-) -> Result<Request<Body>, ParseError> {
+    began: MonoTime,
+) -> Result<Request, ParseError> {
     let (mut head, stream) = request.into_parts();
     let Said {
         length,
         expects_continue,
     } = request::check(&mut head, settings)?;
+    let request = Request {
+        notable: Notable::of(&head.headers),
+        head,
+        body: Body::Empty,
+        began,
+    };
     if stream.is_end_stream() {
-        return Ok(Request::from_parts(head, Body::Empty));
+        return Ok(request);
     }
     if expects_continue {
         let mut go_on = http::Response::new(());
@@ -106,7 +114,10 @@ fn incoming(
     }
     let (max, timeout) = (settings.body_bytes_max, settings.body_timeout);
     let body = RequestBody::new(stream, length, max, timeout, Arc::clone(received));
-    Ok(Request::from_parts(head, Body::stream(body)))
+    Ok(Request {
+        body: Body::stream(body),
+        ..request
+    })
 }
 
 /// Sends a response and tells its record.
@@ -116,7 +127,7 @@ async fn send<R: Record>(
     method: &Method,
     shared: &Shared,
     received: &AtomicU64,
-    started: MonoTime,
+    began: MonoTime,
 ) {
     let Reply {
         response,
@@ -145,7 +156,7 @@ async fn send<R: Record>(
         body_bytes,
         bytes: head_bytes + body_bytes + overhead,
         request_bytes: received.load(Ordering::Relaxed),
-        took: mono_now().saturating_duration_since(started),
+        took: mono_now().saturating_duration_since(began),
         close: close.map(|_| CloseReason::Malformed),
     });
 }

@@ -4,16 +4,20 @@
 //! asking again costs no system call.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::TlsStream;
+
+/// Bytes of one read of a message head.
+const LITTLE: usize = 4 * 1024;
 
 /// A connected stream socket, registered with the reactor of the worker that made it.
 #[derive(Debug)]
@@ -42,6 +46,22 @@ impl Stream {
     pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         // `read_buf` keeps nothing between two polls, so a new one may be made for each.
         each!(self, socket => pin!(socket.read_buf(buf)).poll(cx), tls => tls.poll_read_buf(cx, buf))
+    }
+
+    /// The same for a message head: at most [`LITTLE`] bytes, and `buf` grows by no more than what came.
+    ///
+    /// A head is small and its bytes live as long as the request: what came is copied once, so that it holds no more memory
+    /// than it needs.
+    pub fn poll_read_little(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = self {
+            buf.reserve(LITTLE);
+            return tls.poll_read_buf(cx, buf);
+        }
+        let mut room = [MaybeUninit::uninit(); LITTLE];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(self.poll_read(cx, &mut read))?;
+        buf.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Reads what the socket has, without TLS.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::body::{Body, BodyError};
+use crate::http::body::BodyError;
+use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http1::parse::ParseError;
 use crate::time::MonoTime;
@@ -17,11 +18,7 @@ pub trait Service: Send + Sync + 'static {
     type Record: Record;
 
     /// Answers one request. Dropping the future means that the client left.
-    fn call(
-        &self,
-        request: http::Request<Body>,
-        conn: &Arc<ConnInfo>,
-    ) -> impl Future<Output = Reply<Self::Record>> + Send;
+    fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> impl Future<Output = Reply<Self::Record>> + Send;
 
     /// Words the refusal of something that is not a request; the connection closes after it.
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<Self::Record>;

@@ -1,6 +1,7 @@
 //! The first step: is this a request that may be served, and for which host? Pure.
 
 use common::http::host::{self, EffectiveHost};
+use common::http::request::Notable;
 use common::http::via::{self, NodeId};
 use common::serve::service::ConnInfo;
 use http::header::{HOST, HeaderValue, MAX_FORWARDS};
@@ -34,7 +35,7 @@ pub fn normalize(head: &mut Parts, conn: &ConnInfo) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Why the request is answered here.
-pub fn check<'a>(head: &'a Parts, node: &NodeId) -> Result<EffectiveHost<'a>, Refusal> {
+pub fn check<'a>(head: &'a Parts, notable: Notable, node: &NodeId) -> Result<EffectiveHost<'a>, Refusal> {
     match head.method {
         // Forward proxying is deliberately absent.
         Method::CONNECT => return Err(Refusal::NotImplemented),
@@ -47,7 +48,7 @@ pub fn check<'a>(head: &'a Parts, node: &NodeId) -> Result<EffectiveHost<'a>, Re
         }
         _ => {}
     }
-    if via::has_passed(&head.headers, node) {
+    if notable.any(Notable::HOPS) && via::has_passed(&head.headers, node) {
         return Err(Refusal::Loop);
     }
     host::effective_host(head)?.ok_or(Refusal::Host(host::HostError::Missing))

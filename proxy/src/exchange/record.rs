@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cache::tier::Facts;
 use common::http::body::BodyError;
 use common::http::outgoing::RequestId;
+use common::http::request::Request;
 use common::http::response::Response;
 use common::serve::service::{CloseReason, ConnInfo, End, Record, Sent};
 use common::telemetry::access_log::{AccessRecord, RequestLine, Took};
@@ -14,7 +15,6 @@ use common::telemetry::metrics::{Counter, Histogram};
 use common::time::{MonoTime, mono_now};
 use common::worker::Worker;
 use http::header::{HOST, REFERER, USER_AGENT};
-use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::refusal::Refusal;
@@ -32,7 +32,7 @@ pub struct ExchangeRecord {
     /// What the tier did.
     pub facts: Facts,
     conn: Arc<ConnInfo>,
-    begun: MonoTime,
+    began: MonoTime,
     /// Kept for the access log only.
     asked: Option<Box<Asked>>,
     site: Option<Arc<str>>,
@@ -53,7 +53,8 @@ struct Asked {
 
 impl ExchangeRecord {
     /// The record of a request that was parsed; what it said is kept when somebody reads the log.
-    pub fn begin(head: &Parts, conn: &Arc<ConnInfo>, id: RequestId, logs: bool) -> Self {
+    pub fn begin(request: &Request, conn: &Arc<ConnInfo>, id: RequestId, logs: bool) -> Box<Self> {
+        let head = &request.head;
         let asked = logs.then(|| {
             Box::new(Asked {
                 method: head.method.clone(),
@@ -64,24 +65,29 @@ impl ExchangeRecord {
                 user_agent: head.headers.get(USER_AGENT).cloned(),
             })
         });
-        let mut record = Self::unparsed(conn, id);
+        let mut record = Self::new(conn, id, request.began);
         record.asked = asked;
         record
     }
 
     /// The record of something that is not a request.
-    pub fn unparsed(conn: &Arc<ConnInfo>, id: RequestId) -> Self {
-        Self {
+    pub fn unparsed(conn: &Arc<ConnInfo>, id: RequestId) -> Box<Self> {
+        Self::new(conn, id, mono_now())
+    }
+
+    /// Boxed, because it goes through many hands until the response was sent.
+    fn new(conn: &Arc<ConnInfo>, id: RequestId, began: MonoTime) -> Box<Self> {
+        Box::new(Self {
             id,
             facts: Facts::default(),
             conn: Arc::clone(conn),
-            begun: mono_now(),
+            began,
             asked: None,
             site: None,
             error: None,
             status: CLIENT_CLOSED_REQUEST,
             is_finished: false,
-        }
+        })
     }
 
     /// The site it belongs to.
@@ -108,7 +114,7 @@ impl ExchangeRecord {
     }
 }
 
-impl Record for ExchangeRecord {
+impl Record for Box<ExchangeRecord> {
     fn finish(mut self, sent: &Sent) {
         self.write(sent);
     }
@@ -117,7 +123,7 @@ impl Record for ExchangeRecord {
 impl Drop for ExchangeRecord {
     fn drop(&mut self) {
         if !self.is_finished {
-            let took = mono_now().saturating_duration_since(self.begun);
+            let took = mono_now().saturating_duration_since(self.began);
             let close = Some(CloseReason::Reset);
             self.write(&Sent {
                 end: End::ClientGone,

@@ -18,8 +18,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// A response of the tier, on its way to the client.
-pub fn passed(mut response: Response, worker: &Worker) -> Response {
+/// Adds to a response of the tier what is ours to say on its way to the client.
+pub fn complete(response: &mut Response, worker: &Worker) {
     // "A recipient with a clock that receives a response message without a Date header field MUST record the time it was
     // received and append a corresponding Date header field to the message's header section if it is cached or forwarded
     // downstream." (RFC 9110 §6.6.1)
@@ -30,7 +30,6 @@ pub fn passed(mut response: Response, worker: &Worker) -> Response {
             .push_display(&DATE, worker.clock.wall().http_date());
     }
     response.fields.added.push_static("via: 1.1 tidegate");
-    response
 }
 
 /// The answer to a request that is refused.

@@ -9,7 +9,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::http::body::Body;
+use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http1::parse::ParseError;
 use crate::net::listener::bind;
@@ -38,7 +38,7 @@ impl Record for Unrecorded {
 impl Service for Gated {
     type Record = Unrecorded;
 
-    async fn call(&self, _: http::Request<Body>, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    async fn call(&self, _: Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
         self.came.send(()).unwrap();
         self.permits.acquire().await.unwrap().forget();
         reply(StatusCode::OK)

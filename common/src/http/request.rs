@@ -1,0 +1,109 @@
+//! A request as a transport hands it to a service, and which of its fields need a look at all.
+//!
+//! Most requests say nothing about framing, connections, caching or loops. Their fields are seen once while the head is
+//! read ([`Notable`]); later steps ask that note first, and look a field up only where it is there.
+
+use std::ops::BitOr;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::body::Body;
+use crate::time::MonoTime;
+
+/// A request, after its transport has taken the framing off.
+#[derive(Debug)]
+pub struct Request {
+    /// Its head; no field of framing is left in it.
+    pub head: Parts,
+    /// Its content.
+    pub body: Body,
+    /// Which fields are in `head` (or were, where the transport took them out).
+    pub notable: Notable,
+    /// When its first byte came.
+    pub began: MonoTime,
+}
+
+/// A set of kinds of fields. A kind that is in the set may be there; one that is not is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notable(u8);
+
+impl Notable {
+    /// Content-Length, Transfer-Encoding.
+    pub const FRAMING: Self = Self(1);
+    /// Connection.
+    pub const CONNECTION: Self = Self(1 << 1);
+    /// Expect.
+    pub const EXPECT: Self = Self(1 << 2);
+    /// Via, CDN-Loop.
+    pub const HOPS: Self = Self(1 << 3);
+    /// Cache-Control, Pragma, Authorization, Range, and the preconditions.
+    pub const CACHING: Self = Self(1 << 4);
+    /// Accept.
+    pub const ACCEPT: Self = Self(1 << 5);
+
+    /// The kinds that are in `fields`.
+    pub fn of(fields: &HeaderMap) -> Self {
+        fields.keys().map(Self::kind).fold(Self::default(), BitOr::bitor)
+    }
+
+    /// The kind that `name` is of, as a set of one, or of none.
+    pub fn kind(name: &HeaderName) -> Self {
+        match name.as_str() {
+            "content-length" | "transfer-encoding" => Self::FRAMING,
+            "connection" => Self::CONNECTION,
+            "expect" => Self::EXPECT,
+            "via" | "cdn-loop" => Self::HOPS,
+            "cache-control"
+            | "pragma"
+            | "authorization"
+            | "range"
+            | "if-match"
+            | "if-none-match"
+            | "if-modified-since"
+            | "if-unmodified-since" => Self::CACHING,
+            "accept" => Self::ACCEPT,
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether one of `kinds` may be there.
+    pub const fn any(self, kinds: Self) -> bool {
+        self.0 & kinds.0 != 0
+    }
+}
+
+impl BitOr for Notable {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_notable_is_the_union_of_the_kinds_of_all_fields() {
+        for (names, expected) in [
+            (&["host", "user-agent", "cookie", "if-range"][..], Notable::default()),
+            (&["host", "via"], Notable::HOPS),
+            (&["cdn-loop"], Notable::HOPS),
+            (&["transfer-encoding", "accept"], Notable::FRAMING | Notable::ACCEPT),
+            (&["if-none-match", "connection"], Notable::CACHING | Notable::CONNECTION),
+            (&["expect", "content-length"], Notable::EXPECT | Notable::FRAMING),
+        ] {
+            let mut fields = HeaderMap::new();
+            for name in names {
+                fields.append(*name, HeaderValue::from_static("x"));
+            }
+            let notable = Notable::of(&fields);
+            assert_eq!(notable, expected, "{names:?}");
+            assert!(!notable.any(Notable::default()));
+        }
+    }
+}
