@@ -10,7 +10,7 @@ use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
 use common::http2::settings::Http2Settings;
 use common::net::settings::{Backlog, TcpKeepalive};
-use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
+use common::net::tls::settings::{ConnectorSettings, TlsSettings, TlsVersion, UnknownName};
 use common::serve::settings::{HalfClose, ServeSettings, SourceSettings, WorkerSettings};
 use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
@@ -126,6 +126,17 @@ pub(crate) const TLS: TlsSettings = TlsSettings {
     reload_every: secs(5),
 };
 
+/// TLS towards servers.
+pub(crate) const CONNECTOR: ConnectorSettings = ConnectorSettings {
+    // Whoever answers has to be whom the configuration names.
+    server_name: None,
+    verify: true,
+    roots: None,
+    certificate: None,
+    // As towards clients.
+    min_version: TlsVersion::Tls12,
+};
+
 /// The owner and its group connect to a unix socket; a front of another user is put into that group.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
 
@@ -188,6 +199,8 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     // The timeouts below end a request sooner than the kernel would.
     tcp_user_timeout: None,
     bind: None,
+    // Where a server begins with `https://`, see `CONNECTOR`.
+    tls: None,
     // One try on another server; more would multiply the load on servers that fail.
     retries: 1,
     // See `retry_on()`.

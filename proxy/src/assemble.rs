@@ -5,9 +5,10 @@ use std::sync::Arc;
 use cache::policy::rules::{RangeRules, Rules};
 use cache::tier::{Tier, TierRoute};
 use common::backend::settings::BackendSettings;
-use common::backend::{Backend, ResolveError};
+use common::backend::{Backend, BackendTls, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
+use common::net::tls::connector::TlsConnector;
 use common::net::tls::context::TlsContext;
 use common::time::Clock;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
@@ -28,27 +29,56 @@ pub struct Parts {
     pub tier: Arc<Tier>,
     /// The certificates, each as one `[tls.NAME]` has them.
     pub tls: Vec<Arc<TlsContext>>,
+    /// What TLS is spoken with to those backends that want it.
+    pub connectors: Vec<Arc<TlsConnector>>,
+}
+
+/// What is read from files besides the configuration.
+pub struct Files {
+    /// The certificates, each as one `[tls.NAME]` has them.
+    tls: Vec<Arc<TlsContext>>,
+    /// Roots and certificates for connections to servers, by the name of the backend.
+    backends: Vec<(String, BackendTls)>,
 }
 
 /// Reads the certificates.
 ///
 /// # Errors
 /// Everything that is wrong with them, all at once.
-pub fn certificates(config: &Config) -> Result<Vec<Arc<TlsContext>>, Failure> {
+pub fn certificates(config: &Config) -> Result<Files, Failure> {
     let now = Clock::System.wall();
     let mut wrong = Vec::new();
-    let mut contexts = Vec::with_capacity(config.tls.len());
+    let mut tls = Vec::with_capacity(config.tls.len());
     for settings in &config.tls {
         match TlsContext::load(settings.clone(), now) {
-            Ok(context) => contexts.push(context),
+            Ok(context) => tls.push(context),
             Err(error) => wrong.push(format!("tls.{}: {error}", settings.name)),
         }
     }
+    let mut backends = Vec::new();
+    for (path, settings) in backend_settings(config) {
+        match BackendTls::load(settings, now) {
+            Ok(Some(tls)) => backends.push((settings.name.clone(), tls)),
+            Ok(None) => {}
+            Err(error) => wrong.push(format!("{path}.tls: {error}")),
+        }
+    }
     if wrong.is_empty() {
-        Ok(contexts)
+        Ok(Files { tls, backends })
     } else {
         Err(Failure::new(Code::Config, wrong.join("\n")))
     }
+}
+
+/// All backends, with their paths in the configuration: origins, then cache servers.
+fn backend_settings(config: &Config) -> impl Iterator<Item = (String, &BackendSettings)> {
+    let origins = config.origins.iter();
+    let origins = origins.map(|origin| (format!("origin.{}", origin.name), origin));
+    let servers = match &config.cache.tier {
+        CacheTier::Servers { backend, .. } => Some(("cache".to_owned(), backend)),
+        CacheTier::None | CacheTier::Memory { .. } => None,
+    };
+    origins.chain(servers)
 }
 
 /// Makes the parts of a process from its configuration; reads certificates, resolves the names of servers.
@@ -56,11 +86,11 @@ pub fn certificates(config: &Config) -> Result<Vec<Arc<TlsContext>>, Failure> {
 /// # Errors
 /// Certificates that cannot be used, or names that have no address, all at once.
 pub fn assemble(config: &Config) -> Result<Parts, Failure> {
-    let tls = certificates(config)?;
+    let files = certificates(config)?;
     // One shard of each pool per worker, and one for the control thread.
     let shards = config.process.workers.workers + 1;
     let mut unresolved = Vec::new();
-    let mut backend = |settings: &BackendSettings| match resolve(settings, shards) {
+    let mut backend = |settings: &BackendSettings| match resolve(settings, &files, shards) {
         Ok(backend) => Some(backend),
         Err(error) => {
             unresolved.push(error.to_string());
@@ -120,13 +150,23 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         cache_server,
         backends,
         tier,
-        tls,
+        connectors: files
+            .backends
+            .iter()
+            .map(|(_, tls)| Arc::clone(tls.connector()))
+            .collect(),
+        tls: files.tls,
     })
 }
 
-fn resolve(settings: &BackendSettings, shards: usize) -> Result<Arc<Backend>, ResolveError> {
+fn resolve(settings: &BackendSettings, files: &Files, shards: usize) -> Result<Arc<Backend>, ResolveError> {
     let addresses = common::backend::resolve(settings)?;
-    Ok(Arc::new(Backend::new(settings.clone(), addresses, shards)))
+    let backend = Backend::new(settings.clone(), addresses, shards);
+    let tls = files.backends.iter().find(|(name, _)| *name == settings.name);
+    Ok(Arc::new(match tls {
+        Some((_, tls)) => backend.with_tls(tls),
+        None => backend,
+    }))
 }
 
 /// A node id that no other process has: a front and the cache server in the same process are two nodes, since a request

@@ -250,7 +250,7 @@ impl Process {
         let backends = parts.backends.clone();
         let endpoint = |open: Open| Ok((open.bound, endpoint(config, &parts, open.role, open.index)?));
         let listeners = serving.into_iter().map(endpoint).collect::<Result<_, Failure>>()?;
-        let certificates = CertificateWatch::start(&parts.tls)?;
+        let certificates = CertificateWatch::start(&parts.tls, &parts.connectors)?;
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,

@@ -51,6 +51,11 @@ impl Made {
         }
     }
 
+    /// The key, in PEM.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Writes `NAME.pem` and `NAME.key`.
     pub fn write(&self, folder: &Path, name: &str) -> Files {
         let files = Files {

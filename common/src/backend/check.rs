@@ -85,10 +85,14 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
         .addresses
         .connect(timeout, &backend.connect_options, |_| ())
         .await;
-    let connected = connected.map_err(|failure| failure.error.word().to_owned())?;
+    let mut connected = connected.map_err(|failure| failure.error.word().to_owned())?;
     match &settings.path {
         Some(path) => ask(backend, Connection::new(connected.stream), &server.name, path, settings).await,
-        None => Ok(()),
+        // The last message of a TLS handshake leaves with the first write, or now.
+        None => {
+            connected.stream.shutdown_write();
+            Ok(())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A new connection to a server, and what its failure is called (RFC 9209 §2.3).
 //!
-//! The addresses of one server are tried in turn, beginning with the one that worked last. No TLS and no resolving here.
-//! Called by `send`.
+//! The addresses of one server are tried in turn, beginning with the one that worked last; TLS is `secure`'s, and has to
+//! be there within the same time. No resolving here. Called by `send` and `check`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,14 +16,17 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use parking_lot::RwLock;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::time::timeout_at;
 
 use super::resolve::SocketAddrOrUnix;
+use super::secure::{Handshake, Security};
 use super::settings::BackendSettings;
 use crate::http::origin_error::OriginError;
 use crate::kernel::connects::ConnectOutcome;
 use crate::kernel::sockets::tcp_info;
 use crate::net::stream::Stream;
-use crate::time::mono_now;
+use crate::net::tls;
+use crate::time::{MonoTime, mono_now};
 
 /// The addresses of one server.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub(super) struct Addresses {
     all: RwLock<Arc<[SocketAddrOrUnix]>>,
     /// The one to begin with: the one that took a connection last, so that a dead one is not waited for every time.
     first: AtomicUsize,
+    pub(super) security: Security,
 }
 
 /// How connections are made.
@@ -47,6 +51,8 @@ pub(super) struct Connected {
     pub(super) stream: Stream,
     /// SYNs that were sent again for it; `None` when that is not known.
     pub(super) syn_retransmits: Option<u32>,
+    /// That of TLS, where it is spoken.
+    pub(super) handshake: Option<Handshake>,
 }
 
 /// Why no connection came about.
@@ -58,10 +64,12 @@ pub(super) struct ConnectFailure {
 }
 
 impl Addresses {
-    pub(super) fn new(all: Vec<SocketAddrOrUnix>) -> Self {
+    /// Connections to these; where TLS is spoken, none until `security` says with what.
+    pub(super) fn new(all: Vec<SocketAddrOrUnix>, is_tls: bool) -> Self {
         Self {
             all: RwLock::new(all.into()),
             first: AtomicUsize::new(0),
+            security: if is_tls { Security::Missing } else { Security::Plain },
         }
     }
 
@@ -96,7 +104,8 @@ impl Addresses {
         for i in (first..all.len()).chain(0..first) {
             let address = &all[i];
             let started = mono_now();
-            let opened = tokio::time::timeout(timeout, open(address, options)).await;
+            let until = started + timeout;
+            let opened = timeout_at(until, open(address, options)).await;
             let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let connected = opened.map(|stream| look(stream, mono_now() - started));
             if matches!(address, SocketAddrOrUnix::Tcp(_)) {
@@ -106,8 +115,12 @@ impl Addresses {
                         .map_or_else(ConnectOutcome::of_error, |(_, outcome)| *outcome),
                 );
             }
-            match connected {
-                Ok((connected, _)) => {
+            let secured = match connected {
+                Ok((connected, _)) => self.secure(connected, until).await,
+                Err(cause) => Err(cause),
+            };
+            match secured {
+                Ok(connected) => {
                     if i != first {
                         self.first.store(i, Ordering::Relaxed);
                     }
@@ -120,6 +133,17 @@ impl Addresses {
             }
         }
         Err(failure)
+    }
+}
+
+impl Addresses {
+    async fn secure(&self, connected: Connected, until: MonoTime) -> io::Result<Connected> {
+        let (stream, handshake) = self.security.secure(connected.stream, until).await?;
+        Ok(Connected {
+            stream,
+            handshake,
+            ..connected
+        })
     }
 }
 
@@ -148,6 +172,7 @@ fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
     let connected = Connected {
         stream,
         syn_retransmits: facts.map(|facts| facts.syn_retransmits),
+        handshake: None,
     };
     (connected, ConnectOutcome::established(elapsed, facts))
 }
@@ -185,10 +210,15 @@ async fn open_unix(path: &Path) -> io::Result<Stream> {
     UnixStream::connect(path).await.map(Stream::Unix)
 }
 
-/// The RFC's word for an error of `socket()` or `connect()`.
+/// The RFC's word for an error of `socket()` or `connect()`, or of the TLS handshake.
 fn word_for(cause: &io::Error) -> OriginError {
+    if let Some(word) = tls::failure::word_for(cause) {
+        return word;
+    }
     match cause.raw_os_error() {
         None if cause.kind() == io::ErrorKind::TimedOut => OriginError::ConnectionTimeout,
+        // The socket ended within the TLS handshake.
+        None if cause.kind() == io::ErrorKind::ConnectionReset => OriginError::ConnectionTerminated,
         Some(libc::ETIMEDOUT) => OriginError::ConnectionTimeout,
         // EAGAIN comes from unix sockets only: the listener's accept queue is full.
         Some(libc::ECONNREFUSED | libc::EAGAIN) => OriginError::ConnectionRefused,
@@ -261,11 +291,12 @@ mod tests {
     async fn the_next_address_is_tried_and_the_one_that_worked_comes_first_from_then_on() {
         let server = testing::Server::answering("hello");
         let refused = testing::refusing_address();
-        let addresses = Addresses::new(vec![
+        let all = vec![
             SocketAddrOrUnix::Tcp(refused),
             SocketAddrOrUnix::Unix("/nonexistent/tidegate.sock".into()),
             SocketAddrOrUnix::Tcp(server.address),
-        ]);
+        ];
+        let addresses = Addresses::new(all, false);
         let options = options(|_| ());
         let (connected, outcomes) = connect(&addresses, &options).await;
         let connected = connected.unwrap();
@@ -311,7 +342,10 @@ mod tests {
                 OriginError::DestinationUnavailable,
             ),
         ] {
-            let failure = connect(&Addresses::new(all), &options(|_| ())).await.0.unwrap_err();
+            let failure = connect(&Addresses::new(all, false), &options(|_| ()))
+                .await
+                .0
+                .unwrap_err();
             assert_eq!(failure.error, expected);
         }
     }
@@ -324,7 +358,7 @@ mod tests {
             interval: Duration::from_secs(7),
             count: 3,
         };
-        let addresses = Addresses::new(vec![SocketAddrOrUnix::Tcp(server.address)]);
+        let addresses = Addresses::new(vec![SocketAddrOrUnix::Tcp(server.address)], false);
         let options = options(|settings| {
             settings.tcp_keepalive = Some(keepalive);
             settings.tcp_user_timeout = Some(Duration::from_secs(9));
@@ -349,7 +383,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("o.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let addresses = Addresses::new(vec![SocketAddrOrUnix::Unix(path)]);
+        let addresses = Addresses::new(vec![SocketAddrOrUnix::Unix(path)], false);
         let connected = connect(&addresses, &options(|_| ())).await.0.unwrap();
         assert!(matches!(connected.stream, Stream::Unix(_)));
         assert_eq!(connected.syn_retransmits, None);

@@ -30,6 +30,8 @@ pub struct Facts {
     pub queued: Duration,
     /// Time until a new connection was there; absent when an idle one was taken, or none came about.
     pub connect: Option<Duration>,
+    /// The part of `connect` that was the TLS handshake; boxed, since most requests take a connection that is there.
+    pub tls: Option<Box<Duration>>,
     /// From the start of sending to the end of the response head; absent when there was none.
     pub first_byte: Option<Duration>,
 }

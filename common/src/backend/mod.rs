@@ -10,6 +10,7 @@ mod latency; // how slow a server is: pure
 mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
 mod pool; // connections of one server: idle ones, limits, the queue
+pub mod secure; // TLS with the servers
 mod connect; // a new connection, and what its failure is called
 mod stats; // what is counted per server
 mod facts; // what comes of it
@@ -30,6 +31,7 @@ mod tests; // the whole, against scripted servers
 pub use control::Control;
 pub use facts::{Facts, Outcome};
 pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
+pub use secure::{BackendTls, BackendTlsError};
 pub use send::Backend;
 pub use standing::{Order, ServerState};
 pub use stats::{CONNECT_BUCKETS, ServerSnapshot};

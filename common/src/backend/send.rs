@@ -20,6 +20,7 @@ use super::facts::{Facts, Outcome};
 use super::pool::{Lease, Pool, Source};
 use super::resolve::SocketAddrOrUnix;
 use super::retry::{self, Decision, Policy};
+use super::secure::{BackendTls, Security};
 use super::settings::{BackendSettings, Balance, ExchangeLimits};
 use super::standing::{Standing, Until};
 use super::stats::{Present, ServerSnapshot, Stats};
@@ -96,7 +97,7 @@ impl Backend {
         let mut addresses = addresses.into_iter();
         let server = |server: &super::settings::ServerSettings| Server {
             name: server.address.to_string().into(),
-            addresses: Addresses::new(addresses.next().unwrap_or_default()),
+            addresses: Addresses::new(addresses.next().unwrap_or_default(), server.is_tls),
             pool: Arc::new(Pool::new(&settings, workers)),
             stats: Stats::default(),
             failures_in_a_row: AtomicU32::new(0),
@@ -118,6 +119,17 @@ impl Backend {
             penalty: PENALTY,
             quiet: Until::default(),
         }
+    }
+
+    /// Speaks TLS with this to those of its servers that want it.
+    #[must_use]
+    pub fn with_tls(mut self, tls: &BackendTls) -> Self {
+        for (server, name) in self.servers.iter_mut().zip(&tls.names) {
+            if let Some(name) = name {
+                server.addresses.security = Security::Tls(Arc::clone(tls.connector()), name.clone());
+            }
+        }
+        self
     }
 
     /// The configured name.
@@ -231,6 +243,7 @@ impl Backend {
         let present = |(server, standing): (&Server, &Standing)| {
             server.stats.snapshot(Present {
                 address: Arc::clone(&server.name),
+                is_tls: !matches!(server.addresses.security, Security::Plain),
                 level: server.pool.level(),
                 state: standing.state(now),
                 addresses: server.addresses.all().to_vec(),
@@ -277,6 +290,7 @@ impl Backend {
         facts.server = Some(Arc::clone(&server.name));
         facts.reused = false;
         facts.connect = None;
+        facts.tls = None;
         let left = ask.until.map(|until| until.saturating_duration_since(started));
         let limit = self.settings.try_timeout.into_iter().chain(left).min();
         let result = match within(limit, self.try_once(number, ask, body, source, facts)).await {
@@ -356,6 +370,11 @@ impl Backend {
         facts.connect = Some(took);
         ask.worker.metrics.observe(Histogram::BackendConnectSeconds, took);
         server.stats.connected(took, connected.syn_retransmits);
+        if let Some(handshake) = connected.handshake {
+            facts.tls = Some(Box::new(handshake.took));
+            server.stats.secured(handshake.is_resumed);
+            ask.worker.metrics.observe(Histogram::BackendTlsSeconds, handshake.took);
+        }
         self.note_connected(number);
         Ok(Ready {
             connection: Connection::new(connected.stream),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::http::origin_error::OriginError;
 use crate::net::settings::TcpKeepalive;
+use crate::net::tls::settings::ConnectorSettings;
 
 /// A group of servers, and how they are spoken to.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub struct BackendSettings {
     pub tcp_user_timeout: Option<Duration>,
     /// The local address of connections to servers of the same address family.
     pub bind: Option<IpAddr>,
+    /// How TLS is spoken to those of the servers that want it; there is one where any of them does.
+    pub tls: Option<ConnectorSettings>,
     /// How often a request is sent again when that is safe.
     pub retries: u32,
     /// What a request is sent again for.
@@ -65,6 +68,8 @@ pub struct BackendSettings {
 pub struct ServerSettings {
     /// Where it is.
     pub address: ServerAddress,
+    /// Whether TLS is spoken to it.
+    pub is_tls: bool,
     /// Its share among the others, 1 or more.
     pub weight: u32,
     /// Asked only while no other can be.
@@ -116,7 +121,7 @@ pub struct HealthSettings {
 /// Limits of one exchange with a server; a route may override the times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeLimits {
-    /// The TCP handshake; each address of a server has as long.
+    /// The TCP handshake and that of TLS together; each address of a server has as long.
     pub connect_timeout: Duration,
     /// From the request's last byte (or the last progress of its body) to the end of the response head.
     pub response_timeout: Duration,
@@ -172,6 +177,7 @@ impl From<ServerAddress> for ServerSettings {
     fn from(address: ServerAddress) -> Self {
         Self {
             address,
+            is_tls: false,
             weight: 1,
             is_backup: false,
         }

@@ -226,6 +226,7 @@ mod tests {
         Standing::new(
             "a",
             &ServerSettings {
+                is_tls: false,
                 address,
                 weight,
                 is_backup,

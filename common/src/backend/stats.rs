@@ -49,6 +49,8 @@ pub struct ServerSnapshot {
     pub connect_sum_micros: u64,
     /// SYNs that had to be sent again for them (`TCP_INFO` `tcpi_total_retrans`); `None` when it is not known.
     pub retransmitted_syns: Option<u64>,
+    /// TLS handshakes that were made: full ones, and those that resumed a session; `None` where TLS is not spoken.
+    pub tls_handshakes: Option<(u64, u64)>,
     /// How its TCP connects ended, per address tried; for the handshake health.
     pub handshakes: ConnectCounts,
     /// How often it came into each state.
@@ -65,6 +67,8 @@ pub(super) struct Stats {
     connects: AtomicU64,
     connect_buckets: [AtomicU64; CONNECT_BUCKETS],
     connect_sum_micros: AtomicU64,
+    tls_full: AtomicU64,
+    tls_resumed: AtomicU64,
     /// Few kinds occur, and seldom: a short list.
     failures: Mutex<Vec<(OriginError, u64)>>,
     retransmitted_syns: Mutex<Option<u64>>,
@@ -78,6 +82,7 @@ pub(super) struct Stats {
 #[derive(Debug)]
 pub(super) struct Present {
     pub(super) address: Arc<str>,
+    pub(super) is_tls: bool,
     pub(super) level: Level,
     pub(super) state: ServerState,
     pub(super) addresses: Vec<SocketAddrOrUnix>,
@@ -103,6 +108,11 @@ impl Stats {
             let mut sum = self.retransmitted_syns.lock();
             *sum = Some(sum.unwrap_or(0) + u64::from(more));
         }
+    }
+
+    pub(super) fn secured(&self, is_resumed: bool) {
+        let kind = if is_resumed { &self.tls_resumed } else { &self.tls_full };
+        kind.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self, error: OriginError) {
@@ -159,6 +169,9 @@ impl Stats {
             connect_buckets: self.connect_buckets.each_ref().map(value),
             connect_sum_micros: value(&self.connect_sum_micros),
             retransmitted_syns: *self.retransmitted_syns.lock(),
+            tls_handshakes: present
+                .is_tls
+                .then(|| (value(&self.tls_full), value(&self.tls_resumed))),
             handshakes: *self.handshakes.lock(),
             changes: ServerState::ALL
                 .iter()
@@ -176,6 +189,7 @@ mod tests {
     fn present(level: Level) -> Present {
         Present {
             address: "a:1".into(),
+            is_tls: false,
             level,
             state: ServerState::Up,
             addresses: Vec::new(),

@@ -58,6 +58,7 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         tcp_keepalive: None,
         tcp_user_timeout: None,
         bind: None,
+        tls: None,
         retries: 1,
         retry_on: RETRY_ON.to_vec(),
         retry_budget_percent: 100,

@@ -27,10 +27,12 @@ pub enum OriginError {
     ConnectionWriteTimeout,
     /// The limit of connections to the server is reached and the wait was too long (§2.3.12).
     ConnectionLimitReached,
-    /// TLS alert or handshake error (§2.3.13, §2.3.16).
+    /// The TLS handshake, or a record, is against the rules, or there is nothing in common (§2.3.13).
     TlsProtocolError,
     /// The server's certificate is not acceptable (§2.3.14).
     TlsCertificateError,
+    /// The server broke off with a TLS alert (§2.3.15).
+    TlsAlertReceived,
     /// The response is not complete (§2.3.22).
     HttpResponseIncomplete,
     /// The response's header section is larger than the limit (§2.3.24).
@@ -66,6 +68,7 @@ impl OriginError {
             Self::ConnectionLimitReached => "connection_limit_reached",
             Self::TlsProtocolError => "tls_protocol_error",
             Self::TlsCertificateError => "tls_certificate_error",
+            Self::TlsAlertReceived => "tls_alert_received",
             Self::HttpResponseIncomplete => "http_response_incomplete",
             Self::HttpResponseHeaderSectionSize => "http_response_header_section_size",
             Self::HttpResponseBodySize => "http_response_body_size",

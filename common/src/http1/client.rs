@@ -24,6 +24,7 @@ use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::connection_options;
 use crate::http::origin_error::OriginError;
 use crate::net::stream::Stream;
+use crate::net::tls;
 
 /// Interim (1xx) responses that a server may send before the final one.
 const INTERIM_MAX: u32 = 32;
@@ -183,7 +184,7 @@ impl Exchange {
             }
             match self.io.poll_fill(cx, HEAD_READ) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(ended) => return Poll::Ready(Err(self.ended_early(ended.is_ok()).into())),
+                Poll::Ready(ended) => return Poll::Ready(Err(self.ended_early(&ended).into())),
                 Poll::Pending => {
                     if self.outbox.is_held() {
                         self.deadline.start(CONTINUE_TIMEOUT);
@@ -256,11 +257,11 @@ impl Exchange {
         Ok(())
     }
 
-    fn ended_early(&self, cleanly: bool) -> OriginError {
-        if cleanly && !self.io.buf.is_empty() {
-            OriginError::HttpResponseIncomplete
-        } else {
-            OriginError::ConnectionTerminated
+    fn ended_early(&self, ended: &io::Result<usize>) -> OriginError {
+        match ended {
+            Ok(_) if !self.io.buf.is_empty() => OriginError::HttpResponseIncomplete,
+            Ok(_) => OriginError::ConnectionTerminated,
+            Err(error) => broken_off(error),
         }
     }
 
@@ -338,6 +339,11 @@ impl Exchange {
             home.finished();
         }
     }
+}
+
+/// The word for an error of the socket, or of TLS on it.
+pub(super) fn broken_off(error: &io::Error) -> OriginError {
+    tls::failure::word_for(error).unwrap_or(OriginError::ConnectionTerminated)
 }
 
 fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {

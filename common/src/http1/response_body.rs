@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::chunked::{ChunkedReader, Step};
-use super::client::{Exchange, ExchangeError, Home};
+use super::client::{Exchange, ExchangeError, Home, broken_off};
 use super::framing::Framing;
 use super::io::{BODY_READ, Io};
 use crate::backend::settings::ExchangeLimits;
@@ -90,9 +90,15 @@ impl<H: Home> ResponseBody<H> {
             }
             match exchange.io.poll_fill(cx, BODY_READ) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(Ok(_)) if matches!(self.reading, Reading::UntilClose) => return Poll::Ready(Ok(None)),
+                // "A response that has neither chunked transfer coding nor Content-Length is complete only if a valid
+                // closure alert has been received." (RFC 9112 §9.8)
+                Poll::Ready(Ok(_))
+                    if matches!(self.reading, Reading::UntilClose) && exchange.io.stream.ended_in_order() =>
+                {
+                    return Poll::Ready(Ok(None));
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Err(OriginError::HttpResponseIncomplete.into())),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(OriginError::ConnectionTerminated.into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken_off(&error).into())),
                 Poll::Pending => {
                     exchange.deadline.start(if exchange.outbox.blocked {
                         self.send_timeout

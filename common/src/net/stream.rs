@@ -120,6 +120,14 @@ impl Stream {
         }
     }
 
+    /// Whether an end that was read is one that the peer meant: with TLS anybody on the way can forge the socket's.
+    pub const fn ended_in_order(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(tls) => tls.ended_in_order(),
+        }
+    }
+
     /// Whether the TLS handshake agreed on HTTP/2 (RFC 9113 §3.2).
     pub fn is_http2(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.protocol() == Some(b"h2"))

@@ -127,6 +127,8 @@ pub struct Took {
     pub queue: Option<Duration>,
     /// Establishing one.
     pub connect: Option<Duration>,
+    /// The part of that which was the TLS handshake.
+    pub tls: Option<Duration>,
     /// From the request sent to the response head.
     pub first_byte: Option<Duration>,
     /// From the request's first byte to the response's last.

@@ -145,6 +145,7 @@ histograms! {
     RequestSeconds "tidegate_request_seconds" "" "From the first byte of a request to the last of its response" "What clients wait" "Compare with the backend's first byte";
     AcceptWaitSeconds "tidegate_accept_wait_seconds" "" "How long connections waited in the accept queue (TCP_INFO, in the kernel's ticks)" "Long waits come before a full accept queue: workers are busy or stalled" "See docs/tcp-health.md";
     BackendConnectSeconds "tidegate_backend_connect_seconds" "" "Time to establish a connection to a backend" "Values near 1, 3 or 7 s are lost SYNs" "See docs/tcp-health.md";
+    BackendTlsSeconds "tidegate_backend_tls_seconds" "" "Time of TLS handshakes with backends, which is part of the time to connect" "Two or three round trips, one with a resumed session" "Raise keepalive of the backend; let its servers give out session tickets";
     BackendFirstByteSeconds "tidegate_backend_first_byte_seconds" "" "From a request sent to a backend to its response head" "How slow backends are" "Look at the backend";
 }
 
@@ -234,6 +235,7 @@ families! {
     BackendServerChanges Counter "tidegate_backend_server_changes_total" ["backend" "server" "state"] "How often a server came into a state" "A server that comes and goes is in trouble" "Look at the server";
     BackendHandshakes Counter "tidegate_backend_handshakes_total" ["backend" "server" "outcome"] "TCP connects to a server by outcome, each address tried counted" "no_local_port: local ports towards this server are used up; timed_out: SYNs or their answers are lost" "More keepalive connections, net.ipv4.ip_local_port_range, or see docs/tcp-health.md";
     BackendSlowHandshakes Counter "tidegate_backend_slow_handshakes_total" ["backend" "server"] "TCP connects that took 0.9 s or more: a SYN or its answer was lost" "Loss on the way, or a server that drops SYNs" "See docs/tcp-health.md";
+    BackendTlsHandshakes Counter "tidegate_backend_tls_handshakes_total" ["backend" "server" "kind"] "TLS handshakes with a server that succeeded; kind is full or resumed" "Failed ones are in tidegate_backend_errors_total, as tls_certificate_error, tls_protocol_error and tls_alert_received" "Many full ones: the server gives out no session tickets";
     BackendUnresolved Counter "tidegate_backend_unresolved_total" ["backend" "server"] "How often the name of a server could not be resolved again" "The last good addresses stay in use" "Look at the resolver";
     CacheStoredBytes Gauge "tidegate_cache_stored_bytes" [] "Bytes of stored responses, heads and bookkeeping included" "Near cache.memory the store is full, which is its purpose" "Look at evictions";
     CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";

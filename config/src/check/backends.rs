@@ -3,7 +3,8 @@
 use common::backend::settings::{BackendSettings, ServerSettings};
 
 use crate::codec::is_name;
-use crate::problem::Notes;
+use crate::defaults;
+use crate::problem::{Notes, Wrong};
 
 /// The origins, named, in the order of the file.
 pub(super) fn origins(drafts: Vec<(String, BackendSettings)>, notes: &mut Notes) -> Vec<BackendSettings> {
@@ -56,6 +57,20 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
             format!("{path}.servers"),
             "all servers are backups; one that is not is asked first",
         );
+    }
+    let is_tls = backend.servers.iter().any(|server| server.is_tls);
+    if is_tls {
+        backend.tls.get_or_insert_with(|| defaults::CONNECTOR);
+    } else if backend.tls.is_some() && !backend.servers.is_empty() {
+        let wrong = Wrong::from("no server is spoken to with TLS");
+        notes.error(
+            format!("{path}.tls"),
+            wrong.hint("write \"https://\" before its address"),
+        );
+    }
+    if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
+        notes.warning(format!("{path}.tls.verify"), message);
     }
     if backend.ejection.time > backend.ejection.time_max {
         let message = format!("is longer than {path}.ejection.time_max");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use common::backend::settings::ServerAddress;
+use common::backend::settings::{ServerAddress, ServerSettings};
 use common::http::forwarded::IpNetwork;
 use common::net::settings::{Backlog, ListenAddress};
 use common::telemetry::access_log::AccessLogTarget;
@@ -22,9 +22,9 @@ pub(crate) const ADDRESS: Text<ListenAddress> = Text {
     print: print_listen_address,
 };
 
-/// A server to connect to.
-pub(crate) const SERVER: Text<ServerAddress> = Text {
-    kind: "server such as \"10.0.0.7:8080\", \"name:80\" or \"unix:/path\"",
+/// A server to connect to, with an ordinary weight; `https://` says that TLS is spoken to it.
+pub(crate) const SERVER: Text<ServerSettings> = Text {
+    kind: "server such as \"10.0.0.7:8080\", \"name:80\", \"https://name\" or \"unix:/path\"",
     parse: parse_server,
     print: print_server,
 };
@@ -140,23 +140,23 @@ fn print_listen_address(address: &ListenAddress) -> String {
     }
 }
 
-fn parse_server(text: &str) -> Result<ServerAddress, Wrong> {
-    if text.starts_with("https://") {
-        return Err(Wrong::from(format!(
-            "{text:?}: TLS to servers is not there yet; use a plain HTTP port"
-        )));
-    }
+fn parse_server(text: &str) -> Result<ServerSettings, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return socket_path(path).map(ServerAddress::Unix);
+        return socket_path(path).map(|path| ServerAddress::Unix(path).into());
     }
-    let (authority, default_port) = match text.strip_prefix("http://") {
-        Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), Some(80)),
+    let is_tls = text.starts_with("https://");
+    let with_scheme = [("https://", 443), ("http://", 80)]
+        .into_iter()
+        .find_map(|(scheme, port)| Some((text.strip_prefix(scheme)?, port)));
+    let (authority, default_port) = match with_scheme {
+        Some((rest, port)) => (rest.strip_suffix('/').unwrap_or(rest), Some(port)),
         None => (text, None),
     };
     if let Some((before, _)) = authority.split_once('/') {
         let wrong = Wrong::from(format!("{text:?} has a path; a server is a host and a port"));
         return Err(if is_host_name(before) || before.contains(':') {
-            wrong.hint(format!("did you mean {before:?}?"))
+            let scheme = if is_tls { "https://" } else { "" };
+            wrong.hint(format!("did you mean \"{scheme}{before}\"?"))
         } else {
             wrong
         });
@@ -164,7 +164,11 @@ fn parse_server(text: &str) -> Result<ServerAddress, Wrong> {
     let with_port = default_port.map(|port| format!("{authority}:{port}"));
     let candidates = [Some(authority), with_port.as_deref()];
     let server = candidates.into_iter().flatten().find_map(host_and_port);
-    server.ok_or_else(|| not_a_server(text, authority))
+    let settings = |address: ServerAddress| ServerSettings {
+        is_tls,
+        ..address.into()
+    };
+    server.map(settings).ok_or_else(|| not_a_server(text, authority))
 }
 
 /// A literal address or a name, with a port that is not 0.
@@ -193,12 +197,9 @@ fn not_a_server(text: &str, authority: &str) -> Wrong {
     }
 }
 
-fn print_server(server: &ServerAddress) -> String {
-    match server {
-        ServerAddress::Socket(address) => address.to_string(),
-        ServerAddress::Name { host, port } => format!("{host}:{port}"),
-        ServerAddress::Unix(path) => format!("unix:{}", path.display()),
-    }
+fn print_server(server: &ServerSettings) -> String {
+    let scheme = if server.is_tls { "https://" } else { "" };
+    format!("{scheme}{}", server.address)
 }
 
 fn socket_path(path: &str) -> Result<PathBuf, Wrong> {

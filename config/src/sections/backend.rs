@@ -4,9 +4,11 @@ use common::backend::settings::{
     BackendSettings, Balance, EjectionSettings, HealthSettings, RetryCause, ServerAddress, ServerSettings,
 };
 use common::http::origin_error::OriginError;
+use common::net::tls::settings::ConnectorSettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::tls::{FILE, TLS_VERSION};
 use crate::codec::{
     BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size, Special,
 };
@@ -19,7 +21,7 @@ pub(crate) struct Server;
 /// A server's table.
 #[derive(Clone)]
 pub(crate) struct ServerDraft {
-    address: Option<ServerAddress>,
+    address: Option<ServerSettings>,
     weight: u32,
     backup: bool,
 }
@@ -67,6 +69,8 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     visit_connections(v, backend);
     visit_retries(v, backend);
     visit_limits(v, backend);
+    let meaning = "TLS with the servers that begin with `https://`.";
+    v.optional("tls", &mut backend.tls, meaning);
     let meaning = "When a server is left alone for what requests to it came to.";
     v.table("ejection", &mut backend.ejection, meaning);
     let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
@@ -295,6 +299,46 @@ impl Keys for HealthSettings {
     }
 }
 
+impl Keys for ConnectorSettings {
+    fn preset() -> Self {
+        defaults::CONNECTOR
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        v.key(
+            "server_name",
+            Maybe::new(HOST_FIELD, "the server's own, as configured"),
+            &mut self.server_name,
+            "The name that is asked for (SNI) and that the server's certificate has to be for.",
+        );
+        v.key(
+            "verify",
+            Flag,
+            &mut self.verify,
+            "Whether the server's certificate has to be good; `false` protects from nobody who can change what is sent.",
+        );
+        v.key(
+            "roots",
+            Maybe::new(FILE, "the system's"),
+            &mut self.roots,
+            "PEM file of the certificates that servers' certificates may come from.",
+        );
+        v.key(
+            "certificate",
+            Maybe::new(Inline, "none"),
+            &mut self.certificate,
+            "Our own certificate, such as `{ certificate = \"/etc/tidegate/us.pem\", key = \"/etc/tidegate/us.key\" }`, for \
+             servers that want one.",
+        );
+        v.key(
+            "min_version",
+            TLS_VERSION,
+            &mut self.min_version,
+            "The oldest version of TLS that is spoken.",
+        );
+    }
+}
+
 impl Codec<ServerSettings> for Server {
     fn kind(&self) -> String {
         format!(
@@ -305,13 +349,13 @@ impl Codec<ServerSettings> for Server {
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<ServerSettings> {
         match value.get_ref() {
-            DeValue::String(_) => SERVER.read(value, spot).map(ServerSettings::from),
+            DeValue::String(_) => SERVER.read(value, spot),
             DeValue::Table(_) => {
                 let draft: ServerDraft = Inline.read(value, spot)?;
                 Some(ServerSettings {
-                    address: draft.address?,
                     weight: draft.weight,
                     is_backup: draft.backup,
+                    ..draft.address?
                 })
             }
             other => spot.refuse_type(other, &self.kind()),
@@ -319,11 +363,12 @@ impl Codec<ServerSettings> for Server {
     }
 
     fn write(&self, value: &ServerSettings) -> Option<String> {
-        if *value == ServerSettings::from(value.address.clone()) {
-            return SERVER.write(&value.address);
+        let preset = ServerDraft::preset();
+        if (value.weight, value.is_backup) == (preset.weight, preset.backup) {
+            return SERVER.write(value);
         }
         Inline.write(&ServerDraft {
-            address: Some(value.address.clone()),
+            address: Some(value.clone()),
             weight: value.weight,
             backup: value.is_backup,
         })
@@ -392,6 +437,6 @@ fn visit_limits<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
 }
 
 /// The meanings that a route's overrides share.
-pub(super) const CONNECT_TIMEOUT: &str = "Name resolution and TCP handshake.";
+pub(super) const CONNECT_TIMEOUT: &str = "TCP handshake and, with `https://`, that of TLS.";
 pub(super) const RESPONSE_TIMEOUT: &str = "From the end of the request to the end of the response head.";
 pub(super) const BODY_TIMEOUT: &str = "Between two reads of the response body.";

@@ -32,7 +32,7 @@ impl Keys for TlsSettings {
         );
         v.key(
             "min_version",
-            Choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]),
+            TLS_VERSION,
             &mut self.min_version,
             "The oldest version of TLS that is spoken.",
         );
@@ -103,7 +103,10 @@ impl Keys for Http2Settings {
     }
 }
 
-const FILE: Text<PathBuf> = Text {
+/// Versions that may be the oldest.
+pub(super) const TLS_VERSION: Choice<TlsVersion> = Choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
+
+pub(super) const FILE: Text<PathBuf> = Text {
     kind: "absolute file path",
     parse: |text| {
         let path = PathBuf::from(text);

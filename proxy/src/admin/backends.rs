@@ -113,6 +113,10 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
     per_server(page, Family::BackendUnresolved, &servers, |server| {
         Some(server.unresolved)
     });
+    per_word(page, Family::BackendTlsHandshakes, &servers, |server| {
+        let kinds = |(full, resumed)| [("full", full), ("resumed", resumed)];
+        server.tls_handshakes.map(kinds).into_iter().flatten()
+    });
     per_word(page, Family::BackendErrors, &servers, |server| {
         server
             .failures

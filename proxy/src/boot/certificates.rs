@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 
+use common::net::tls::connector::{self, TlsConnector};
 use common::net::tls::context::TlsContext;
 use common::time::Clock;
 
@@ -21,16 +22,19 @@ impl CertificateWatch {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(contexts: &[Arc<TlsContext>]) -> Result<Option<Self>, Failure> {
-        let Some(every) = contexts.iter().map(|context| context.settings().reload_every).min() else {
+    pub fn start(contexts: &[Arc<TlsContext>], connectors: &[Arc<TlsConnector>]) -> Result<Option<Self>, Failure> {
+        let of_listeners = contexts.iter().map(|context| context.settings().reload_every);
+        let of_backends = connectors.iter().map(|_| connector::RELOAD_EVERY);
+        let Some(every) = of_listeners.chain(of_backends).min() else {
             return Ok(None);
         };
-        let contexts = contexts.to_vec();
+        let (contexts, connectors) = (contexts.to_vec(), connectors.to_vec());
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let now = Clock::System.wall();
                 contexts.iter().for_each(|context| context.reload_if_changed(now));
+                connectors.iter().for_each(|connector| connector.reload_if_changed(now));
             }
         };
         let thread = std::thread::Builder::new()

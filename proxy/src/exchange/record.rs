@@ -193,6 +193,7 @@ impl ExchangeRecord {
                 lookup: self.facts.lookup,
                 queue: backend.map(|backend| backend.queued),
                 connect: backend.and_then(|backend| backend.connect),
+                tls: backend.and_then(|backend| backend.tls.as_deref().copied()),
                 first_byte: backend.and_then(|backend| backend.first_byte),
                 total: sent.took,
             },

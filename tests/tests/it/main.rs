@@ -35,6 +35,7 @@ mod handshake; // kernel settings refused, health, the doctor
 mod handshake_live; // health in network namespaces of its own
 mod handshake_causes; // each cause made to happen there
 mod tls; // certificates, handshakes, redirects
+mod origin_tls; // TLS towards origins
 mod http2; // streams, floods, drain
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream

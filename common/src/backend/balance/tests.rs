@@ -16,6 +16,7 @@ fn server(name: &str, weight: u32, is_backup: bool) -> Standing {
     Standing::new(
         name,
         &ServerSettings {
+            is_tls: false,
             address,
             weight,
             is_backup,

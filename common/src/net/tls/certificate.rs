@@ -78,7 +78,7 @@ pub enum CertificateError {
     },
 }
 
-/// Reads a certificate and its key and checks them.
+/// Reads a server's certificate and its key and checks them.
 ///
 /// # Errors
 /// What is wrong with which file.
@@ -87,18 +87,32 @@ pub fn load(
     provider: &CryptoProvider,
     now: WallTime,
 ) -> Result<Certificate, CertificateError> {
+    let certificate = load_pair(files, provider, now)?;
+    if certificate.names.is_empty() {
+        let what = "the certificate is for no DNS name (subject alternative name)".to_owned();
+        return Err(content(&files.certificate, what));
+    }
+    Ok(certificate)
+}
+
+/// Reads a certificate that may be for no DNS name: a client's.
+pub(super) fn load_any(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+    now: WallTime,
+) -> Result<CertifiedKey, CertificateError> {
+    load_pair(files, provider, now).map(|certificate| CertifiedKey::clone(&certificate.key))
+}
+
+fn load_pair(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+    now: WallTime,
+) -> Result<Certificate, CertificateError> {
     let chain = chain(&files.certificate)?;
-    let bad = |what: String| CertificateError::Content {
-        file: files.certificate.clone(),
-        what,
-    };
+    let bad = |what: String| content(&files.certificate, what);
     let facts = chain.first().and_then(|leaf| x509::facts(leaf));
     let facts = facts.ok_or_else(|| bad("the certificate is malformed".to_owned()))?;
-    if facts.names.is_empty() {
-        return Err(bad(
-            "the certificate is for no DNS name (subject alternative name)".to_owned()
-        ));
-    }
     if facts.not_after < now {
         return Err(CertificateError::Expired {
             file: files.certificate.clone(),
@@ -118,10 +132,7 @@ pub fn load(
             certificate: files.certificate.clone(),
         },
         rustls::Error::InvalidCertificate(error) => bad(format!("the certificate is malformed: {error}")),
-        other => CertificateError::Content {
-            file: files.key.clone(),
-            what: format!("the key cannot be used: {other}"),
-        },
+        other => content(&files.key, format!("the key cannot be used: {other}")),
     })?;
     Ok(Certificate {
         file: files.certificate.clone(),
@@ -143,7 +154,8 @@ impl Certificate {
     }
 }
 
-fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+/// All certificates of a PEM file; at least one.
+pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let text = read(file)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {

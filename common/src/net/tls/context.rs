@@ -62,7 +62,7 @@ struct Watched {
 
 /// A file without its content: what changes when somebody writes or replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     modified: Option<SystemTime>,
     inode: u64,
     bytes: u64,
@@ -178,7 +178,7 @@ impl TlsContext {
 }
 
 /// The library's cryptography, with the cipher suites in our order.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     // AES-128 first: the key schedule of TLS_AES_256_GCM_SHA384 needs SHA-512 blocks, for which CPUs have no
     // instructions; measured at a fifth of a handshake. Nobody breaks AES-128.
@@ -209,17 +209,19 @@ fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Res
 
 fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
     let files = settings.certificates.iter();
-    let stamp = |file: &Path| {
-        let metadata = fs::metadata(file).ok()?;
-        Some(Stamp {
-            modified: metadata.modified().ok(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-        })
-    };
     files
         .flat_map(|pair| [stamp(&pair.certificate), stamp(&pair.key)])
         .collect()
+}
+
+/// What a file looks like now; `None` where there is none.
+pub(super) fn stamp(file: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(file).ok()?;
+    Some(Stamp {
+        modified: metadata.modified().ok(),
+        inode: metadata.ino(),
+        bytes: metadata.len(),
+    })
 }
 
 fn list(errors: &[CertificateError]) -> String {

@@ -1,7 +1,10 @@
-//! Why a handshake failed: one enum, one word each, and what counts it.
+//! Why a handshake failed: one enum, one word each, and what counts it; towards servers the words of RFC 9209.
+
+use std::io;
 
 use rustls::{AlertDescription, Error};
 
+use crate::http::origin_error::OriginError;
 use crate::telemetry::metrics::Counter;
 
 /// Why a handshake failed.
@@ -68,5 +71,58 @@ impl HandshakeFailure {
             Self::Limit => Counter::TlsLimit,
             Self::Internal => Counter::TlsInternal,
         }
+    }
+}
+
+/// The word for what a server did in TLS; `None` for errors of the socket.
+pub(crate) fn word_for(error: &io::Error) -> Option<OriginError> {
+    if error.kind() == io::ErrorKind::InvalidData && error.get_ref().is_none() {
+        // Text where TLS was to be.
+        return Some(OriginError::TlsProtocolError);
+    }
+    Some(match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::AlertReceived(_) => OriginError::TlsAlertReceived,
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented | Error::InvalidCertRevocationList(_) => {
+            OriginError::TlsCertificateError
+        }
+        Error::General(_) | Error::FailedToGetRandomBytes | Error::FailedToGetCurrentTime | Error::EncryptError => {
+            OriginError::ProxyInternalError
+        }
+        _ => OriginError::TlsProtocolError,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, PeerMisbehaved};
+
+    use super::*;
+
+    #[test]
+    fn what_servers_do_in_tls_has_the_words_of_rfc_9209() {
+        let of = |error: Error| word_for(&io::Error::new(io::ErrorKind::InvalidData, error));
+        for (error, expected) in [
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                OriginError::TlsAlertReceived,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Expired),
+                OriginError::TlsCertificateError,
+            ),
+            (
+                Error::PeerMisbehaved(PeerMisbehaved::TooMuchEarlyDataReceived),
+                OriginError::TlsProtocolError,
+            ),
+            (Error::DecryptError, OriginError::TlsProtocolError),
+            (Error::FailedToGetRandomBytes, OriginError::ProxyInternalError),
+        ] {
+            assert_eq!(of(error.clone()), Some(expected), "{error}");
+        }
+        assert_eq!(
+            word_for(&io::ErrorKind::InvalidData.into()),
+            Some(OriginError::TlsProtocolError)
+        );
+        assert_eq!(word_for(&io::ErrorKind::ConnectionReset.into()), None);
     }
 }

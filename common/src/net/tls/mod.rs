@@ -1,7 +1,8 @@
-//! TLS towards clients, by rustls (RFC 8446, RFC 5246).
+//! TLS towards clients and towards servers, by rustls (RFC 8446, RFC 5246).
 //!
 //! `settings` → [`TlsContext`](context::TlsContext) (certificates, reloaded while running) → one
-//! [`TlsAcceptor`](acceptor::TlsAcceptor) per listener → a `Stream`. No cryptography of our own: DER is only walked for
+//! [`TlsAcceptor`](acceptor::TlsAcceptor) per listener → a `Stream`; and one
+//! [`TlsConnector`](connector::TlsConnector) per backend. No cryptography of our own: DER is only walked for
 //! names and dates.
 
 pub mod settings; // plain settings
@@ -12,6 +13,8 @@ pub mod context; // certificates that may change
 pub mod failure; // why a handshake failed
 mod session; // the records of one connection
 pub mod acceptor; // handshakes of one listener
+mod unverified; // any certificate, where the operator wants that
+pub mod connector; // handshakes with the servers of one backend
 
 pub use session::TlsStream;
 

@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut as _, BytesMut};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use tokio::io::ReadBuf;
 
 use super::failure::HandshakeFailure;
@@ -19,11 +19,13 @@ use crate::net::stream::Stream;
 pub struct TlsStream {
     // INVARIANT: not itself a TLS stream.
     pub(in crate::net) socket: Stream,
-    session: ServerConnection,
+    session: Connection,
     /// Content that came together with the end of the handshake.
     early: BytesMut,
     /// The peer has ended its side.
     ended: bool,
+    /// It said so, and did not just stop.
+    ended_in_order: bool,
     /// The socket did not take all of what was encrypted.
     blocked: bool,
     /// Something came.
@@ -41,12 +43,13 @@ const WIRE_BYTES: usize = 36 * 1024;
 const HANDSHAKE_RECORD: u8 = 22;
 
 impl TlsStream {
-    pub(super) fn new(socket: Stream, session: ServerConnection) -> Self {
+    pub(super) fn new(socket: Stream, session: impl Into<Connection>) -> Self {
         Self {
             socket,
-            session,
+            session: session.into(),
             early: BytesMut::new(),
             ended: false,
+            ended_in_order: false,
             blocked: false,
             heard: false,
         }
@@ -132,7 +135,8 @@ impl TlsStream {
                     return Err(Broken::Tls(error));
                 }
             };
-            self.ended = state.peer_has_closed();
+            self.ended_in_order = state.peer_has_closed();
+            self.ended = self.ended_in_order;
             take(&mut self.session, state.plaintext_bytes_to_read(), buf);
         }
         Ok(())
@@ -187,6 +191,11 @@ impl TlsStream {
         self.flush_now();
     }
 
+    /// Whether the peer has said that nothing follows (RFC 8446 §6.1).
+    pub(in crate::net) const fn ended_in_order(&self) -> bool {
+        self.ended_in_order
+    }
+
     /// The protocol that was agreed on (RFC 7301).
     pub(in crate::net) fn protocol(&self) -> Option<&[u8]> {
         self.session.alpn_protocol()
@@ -239,7 +248,7 @@ impl From<Broken> for io::Error {
 }
 
 /// Moves `bytes` bytes of decrypted content into `buf`.
-fn take(session: &mut ServerConnection, mut bytes: usize, buf: &mut BytesMut) {
+fn take(session: &mut Connection, mut bytes: usize, buf: &mut BytesMut) {
     buf.reserve(bytes);
     let mut reader = session.reader();
     while bytes > 0 {

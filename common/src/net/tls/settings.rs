@@ -24,6 +24,21 @@ pub struct TlsSettings {
     pub reload_every: Duration,
 }
 
+/// How handshakes with the servers of a backend are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorSettings {
+    /// The name that is asked for (SNI) and that the certificate has to be for; `None`: the server's own, as configured.
+    pub server_name: Option<String>,
+    /// Whether the certificate has to be good.
+    pub verify: bool,
+    /// PEM file of the roots that are believed; `None`: the system's.
+    pub roots: Option<PathBuf>,
+    /// Our own certificate, for servers that want one.
+    pub certificate: Option<CertificateFiles>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+}
+
 /// A certificate and its key, in PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFiles {
