@@ -16,7 +16,7 @@ use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
 use crate::model::WhenDown;
 use crate::rules::{
@@ -62,6 +62,12 @@ pub(crate) fn sources() -> SourceSettings {
         ],
     }
 }
+
+/// Not permanent: browsers remember a wrong permanent redirect for as long as they like.
+pub(crate) const REDIRECT_STATUS: StatusCode = StatusCode::FOUND;
+
+/// What a short text is, and nothing in it is run by a browser.
+pub(crate) const RESPOND_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// This machine, as it is.
 pub(crate) const PROC_ROOT: &str = "/";

@@ -15,6 +15,7 @@ use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
 use crate::rules::Rules;
+use crate::traffic::Traffic;
 
 /// A whole configuration, valid in itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,8 +153,10 @@ pub struct Site {
     /// Which hosts it serves; empty only for a default site.
     pub hosts: Vec<HostPattern>,
     /// Its routes, in the order in which they are tried: exact paths, then prefixes from the longest, then regexes in
-    /// the order of the file, then the site's own catch-all where it has an origin.
+    /// the order of the file, then the site's own catch-all where it has an origin or an answer.
     pub routes: Vec<Route>,
+    /// What it says about traffic; its routes have that already.
+    pub traffic: Traffic,
 }
 
 /// Which hosts a site serves; lower case, without a port.
@@ -170,14 +173,16 @@ pub enum HostPattern {
 pub struct Route {
     /// Which paths.
     pub path: PathPattern,
-    /// Index into [`Config::origins`].
-    pub origin: usize,
+    /// Index into [`Config::origins`]; `None` where [`Traffic::answer`] answers everything.
+    pub origin: Option<usize>,
     /// The origin's limits with this route's own times.
     pub limits: ExchangeLimits,
     /// Whether the cache tier may store and reuse.
     pub cache: CacheMode,
     /// By which rules.
     pub rules: Rules,
+    /// What is done with requests and responses besides.
+    pub traffic: Traffic,
 }
 
 /// Which paths a route takes.

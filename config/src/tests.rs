@@ -355,14 +355,14 @@ fn routes_stand_in_the_order_in_which_they_are_tried() {
     };
     let api = by_prefix("/api");
     assert_eq!(
-        (config.origins[api.origin].name.as_str(), api.cache),
+        (config.origins[api.origin.expect("an origin")].name.as_str(), api.cache),
         ("slow", CacheMode::Standard)
     );
     assert_eq!(api.limits.response_timeout, Duration::from_secs(120), "its own");
     assert_eq!(api.limits.body_timeout, Duration::from_secs(7), "its origin's");
     let img = by_prefix("/img");
     assert_eq!(
-        (config.origins[img.origin].name.as_str(), img.cache),
+        (config.origins[img.origin.expect("an origin")].name.as_str(), img.cache),
         ("app", CacheMode::Bypass),
         "the site's"
     );

@@ -152,7 +152,7 @@ impl Admin {
                 .with(ALLOW, HeaderValue::from_static("GET, POST"));
         }
         let parts = &self.watched.parts;
-        let (routes, tier) = (Arc::clone(&parts.cache_server.routes), Arc::clone(&parts.tier));
+        let (routes, tier) = (Arc::clone(parts.known_routes()), Arc::clone(&parts.tier));
         let query = request.uri().query().unwrap_or_default().to_owned();
         let as_text = health::wants_text(&request);
         drop(request);

@@ -13,9 +13,9 @@ use common::net::tls::context::TlsContext;
 use common::time::Clock;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
 
-use crate::exchange::{Exchange, door::Door};
+use crate::exchange::{Exchange, door::Door, traffic::Traffic};
 use crate::exit::{Code, Failure};
-use crate::routes::Routes;
+use crate::routes::{Route, Routes};
 
 /// The parts that answer requests.
 pub struct Parts {
@@ -39,6 +39,13 @@ pub struct Files {
     tls: Vec<Arc<TlsContext>>,
     /// Roots and certificates for connections to servers, by the name of the backend.
     backends: Vec<(String, BackendTls)>,
+}
+
+impl Parts {
+    /// The routes by which operators know URLs: those of clients, where this process meets some.
+    pub fn known_routes(&self) -> &Arc<Routes> {
+        &self.front.as_ref().unwrap_or(&self.cache_server).routes
+    }
 }
 
 /// Reads the certificates.
@@ -111,27 +118,15 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         Some(UnknownHost::Site(index)) => Some(index),
         Some(UnknownHost::Misdirected) | None => None,
     };
-    let routes = Arc::new(Routes::new(&config.sites, default, |route| {
-        // Partial responses pass; ranges are answered from what is stored whole.
-        let ranges = RangeRules {
-            store_partial: false,
-            ..route.rules.ranges
-        };
-        let rules = Rules {
-            ranges,
-            ..route.rules.clone()
-        };
-        let is_cached = route.cache == CacheMode::Standard;
-        Arc::new(TierRoute {
-            backend: Arc::clone(&origins[route.origin]),
-            limits: route.limits.clone(),
-            is_cached,
-            rules,
-        })
-    }));
-    let exchange = |node: NodeId, forwarded: ForwardedSettings| {
+    let exchange = |node: NodeId, forwarded: ForwardedSettings, meets_clients: bool| {
+        let routes = Routes::new(&config.sites, default, |route| Route {
+            pattern: route.path.clone(),
+            tier: tier_route(route, &origins),
+            // Fronts have applied them to what they ask a cache server for.
+            traffic: Traffic::new(&route.traffic, &route.path).filter(|_| meets_clients),
+        });
         Arc::new(Exchange {
-            routes: Arc::clone(&routes),
+            routes: Arc::new(routes),
             tier: Arc::clone(&tier),
             node: Arc::new(node),
             forwarded: Arc::new(forwarded),
@@ -142,8 +137,8 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
     let front = config
         .front
         .as_ref()
-        .map(|front| exchange(node("front"), front.forwarded.clone()));
-    let cache_server = exchange(node("cache"), believing_fronts(config));
+        .map(|front| exchange(node("front"), front.forwarded.clone(), true));
+    let cache_server = exchange(node("cache"), believing_fronts(config), false);
     let backends = origins.into_iter().chain(servers).collect();
     Ok(Parts {
         front,
@@ -157,6 +152,26 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             .collect(),
         tls: files.tls,
     })
+}
+
+/// What the tier needs to know about a route; `None` where traffic rules answer everything.
+fn tier_route(route: &config::Route, origins: &[Arc<Backend>]) -> Option<Arc<TierRoute>> {
+    // Partial responses pass; ranges are answered from what is stored whole.
+    let ranges = RangeRules {
+        store_partial: false,
+        ..route.rules.ranges
+    };
+    let rules = Rules {
+        ranges,
+        ..route.rules.clone()
+    };
+    let is_cached = route.cache == CacheMode::Standard;
+    Some(Arc::new(TierRoute {
+        backend: Arc::clone(&origins[route.origin?]),
+        limits: route.limits.clone(),
+        is_cached,
+        rules,
+    }))
 }
 
 fn resolve(settings: &BackendSettings, files: &Files, shards: usize) -> Result<Arc<Backend>, ResolveError> {

@@ -3,6 +3,7 @@
 //! The same for a front's clients and for the fronts that ask a cache server. All branching between the steps is here;
 //! steps never call steps.
 
+pub mod traffic; // what the operator's rules do before the tier is asked, and to the response
 pub mod door; // what the listener itself does: redirect to https, HSTS
 pub mod intake; // is this a request we may serve, and for which host
 pub mod refusal; // why a request is answered by us, in one word
@@ -24,6 +25,7 @@ use crate::routes::Routes;
 use door::Door;
 use record::ExchangeRecord;
 use refusal::Refusal;
+use traffic::{Ahead, Passage};
 
 /// What answers the requests of a front, or of a cache server. A clone is some reference counts.
 #[derive(Clone)]
@@ -51,7 +53,8 @@ impl Service for Exchange {
         let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
         let mut record = ExchangeRecord::begin(&request, conn, id, self.logs);
         let json = request.notable.any(Notable::ACCEPT) && refusal::wants_json(&head.headers);
-        let (mut response, close) = match self.conduct(request, conn, &mut record).await {
+        let mut passage = None;
+        let (mut response, close) = match self.conduct(request, conn, &mut record, &mut passage).await {
             Ok(mut response) => {
                 respond::complete(&mut response, &conn.worker);
                 (response, None)
@@ -59,6 +62,9 @@ impl Service for Exchange {
             Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
         };
         self.door.mark(&mut response);
+        if let Some(passage) = passage {
+            passage.after(&mut response);
+        }
         record.answered(&response);
         Reply {
             response,
@@ -81,16 +87,17 @@ impl Service for Exchange {
 }
 
 impl Exchange {
-    async fn conduct(
-        &self,
+    async fn conduct<'a>(
+        &'a self,
         request: Request,
         conn: &Arc<ConnInfo>,
         record: &mut ExchangeRecord,
+        passage: &mut Option<Passage<'a>>,
     ) -> Result<Response, Refusal> {
         let Request {
             mut head,
             body,
-            notable,
+            mut notable,
             ..
         } = request;
         intake::normalize(&mut head, conn)?;
@@ -100,6 +107,15 @@ impl Exchange {
         let target = intake::check(&head, notable, &self.node)?;
         let (site, route) = self.routes.find(&target.host, head.uri.path())?;
         record.routed(site);
+        if let Some(traffic) = &route.traffic {
+            let (ahead, rest) = traffic.before(&mut head, conn, &record.id);
+            *passage = Some(rest);
+            notable = notable | Notable::of(&head.headers);
+            if let Ahead::Answer(response) = ahead {
+                return Ok(response);
+            }
+        }
+        let route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
         let hop = Hop {
             node: &self.node,
             forwarded: &self.forwarded,

@@ -10,6 +10,8 @@ use cache::tier::TierRoute;
 use config::{HostPattern, PathPattern};
 use foldhash::fast::RandomState;
 
+use crate::exchange::traffic::Traffic;
+
 /// All sites, as they are looked up.
 pub struct Routes {
     // The names are the operator's: nobody outside can make them collide.
@@ -24,7 +26,17 @@ pub struct Routes {
 pub struct Site {
     /// How logs call it.
     pub name: Arc<str>,
-    routes: Vec<(PathPattern, Arc<TierRoute>)>,
+    routes: Vec<Route>,
+}
+
+/// One route of a site.
+pub struct Route {
+    /// Which paths.
+    pub pattern: PathPattern,
+    /// What the tier needs; `None` where traffic rules answer everything.
+    pub tier: Option<Arc<TierRoute>>,
+    /// What the operator's rules do besides, where there are some.
+    pub traffic: Option<Box<Traffic>>,
 }
 
 /// Why a request has no route.
@@ -37,12 +49,8 @@ pub enum NoRoute {
 }
 
 impl Routes {
-    /// The sites of a configuration; `tier_route` turns each route into what the tier needs.
-    pub fn new(
-        sites: &[config::Site],
-        default: Option<usize>,
-        mut tier_route: impl FnMut(&config::Route) -> Arc<TierRoute>,
-    ) -> Self {
+    /// The sites of a configuration; `make` turns each route into what exchanges need.
+    pub fn new(sites: &[config::Site], default: Option<usize>, mut make: impl FnMut(&config::Route) -> Route) -> Self {
         let mut routes = Self {
             exact: HashMap::default(),
             wildcard: HashMap::default(),
@@ -58,11 +66,7 @@ impl Routes {
             }
             routes.sites.push(Site {
                 name: site.name.as_str().into(),
-                routes: site
-                    .routes
-                    .iter()
-                    .map(|route| (route.path.clone(), tier_route(route)))
-                    .collect(),
+                routes: site.routes.iter().map(&mut make).collect(),
             });
         }
         routes
@@ -72,18 +76,9 @@ impl Routes {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn find(&self, host: &str, path: &str) -> Result<(&Site, &Arc<TierRoute>), NoRoute> {
-        let (site, (_, route)) = self.find_pattern(host, path)?;
-        Ok((site, route))
-    }
-
-    /// The same, with the pattern of the route.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn find_pattern(&self, host: &str, path: &str) -> Result<(&Site, &(PathPattern, Arc<TierRoute>)), NoRoute> {
+    pub fn find(&self, host: &str, path: &str) -> Result<(&Site, &Route), NoRoute> {
         let site = self.site(host).ok_or(NoRoute::UnknownHost)?;
-        let route = site.routes.iter().find(|(pattern, _)| matches(pattern, path));
+        let route = site.routes.iter().find(|route| matches(&route.pattern, path));
         route.map(|route| (site, route)).ok_or(NoRoute::UnknownPath)
     }
 

@@ -77,6 +77,27 @@ impl FieldLines {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// Appends all lines of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+    }
+
+    /// Removes the lines of a field. For what happens rarely: all lines are looked at, and written anew where one goes.
+    pub fn remove(&mut self, name: &HeaderName) {
+        let is_it = |line: &[u8]| line.eq_ignore_ascii_case(name.as_str().as_bytes());
+        if !self.iter().any(|(line, _)| is_it(line)) {
+            return;
+        }
+        let mut kept = Vec::with_capacity(self.bytes.len());
+        for (line, value) in self.iter().filter(|(line, _)| !is_it(line)) {
+            kept.extend_from_slice(line);
+            kept.extend_from_slice(b": ");
+            kept.extend_from_slice(value);
+            kept.extend_from_slice(b"\r\n");
+        }
+        self.bytes = kept;
+    }
+
     /// The lines as they go onto the wire.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -147,6 +168,21 @@ mod tests {
         assert_eq!(map["etag"], "\"a:b\"");
         assert_eq!(map["age"], "17");
         assert_eq!(map["via"], "1.1 tidegate");
+    }
+
+    #[test]
+    fn a_field_is_removed_with_all_its_lines() {
+        let mut lines = FieldLines::default();
+        for line in ["a: 1", "via: 1.1 x", "A: 2", "ab: 3"] {
+            lines.push_static(line);
+        }
+        lines.remove(&HeaderName::from_static("a"));
+        assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\n");
+        lines.remove(&HeaderName::from_static("a"));
+        let mut more = FieldLines::default();
+        more.push_static("c: 4");
+        lines.extend(&more);
+        assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\nc: 4\r\n");
     }
 
     #[test]

@@ -69,6 +69,30 @@ pub fn remove_from_response(fields: &mut HeaderMap, upgrade: Upgrade) {
     }
 }
 
+/// Takes names out of `Connection`, so that these fields are not removed as fields of this hop: what an operator puts into
+/// requests must not be the client's to strip.
+pub fn withdraw_options<'a>(fields: &mut HeaderMap, names: impl Iterator<Item = &'a HeaderName>) {
+    if !fields.contains_key(CONNECTION) {
+        return;
+    }
+    let names: Vec<_> = names.collect();
+    let is_named = |option: &[u8]| {
+        names
+            .iter()
+            .any(|name| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    if !list::members_of(fields, &CONNECTION).any(is_named) {
+        return;
+    }
+    let kept: Vec<_> = list::members_of(fields, &CONNECTION)
+        .filter(|option| !is_named(option))
+        .collect();
+    match HeaderValue::from_bytes(&kept.join(&b", "[..])) {
+        Ok(options) if !kept.is_empty() => drop(fields.insert(CONNECTION, options)),
+        _ => drop(fields.remove(CONNECTION)),
+    }
+}
+
 /// Removes from a trailer section what ends here, and what would change framing or routing if somebody merged it.
 ///
 /// "Many fields cannot be processed outside the header section because their evaluation is necessary prior to receiving

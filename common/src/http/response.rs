@@ -133,6 +133,14 @@ impl Fields {
         }
     }
 
+    /// Removes a field, wherever it stands; fields shared with the store are copied where it stands among them.
+    pub fn remove(&mut self, name: &HeaderName) {
+        if self.map().contains_key(name) {
+            self.map_mut().remove(name);
+        }
+        self.added.remove(name);
+    }
+
     /// Appends to `out` every line as HTTP/1.1 sends it.
     pub fn render(&self, out: &mut Vec<u8>) {
         match &self.base {

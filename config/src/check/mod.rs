@@ -6,6 +6,7 @@
 mod listeners; // addresses against each other
 mod backends; // origins and cache servers
 mod tls; // certificates by name
+mod traffic; // redirects, fields, rewriting
 mod sites; // hosts, routes, origins by name
 
 use crate::defaults;
@@ -13,7 +14,7 @@ use crate::model::{Cache, CacheTier, Config, Front, Process, UnknownHost};
 use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
-use crate::sections::{CacheDraft, Draft, FrontDraft, SiteDraft, UnknownHostWord};
+use crate::sections::{CacheDraft, Draft, FrontDraft, RouteDraft, SiteDraft, UnknownHostWord};
 
 pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     note_roles(&draft, notes);
@@ -56,12 +57,19 @@ fn note_roles(draft: &Draft, notes: &mut Notes) {
     }
     if draft.sites.is_empty() && !notes.has("site") {
         notes.error("", "there is no [[site]], which says where requests go");
-    } else if draft.origins.is_empty() && !notes.has("origin") {
+    } else if draft.origins.is_empty() && !notes.has("origin") && !draft.sites.iter().all(answers_everything) {
         notes.error("", "there is no [origin.NAME], which says where sites come from");
     }
     if !notes.has("cache") {
         note_cache_without_tier(&draft.sites, notes);
     }
+}
+
+/// Whether a site needs no origin.
+fn answers_everything(site: &SiteDraft) -> bool {
+    let answers = |route: &RouteDraft| route.traffic.answer().is_some();
+    let asks = site.traffic.answer().is_none() && (site.routes.is_empty() || site.origin.is_some());
+    !asks && site.routes.iter().all(answers)
 }
 
 fn note_cache_without_tier(sites: &[SiteDraft], notes: &mut Notes) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use common::backend::settings::BackendSettings;
 
+use super::traffic;
 use crate::codec::host_text;
 use crate::defaults;
 use crate::model::{Cache, CacheMode, CacheTier, PathPattern, Route, Site};
@@ -12,6 +13,7 @@ use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
 use crate::sections::{Overrides, RouteDraft, SiteDraft};
+use crate::traffic::Traffic;
 
 /// The site with `default = true`.
 pub(super) fn default_site(drafts: &[SiteDraft], notes: &mut Notes) -> Option<usize> {
@@ -94,7 +96,9 @@ impl Resolver<'_> {
     fn site(&mut self, index: usize, draft: SiteDraft) -> Site {
         let path = format!("site[{index}]");
         let has_origin = self.notes.has(&format!("{path}.origin"));
-        if !has_origin && draft.routes.is_empty() && !self.notes.has(&format!("{path}.route")) {
+        let traffic = traffic::own(&path, &draft.traffic, None, self.notes);
+        let answers = traffic.answer.is_some();
+        if !has_origin && !answers && draft.routes.is_empty() && !self.notes.has(&format!("{path}.route")) {
             let wrong = Wrong::from("its requests go nowhere: it has neither an origin nor routes");
             self.notes.error(&*path, wrong.hint("such as origin = \"NAME\""));
             self.has_gaps = true;
@@ -107,24 +111,20 @@ impl Resolver<'_> {
         for (i, route) in draft.routes.into_iter().enumerate() {
             let path = format!("{path}.route[{i}]");
             let pattern = self.pattern(&path, &route);
-            let origin = match &route.origin {
-                Some(name) => self.origin(&path, name),
-                None => own,
-            };
-            if origin.is_none() && !has_origin && !self.notes.has(&format!("{path}.origin")) {
-                self.notes.error(
-                    format!("{path}.origin"),
-                    "is missing, and the site has no origin either",
-                );
-                self.has_gaps = true;
-            }
-            if let (Some(pattern), Some(origin)) = (pattern, origin) {
+            let own_traffic = traffic::own(&path, &route.traffic, pattern.as_ref(), self.notes);
+            let traffic = traffic::inherit(own_traffic, &traffic);
+            let answers = traffic.answer.is_some();
+            let origin = self.origin_of_route(&path, &route, (own, has_origin), answers);
+            if let Some(pattern) = pattern.filter(|_| origin.is_some() || answers) {
                 let rules = self.rules(&path, route.rules.as_ref(), &rules);
-                routes.push(self.route(pattern, origin, (route.cache.unwrap_or(cache), rules), &route));
+                let cache = route.cache.unwrap_or(cache);
+                routes.push(self.route(pattern, origin, (cache, rules, traffic), &route));
             }
         }
-        if let Some(origin) = own {
-            routes.push(self.route(PathPattern::Any, origin, (cache, rules), &RouteDraft::preset()));
+        let origin = own.filter(|_| !answers);
+        if origin.is_some() || answers {
+            let preset = RouteDraft::preset();
+            routes.push(self.route(PathPattern::Any, origin, (cache, rules, traffic.clone()), &preset));
         }
         routes.sort_by_key(|route| order(&route.path));
         let name = draft.hosts.first().map_or_else(|| "default".to_owned(), host_text);
@@ -132,7 +132,36 @@ impl Resolver<'_> {
             name,
             hosts: draft.hosts,
             routes,
+            traffic,
         }
+    }
+
+    /// The origin of a route, which is its site's unless it names one or answers by itself.
+    fn origin_of_route(
+        &mut self,
+        path: &str,
+        route: &RouteDraft,
+        (of_site, site_has_one): (Option<usize>, bool),
+        answers: bool,
+    ) -> Option<usize> {
+        let origin = match &route.origin {
+            Some(name) => self.origin(path, name),
+            None if answers => None,
+            None => of_site,
+        };
+        let is_named = self.notes.has(&format!("{path}.origin"));
+        if answers && is_named {
+            self.notes
+                .error(format!("{path}.origin"), "means nothing beside redirect or respond");
+        }
+        if origin.is_none() && !answers && !site_has_one && !is_named {
+            self.notes.error(
+                format!("{path}.origin"),
+                "is missing, and the site has no origin either",
+            );
+            self.has_gaps = true;
+        }
+        origin
     }
 
     /// The index of the origin that the table at `path` names.
@@ -198,8 +227,15 @@ impl Resolver<'_> {
         }
     }
 
-    fn route(&self, path: PathPattern, origin: usize, (cache, rules): (bool, Rules), overrides: &RouteDraft) -> Route {
-        let mut limits = self.origins[origin].limits.clone();
+    fn route(
+        &self,
+        path: PathPattern,
+        origin: Option<usize>,
+        (cache, rules, traffic): (bool, Rules, Traffic),
+        overrides: &RouteDraft,
+    ) -> Route {
+        let limits = origin.map(|origin| self.origins[origin].limits.clone());
+        let mut limits = limits.unwrap_or_else(|| BackendSettings::preset().limits);
         for (limit, own) in [
             (&mut limits.connect_timeout, overrides.connect_timeout),
             (&mut limits.response_timeout, overrides.response_timeout),
@@ -214,6 +250,7 @@ impl Resolver<'_> {
             limits,
             cache,
             rules,
+            traffic,
         }
     }
 

@@ -4,6 +4,7 @@ mod scalar; // durations, sizes, numbers, choices, texts
 mod address; // where to listen, where servers are, address blocks
 mod pattern; // hosts, paths, expressions, names
 mod rules; // what cache rules are made of
+mod traffic; // what traffic rules are made of
 
 pub(crate) use address::{ADDRESS, BacklogCodec, DIRECTORY, IP, LOG_TARGET, MODE, NETWORK, SERVER};
 pub(crate) use pattern::{
@@ -11,6 +12,10 @@ pub(crate) use pattern::{
 };
 pub(crate) use rules::{BYPASS, COOKIE, FIELD, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
+pub(crate) use traffic::{
+    BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, PATH_TEMPLATE, REMOVED_IN_REQUEST, REMOVED_IN_RESPONSE,
+    Status,
+};
 
 use toml::Spanned;
 use toml::de::DeValue;

@@ -275,7 +275,8 @@ fn text_with_unit<'a>(value: &'a DeValue<'_>, kind: &str, spot: &mut Spot<'_>) -
     }
 }
 
-fn within<T: PartialOrd + Copy>(
+/// `value` where it is in its bounds.
+pub(super) fn within<T: PartialOrd + Copy>(
     value: T,
     min: T,
     max: T,

@@ -11,6 +11,7 @@ mod tls; // [tls.NAME], [front.http2]
 mod rules; // [cache.rules], [site.rules], [site.route.rules]
 mod cache; // [cache]
 mod backend; // [origin.NAME], and the servers of [cache]
+mod traffic; // redirects, fields, rewriting of sites and routes
 mod site; // [[site]], [[site.route]]
 mod telling; // [admin], [log]
 
@@ -20,6 +21,7 @@ pub(crate) use listen::ListenDraft;
 pub(crate) use rules::Overrides;
 pub(crate) use serve::{FrontDraft, UnknownHostWord};
 pub(crate) use site::{RouteDraft, SiteDraft};
+pub(crate) use traffic::TrafficDraft;
 
 use common::backend::settings::BackendSettings;
 use common::net::tls::settings::TlsSettings;

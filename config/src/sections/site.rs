@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use super::rules::Overrides;
+use super::traffic::{Place, TrafficDraft};
 use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, REGEX, Special, Text};
 use crate::defaults;
 use crate::model::{CacheMode, Config, HostPattern, PathPattern, Route, UnknownHost};
@@ -19,6 +20,7 @@ pub(crate) struct SiteDraft {
     pub(crate) origin: Option<String>,
     pub(crate) cache: Option<bool>,
     pub(crate) rules: Option<Overrides>,
+    pub(crate) traffic: TrafficDraft,
     pub(crate) routes: Vec<RouteDraft>,
 }
 
@@ -33,6 +35,7 @@ pub(crate) struct RouteDraft {
     pub(crate) response_timeout: Option<time::Duration>,
     pub(crate) body_timeout: Option<time::Duration>,
     pub(crate) rules: Option<Overrides>,
+    pub(crate) traffic: TrafficDraft,
 }
 
 /// An origin's name; whether there is one is checked when all are known.
@@ -50,6 +53,7 @@ impl Keys for SiteDraft {
             origin: None,
             cache: None,
             rules: None,
+            traffic: TrafficDraft::default(),
             routes: Vec::new(),
         }
     }
@@ -81,6 +85,7 @@ impl Keys for SiteDraft {
             &mut self.rules,
             "Any key of `[cache.rules]`, and `stored_response_max`, for this site; what it leaves out is inherited.",
         );
+        self.traffic.visit(v, Place::Site);
         v.each(
             "route",
             &mut self.routes,
@@ -102,6 +107,7 @@ impl Keys for RouteDraft {
             response_timeout: None,
             body_timeout: None,
             rules: None,
+            traffic: TrafficDraft::default(),
         }
     }
 
@@ -133,6 +139,7 @@ impl Keys for RouteDraft {
             &mut self.rules,
             "Any key of `[cache.rules]`, and `stored_response_max`, for this route; what it leaves out is the site's.",
         );
+        self.traffic.visit(v, Place::Route);
     }
 }
 
@@ -147,6 +154,7 @@ impl SiteDraft {
         let catch_all = catch_all.first();
         let base = &config.cache.rules;
         let own = catch_all.map_or(base, |route| &route.rules);
+        let traffic = TrafficDraft::of(&site.traffic);
         let unknown_hosts = [
             config.front.as_ref().map(|front| front.unknown_host),
             Some(config.cache.unknown_host),
@@ -154,27 +162,29 @@ impl SiteDraft {
         Self {
             hosts: site.hosts.clone(),
             default: unknown_hosts.contains(&Some(UnknownHost::Site(index))),
-            origin: catch_all.map(|route| config.origins[route.origin].name.clone()),
+            origin: catch_all.and_then(|route| origin_name(config, route)),
             cache: catch_all.map(|route| route.cache == CacheMode::Standard),
             rules: Overrides::of(own, base),
             routes: routes
                 .into_iter()
-                .map(|route| RouteDraft::of(config, route, own))
+                .map(|route| RouteDraft::of(config, route, own, &traffic))
                 .collect(),
+            traffic,
         }
     }
 }
 
 impl RouteDraft {
-    /// `inherited` are the site's rules.
-    fn of(config: &Config, route: &Route, inherited: &Rules) -> Self {
+    /// `inherited` are the site's rules, `traffic` its traffic rules.
+    fn of(config: &Config, route: &Route, inherited: &Rules, traffic: &TrafficDraft) -> Self {
         let mut draft = Self {
-            origin: Some(config.origins[route.origin].name.clone()),
+            origin: origin_name(config, route),
             cache: Some(route.cache == CacheMode::Standard),
             connect_timeout: Some(route.limits.connect_timeout),
             response_timeout: Some(route.limits.response_timeout),
             body_timeout: Some(route.limits.body_timeout),
             rules: Overrides::of(&route.rules, inherited),
+            traffic: TrafficDraft::of(&route.traffic).own(traffic),
             ..Self::preset()
         };
         match &route.path {
@@ -185,4 +195,8 @@ impl RouteDraft {
         }
         draft
     }
+}
+
+fn origin_name(config: &Config, route: &Route) -> Option<String> {
+    route.origin.map(|origin| config.origins[origin].name.clone())
 }

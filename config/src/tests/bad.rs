@@ -36,6 +36,11 @@ fn sites_and_routes_are_checked() {
 }
 
 #[test]
+fn traffic_rules_are_checked() {
+    check(include_str!("bad/traffic.txt"));
+}
+
+#[test]
 fn what_a_process_is_makes_sense() {
     check(include_str!("bad/roles.txt"));
 }

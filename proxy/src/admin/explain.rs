@@ -22,7 +22,38 @@ use crate::routes::Routes;
 struct Explained {
     method: Method,
     url: String,
-    outcome: Result<Routed, Refusal>,
+    outcome: Result<Routed, Unasked>,
+}
+
+/// Why the tier would not be asked at all.
+struct Unasked {
+    outcome: &'static str,
+    word: Option<&'static str>,
+    sentence: String,
+    status: StatusCode,
+}
+
+impl From<Refusal> for Unasked {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            outcome: "refused",
+            word: refusal.word(),
+            sentence: refusal.sentence(),
+            status: refusal.status(),
+        }
+    }
+}
+
+impl Unasked {
+    /// A traffic rule answers.
+    fn answered(status: StatusCode) -> Self {
+        Self {
+            outcome: "answered",
+            word: Some("traffic_rule"),
+            sentence: "a redirect or respond of the configuration answers it".to_owned(),
+            status,
+        }
+    }
 }
 
 /// Where it belongs, and what would become of it there.
@@ -54,27 +85,41 @@ struct Asked {
 }
 
 fn explain(routes: &Routes, tier: &Tier, asked: Asked, now: WallTime) -> Explained {
-    let Asked { url, head, tls, host } = asked;
-    let outcome = match head.method {
-        Method::CONNECT => Err(Refusal::NotImplemented),
-        Method::TRACE => Err(Refusal::MethodNotAllowed),
-        _ => routes.find_pattern(&host, head.uri.path()).map_err(Refusal::from),
-    };
-    let outcome = outcome.map(|(site, (pattern, route))| {
-        let question = Question { head: &head, tls, now };
-        Routed {
-            site: site.name.to_string(),
-            path: pattern_text(pattern),
-            origin: route.backend.name().to_owned(),
-            is_cached: route.is_cached,
-            explanation: tier.explain(&question, route),
-        }
-    });
+    let outcome = routed(routes, tier, &asked, now);
     Explained {
-        method: head.method,
-        url,
+        method: asked.head.method,
+        url: asked.url,
         outcome,
     }
+}
+
+fn routed(routes: &Routes, tier: &Tier, asked: &Asked, now: WallTime) -> Result<Routed, Unasked> {
+    let mut head = asked.head.clone();
+    let found = match head.method {
+        Method::CONNECT => Err(Refusal::NotImplemented),
+        Method::TRACE => Err(Refusal::MethodNotAllowed),
+        _ => routes.find(&asked.host, head.uri.path()).map_err(Refusal::from),
+    };
+    let (site, route) = found?;
+    if let Some(traffic) = &route.traffic {
+        if let Some(status) = traffic.answers() {
+            return Err(Unasked::answered(status));
+        }
+        traffic.rewrite(&mut head.uri);
+    }
+    let tier_route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
+    let question = Question {
+        head: &head,
+        tls: asked.tls,
+        now,
+    };
+    Ok(Routed {
+        site: site.name.to_string(),
+        path: pattern_text(&route.pattern),
+        origin: tier_route.backend.name().to_owned(),
+        is_cached: tier_route.is_cached,
+        explanation: tier.explain(&question, tier_route),
+    })
 }
 
 fn read(query: &str) -> Result<Asked, String> {

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::explain::host_of;
 use super::{Watched, json, query, text};
-use crate::routes::Routes;
+use crate::routes::{Route, Routes};
 
 /// One purge that was asked for, as it was asked for.
 struct Asked {
@@ -29,7 +29,7 @@ enum What {
 
 /// Purges what the query names.
 pub fn answer(watched: &Watched, query: &str) -> Response {
-    let routes = &watched.parts.cache_server.routes;
+    let routes = watched.parts.known_routes();
     let (asked, strength) = match read(query, routes) {
         Ok(asked) => asked,
         Err(wrong) => return text(StatusCode::BAD_REQUEST, format!("{wrong}\n")),
@@ -65,18 +65,25 @@ fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged>
         What::Target(target) => tier.purge(target, strength),
         What::Url => {
             let target = TargetUri::parse(&asked.value)?;
-            let route = find(&watched.parts.cache_server.routes, &target).ok()?;
-            tier.purge_url(target, &route.rules.key, strength)
+            let route = find(watched.parts.known_routes(), &target).ok()?;
+            let rules = &route.tier.as_ref()?.rules.key;
+            // Clients and operators know the path as it was before it was rewritten.
+            let rewritten = route
+                .traffic
+                .as_ref()
+                .and_then(|traffic| traffic.rewritten(target.path));
+            let path = rewritten.as_deref().unwrap_or(target.path);
+            tier.purge_url(TargetUri { path, ..target }, rules, strength)
         }
     }
 }
 
 /// The route that a URL belongs to.
-pub fn find<'a>(routes: &'a Routes, target: &TargetUri<'_>) -> Result<&'a cache::tier::TierRoute, String> {
+pub fn find<'a>(routes: &'a Routes, target: &TargetUri<'_>) -> Result<&'a Route, String> {
     let host = host_of(target.authority);
     let found = routes.find(&host, target.path);
     found
-        .map(|(_, route)| &**route)
+        .map(|(_, route)| route)
         .map_err(|_| format!("no site and route serve {host}{}", target.path))
 }
 

@@ -15,12 +15,12 @@ pub fn as_json(explained: &Explained) -> Vec<u8> {
     object.field("url", &*explained.url);
     match &explained.outcome {
         Ok(routed) => routed_json(&mut object, routed),
-        Err(refusal) => {
+        Err(unasked) => {
             let mut decision = object.object("decision");
-            decision.field("outcome", "refused");
-            decision.some("word", refusal.word());
-            decision.field("sentence", &*refusal.sentence());
-            decision.field("status", u64::from(refusal.status().as_u16()));
+            decision.field("outcome", unasked.outcome);
+            decision.some("word", unasked.word);
+            decision.field("sentence", &*unasked.sentence);
+            decision.field("status", u64::from(unasked.status.as_u16()));
         }
     }
     drop(object);
@@ -111,10 +111,10 @@ pub fn as_text(explained: &Explained) -> String {
     page.line("request", format_args!("{method} {url}"));
     match &explained.outcome {
         Ok(routed) => routed_text(&mut page, routed),
-        Err(refusal) => {
-            let word = refusal.word().unwrap_or("answered");
-            page.line("answer", format_args!("{} ({word})", refusal.status()));
-            page.line("why", refusal.sentence());
+        Err(unasked) => {
+            let word = unasked.word.unwrap_or("answered");
+            page.line("answer", format_args!("{} ({word})", unasked.status));
+            page.line("why", &unasked.sentence);
         }
     }
     page.0
