@@ -87,6 +87,12 @@ pub const SERVE: ServeSettings = ServeSettings {
     // Mobile clients stall for seconds in tunnels, not for half a minute.
     body_timeout: secs(30),
     send_timeout: secs(30),
+    // A sixth of the slowest mobile network still in use (GPRS, about 1.5 KB/s), and far more than a client that holds a
+    // connection for nothing wants to send.
+    body_rate_min: 256,
+    send_rate_min: 256,
+    // As long as a stall may last: who stalls all the time has used it up after the first.
+    rate_grace: secs(30),
     // Browsers send up to 8 KiB of cookies per field and some applications several such fields.
     head_bytes_max: 32 << 10,
     // Real clients send 10 to 40; Apache's limit is 100 too.

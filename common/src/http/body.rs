@@ -50,6 +50,9 @@ pub enum BodyError {
     /// The client sent nothing for longer than the limit.
     #[error("the client sent no byte of its body in time")]
     ClientTimeout,
+    /// The client sent its body more slowly than the limit.
+    #[error("the client sent its body too slowly")]
+    ClientSlow,
     /// The client's body is larger than the limit.
     #[error("the client's body is larger than the limit")]
     ClientTooLarge,

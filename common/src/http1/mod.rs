@@ -8,6 +8,7 @@ pub mod framing; // how long the body is
 pub mod chunked; // the chunked coding, read
 pub mod render; // message head → bytes
 pub mod deadline; // one lazy timer per connection
+pub(crate) mod patience; // how long a client is waited for
 pub mod io; // a socket with a read buffer
 pub mod outbox; // a message on its way out
 pub mod request_body; // a client's body, read as it is wanted

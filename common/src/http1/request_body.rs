@@ -5,8 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -16,9 +15,10 @@ use super::chunked::{ChunkedReader, Step};
 use super::deadline::Deadline;
 use super::framing::Framing;
 use super::io::{BODY_READ, HEAD_READ, Io};
+use super::patience::Patience;
 use crate::http::body::BodyError;
 use crate::serve::service::CloseReason;
-use crate::serve::settings::HalfClose;
+use crate::serve::settings::{HalfClose, Pace};
 
 /// Bytes of further (pipelined) requests that are read while one is being answered.
 const PIPELINED_MAX: usize = 4 * HEAD_READ;
@@ -96,7 +96,7 @@ impl Inbox {
     /// Why no further request can follow the running one, as far as its body tells.
     pub(crate) fn unusable(&self) -> Option<CloseReason> {
         match self.body {
-            Reading::Failed(BodyError::ClientTimeout) => Some(CloseReason::BodyTimeout),
+            Reading::Failed(BodyError::ClientTimeout | BodyError::ClientSlow) => Some(CloseReason::BodyTimeout),
             Reading::Failed(BodyError::ClientMalformed(_)) => Some(CloseReason::Malformed),
             Reading::Failed(_) => Some(CloseReason::UnreadBody),
             // The client may or may not send a body that it was not told to send.
@@ -179,16 +179,18 @@ impl Inbox {
 pub(crate) struct RequestBody {
     shared: Shared,
     request: u64,
-    timeout: Duration,
+    pace: Pace,
+    patience: Patience,
     deadline: Deadline,
 }
 
 impl RequestBody {
-    pub(crate) fn new(shared: Shared, request: u64, timeout: Duration) -> Self {
+    pub(crate) fn new(shared: Shared, request: u64, pace: Pace) -> Self {
         Self {
             shared,
             request,
-            timeout,
+            pace,
+            patience: Patience::new(&pace),
             deadline: Deadline::default(),
         }
     }
@@ -205,16 +207,15 @@ impl http_body::Body for RequestBody {
             return Poll::Ready(Some(Err(BodyError::ClientGone)));
         }
         let frame = inbox.poll_frame(cx);
-        if frame.is_ready() {
-            this.deadline.clear();
-            return frame;
+        if let Poll::Ready(frame) = &frame {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            let bytes = data.map_or(0, Bytes::len) as u64;
+            this.patience.moved(bytes, &this.pace, &mut this.deadline);
+        } else {
+            let lost = ready!(this.patience.poll(&this.pace, &mut this.deadline, || None, cx));
+            return Poll::Ready(Some(Err(inbox.fail(lost.into()))));
         }
-        this.deadline.start(this.timeout);
-        if this.deadline.poll(cx).is_ready() {
-            let error = inbox.fail(BodyError::ClientTimeout);
-            return Poll::Ready(Some(Err(error)));
-        }
-        Poll::Pending
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

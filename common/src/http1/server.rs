@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,6 +19,7 @@ use super::framing::{self, Framing, expects_continue};
 use super::io::{BODY_READ, HEAD_READ, Io};
 use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ParseError, RequestHead};
+use super::patience::{Lost, Patience};
 use super::render::{self, Coding, ResponseFrame};
 use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
@@ -249,7 +250,7 @@ impl Connection {
             _ => Body::stream(RequestBody::new(
                 Arc::clone(&self.shared),
                 self.requests,
-                self.settings.body_timeout,
+                self.settings.body_pace(),
             )),
         };
         let sending = Sending {
@@ -341,7 +342,8 @@ impl Connection {
         );
         let mut outbox = Outbox::new(head, response.body, coding);
         self.deadline.clear();
-        let (end, failed) = poll_fn(|cx| self.poll_send(&mut outbox, cx)).await;
+        let mut patience = Patience::new(&self.settings.send_pace());
+        let (end, failed) = poll_fn(|cx| self.poll_send(&mut outbox, &mut patience, cx)).await;
         if failed.is_some() && coding == Coding::UntilClose {
             // Nothing but a reset can tell an HTTP/1.0 client that this is not all.
             self.shared.lock().io.stream.reset_on_close();
@@ -354,29 +356,35 @@ impl Connection {
         close
     }
 
-    fn poll_send(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<(End, Option<CloseReason>)> {
+    fn poll_send(
+        &mut self,
+        outbox: &mut Outbox,
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+    ) -> Poll<(End, Option<CloseReason>)> {
         let before = outbox.bytes;
         match outbox.poll(&mut self.shared, cx) {
             Poll::Ready(Ok(())) => return Poll::Ready((End::Whole, None)),
             Poll::Ready(Err(SendError::Socket)) => return Poll::Ready((End::ClientGone, Some(CloseReason::Reset))),
             Poll::Ready(Err(SendError::Body(error))) => {
                 let reason = match error {
-                    BodyError::ClientTimeout => CloseReason::BodyTimeout,
+                    BodyError::ClientTimeout | BodyError::ClientSlow => CloseReason::BodyTimeout,
                     _ => CloseReason::ResponseFailed,
                 };
                 return Poll::Ready((End::BodyFailed(error), Some(reason)));
             }
             Poll::Pending => {}
         }
+        let pace = self.settings.send_pace();
         if outbox.bytes > before || !outbox.blocked {
-            self.deadline.clear();
+            patience.moved(outbox.bytes - before, &pace, &mut self.deadline);
         }
         if outbox.blocked {
-            self.deadline.start(self.settings.send_timeout);
-            return self
-                .deadline
-                .poll(cx)
-                .map(|()| (End::ClientGone, Some(CloseReason::SendTimeout)));
+            let acknowledged = || self.shared.lock().io.stream.acknowledged();
+            if ready!(patience.poll(&pace, &mut self.deadline, acknowledged, cx)) == Lost::Slow {
+                self.conn.worker.metrics.count(Counter::SendTooSlow);
+            }
+            return Poll::Ready((End::ClientGone, Some(CloseReason::SendTimeout)));
         }
         self.shared
             .lock()

@@ -20,6 +20,7 @@ use super::response::{self, Sending};
 use crate::http::body::Body;
 use crate::http::request::{Notable, Request};
 use crate::http1::parse::ParseError;
+use crate::http1::patience::Lost;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
 use crate::serve::settings::ServeSettings;
 use crate::telemetry::metrics::Counter;
@@ -112,8 +113,8 @@ fn incoming(
             tracing::trace!(%error, "100 Continue to a client that is gone");
         }
     }
-    let (max, timeout) = (settings.body_bytes_max, settings.body_timeout);
-    let body = RequestBody::new(stream, length, max, timeout, Arc::clone(received));
+    let (max, pace) = (settings.body_bytes_max, settings.body_pace());
+    let body = RequestBody::new(stream, length, max, pace, Arc::clone(received));
     Ok(Request {
         body: Body::stream(body),
         ..request
@@ -143,10 +144,12 @@ async fn send<R: Record>(
     if let Ok(stream) = respond.send_response(head, is_last) {
         end = End::Whole;
         if !is_last {
-            let mut sending = Sending::new(stream, outgoing, shared.settings.send_timeout);
-            end = poll_fn(|cx| sending.poll(cx)).await;
-            if sending.is_stalled {
-                shared.conn.worker.metrics.count(Counter::Http2WindowStalled);
+            let mut sending = Sending::new(stream, outgoing, shared.settings.send_pace());
+            end = poll_fn(|cx| sending.poll(shared.open.load(Ordering::Relaxed), cx)).await;
+            match sending.lost {
+                Some(Lost::Stalled) => shared.conn.worker.metrics.count(Counter::Http2WindowStalled),
+                Some(Lost::Slow) => shared.conn.worker.metrics.count(Counter::SendTooSlow),
+                None => {}
             }
             (body_bytes, overhead) = (sending.body_bytes, sending.overhead);
         }

@@ -4,8 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -13,6 +12,8 @@ use http_body::{Frame, SizeHint};
 
 use crate::http::body::BodyError;
 use crate::http1::deadline::Deadline;
+use crate::http1::patience::Patience;
+use crate::serve::settings::Pace;
 
 /// The body of one request, handed to the service.
 pub(super) struct RequestBody {
@@ -21,7 +22,8 @@ pub(super) struct RequestBody {
     left: Option<u64>,
     /// Bytes that may still come.
     room: u64,
-    timeout: Duration,
+    pace: Pace,
+    patience: Patience,
     deadline: Deadline,
     /// All data was read; trailers may follow.
     data_ended: bool,
@@ -31,18 +33,13 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        stream: RecvStream,
-        length: Option<u64>,
-        max: u64,
-        timeout: Duration,
-        received: Arc<AtomicU64>,
-    ) -> Self {
+    pub(super) fn new(stream: RecvStream, length: Option<u64>, max: u64, pace: Pace, received: Arc<AtomicU64>) -> Self {
         Self {
             stream,
             left: length,
             room: max,
-            timeout,
+            pace,
+            patience: Patience::new(&pace),
             deadline: Deadline::default(),
             data_ended: false,
             failed: None,
@@ -100,17 +97,19 @@ impl http_body::Body for RequestBody {
             return Poll::Ready(Some(Err(error)));
         }
         let frame = this.poll_stream(cx);
-        if frame.is_pending() {
-            this.deadline.start(this.timeout);
-            return this.deadline.poll(cx).map(|()| {
-                this.failed = Some(BodyError::ClientTimeout);
-                Some(Err(BodyError::ClientTimeout))
-            });
+        let Poll::Ready(came) = &frame else {
+            let lost = ready!(this.patience.poll(&this.pace, &mut this.deadline, || None, cx));
+            let error = BodyError::from(lost);
+            this.failed = Some(error);
+            return Poll::Ready(Some(Err(error)));
+        };
+        let mut bytes = 0;
+        match came {
+            Some(Ok(frame)) => bytes = frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Err(error)) => this.failed = Some(*error),
+            None => {}
         }
-        this.deadline.clear();
-        if let Poll::Ready(Some(Err(error))) = &frame {
-            this.failed = Some(*error);
-        }
+        this.patience.moved(bytes, &this.pace, &mut this.deadline);
         frame
     }
 

@@ -14,9 +14,10 @@ use http_body::Body as _;
 use crate::http::body::{Body, BodyError};
 use crate::http::response::Response;
 use crate::http1::deadline::Deadline;
+use crate::http1::patience::{Lost, Patience};
 use crate::http1::render::{Coding, response_coding};
 use crate::serve::service::End;
-use crate::time::mono_now;
+use crate::serve::settings::Pace;
 
 /// What a frame's head takes (RFC 9113 §4.1).
 const FRAME_HEAD: u64 = 9;
@@ -94,36 +95,40 @@ pub(super) struct Sending {
     length: Option<u64>,
     /// Taken from the body, waiting for the window.
     waiting: Bytes,
-    stalled: Deadline,
-    timeout: std::time::Duration,
+    pace: Pace,
+    patience: Patience,
+    deadline: Deadline,
     /// Bytes of content handed to the connection.
     pub(super) body_bytes: u64,
     /// Frame heads and trailers.
     pub(super) overhead: u64,
-    /// The client's windows stayed shut.
-    pub(super) is_stalled: bool,
+    /// The client's windows stayed shut, or opened too slowly.
+    pub(super) lost: Option<Lost>,
 }
 
 impl Sending {
-    pub(super) fn new(stream: SendStream<Bytes>, outgoing: Outgoing, timeout: std::time::Duration) -> Self {
+    pub(super) fn new(stream: SendStream<Bytes>, outgoing: Outgoing, pace: Pace) -> Self {
         Self {
             stream,
             body: outgoing.body,
             length: outgoing.length,
             waiting: Bytes::new(),
-            stalled: Deadline::default(),
-            timeout,
+            pace,
+            patience: Patience::new(&pace),
+            deadline: Deadline::default(),
             body_bytes: 0,
             overhead: 0,
-            is_stalled: false,
+            lost: None,
         }
     }
 
     /// Sends as much as can be sent; ready when all is, or when it cannot be.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    ///
+    /// The rate that is asked of the client is that of all its `streams` together, each taken for an equal part.
+    pub(super) fn poll(&mut self, streams: usize, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if !self.waiting.is_empty() {
-                if let Err(end) = ready!(self.poll_data(cx)) {
+                if let Err(end) = ready!(self.poll_data(streams, cx)) {
                     return Poll::Ready(end);
                 }
                 if self.waiting.is_empty() && self.body.is_end_stream() {
@@ -149,7 +154,7 @@ impl Sending {
     }
 
     /// Hands on what the windows have room for.
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll_data(&mut self, streams: usize, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let after = self.body_bytes + self.waiting.len() as u64;
         if self.length.is_some_and(|length| after > length) {
             return Poll::Ready(Err(self.cut(BodyError::Internal("body longer than announced"))));
@@ -162,9 +167,10 @@ impl Sending {
                 Poll::Pending => return self.poll_stalled(cx).map(Err),
             }
         }
-        self.stalled.clear();
         let piece = self.waiting.split_to(self.stream.capacity().min(self.waiting.len()));
         let bytes = piece.len() as u64;
+        let of_all = bytes.saturating_mul(streams as u64);
+        self.patience.moved(of_all, &self.pace, &mut self.deadline);
         let is_last = self.waiting.is_empty() && self.body.is_end_stream();
         if is_last && self.length.is_some_and(|length| after < length) {
             return Poll::Ready(Err(self.cut(BodyError::Internal("body shorter than announced"))));
@@ -182,10 +188,9 @@ impl Sending {
         if self.stream.poll_reset(cx).is_ready() {
             return Poll::Ready(End::ClientGone);
         }
-        self.stalled.start(self.timeout);
-        ready!(self.stalled.poll(cx));
-        tracing::debug!(at = ?mono_now(), "a client does not open its window");
-        self.is_stalled = true;
+        let lost = ready!(self.patience.poll(&self.pace, &mut self.deadline, || None, cx));
+        tracing::debug!(?lost, "a client does not open its window");
+        self.lost = Some(lost);
         self.stream.send_reset(Reason::CANCEL);
         Poll::Ready(End::ClientGone)
     }

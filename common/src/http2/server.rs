@@ -20,6 +20,7 @@ use super::meter::FrameMeter;
 use super::settings::Http2Settings;
 use super::wire::{Wire, WireEnd, wire};
 use crate::http1::deadline::Deadline;
+use crate::http1::patience::{Lost, Patience};
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, Service};
@@ -45,6 +46,7 @@ pub async fn serve_connection<S: Service>(
     let handshake = builder(&settings, http2).handshake(wire);
     let mut deadline = Deadline::default();
     deadline.set(conn.accepted + settings.header_timeout);
+    let patience = Patience::new(&settings.send_pace());
     let shared = Shared {
         conn,
         settings,
@@ -59,6 +61,7 @@ pub async fn serve_connection<S: Service>(
         drain,
         drain_begins: None,
         deadline,
+        patience,
         stalled: Deadline::default(),
         requests: 0,
         leaving: None,
@@ -100,7 +103,8 @@ struct Conductor<S> {
     drain_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// When it has been without a stream for too long.
     deadline: Deadline,
-    /// When the client has taken nothing for too long.
+    /// While the client does not take what there is.
+    patience: Patience,
     stalled: Deadline,
     requests: u64,
     /// The client was told to go away, because of this.
@@ -126,8 +130,10 @@ impl<S: Service> Conductor<S> {
         let requests = self.requests;
         let polled = self.poll_h2(cx);
         let sent = self.wire.poll_send(cx);
-        if self.count_bytes() > 0 || sent.is_ready() {
-            self.stalled.clear();
+        let bytes = self.count_bytes();
+        if bytes > 0 || sent.is_ready() {
+            let pace = self.shared.settings.send_pace();
+            self.patience.moved(bytes, &pace, &mut self.stalled);
         }
         if let Polled::Ended(reason) = polled {
             return Poll::Ready(self.leaving.unwrap_or(reason));
@@ -223,8 +229,12 @@ impl<S: Service> Conductor<S> {
         let settings = Arc::clone(&self.shared.settings);
         if self.wire.is_blocked() {
             // Whatever else: a client that does not read holds what was made for it.
-            self.stalled.start(settings.send_timeout);
-            if self.stalled.poll(cx).is_ready() {
+            let (pace, wire) = (settings.send_pace(), &self.wire);
+            let waits = self.patience.poll(&pace, &mut self.stalled, || wire.acknowledged(), cx);
+            if let Poll::Ready(lost) = waits {
+                if lost == Lost::Slow {
+                    self.shared.conn.worker.metrics.count(Counter::SendTooSlow);
+                }
                 return Poll::Ready(CloseReason::SendTimeout);
             }
         }

@@ -78,6 +78,11 @@ impl WireEnd {
         self.0.lock().blocked
     }
 
+    /// Bytes that the client's kernel has acknowledged so far, where ours knows.
+    pub(super) fn acknowledged(&self) -> Option<u64> {
+        self.0.lock().stream.acknowledged()
+    }
+
     /// Bytes received and sent since the last time this was asked.
     pub(super) fn take_counts(&self) -> (u64, u64) {
         let mut state = self.0.lock();

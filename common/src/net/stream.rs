@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::TlsStream;
+use crate::kernel::sockets::tcp_info;
 
 /// Bytes of one read of a message head.
 const LITTLE: usize = 4 * 1024;
@@ -139,6 +140,15 @@ impl Stream {
             Self::Tcp(socket) => socket.peer_addr().ok(),
             Self::Unix(_) => None,
             Self::Tls(tls) => tls.socket.peer_addr(),
+        }
+    }
+
+    /// Bytes that the peer's kernel has acknowledged so far; `None` on a unix socket, and before Linux 4.1.
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(socket) => tcp_info::acknowledged(socket.as_fd()),
+            Self::Unix(_) => None,
+            Self::Tls(tls) => tls.socket.acknowledged(),
         }
     }
 

@@ -16,6 +16,12 @@ pub struct ServeSettings {
     pub body_timeout: Duration,
     /// Between two writes of a response that make progress.
     pub send_timeout: Duration,
+    /// Bytes per second of a request body, over the time that it is waited for; 0 asks for none.
+    pub body_rate_min: u64,
+    /// Bytes per second of a response, over the time that the client does not take what there is; 0 asks for none.
+    pub send_rate_min: u64,
+    /// How long a client may stay below these rates.
+    pub rate_grace: Duration,
     /// Bytes of a request head: request line and fields.
     pub head_bytes_max: usize,
     /// Field lines of a request head.
@@ -28,6 +34,37 @@ pub struct ServeSettings {
     pub requests_per_connection_max: u64,
     /// What the end of a client's stream means while its answer is being made.
     pub half_close: HalfClose,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Nothing moves.
+    pub timeout: Duration,
+    /// Bytes per second that have to move meanwhile; 0: no matter how few.
+    pub rate_min: u64,
+    /// How long fewer may.
+    pub grace: Duration,
+}
+
+impl ServeSettings {
+    /// How long a request body is waited for.
+    pub const fn body_pace(&self) -> Pace {
+        Pace {
+            timeout: self.body_timeout,
+            rate_min: self.body_rate_min,
+            grace: self.rate_grace,
+        }
+    }
+
+    /// How long a client is waited for that does not take its response.
+    pub const fn send_pace(&self) -> Pace {
+        Pace {
+            timeout: self.send_timeout,
+            rate_min: self.send_rate_min,
+            grace: self.rate_grace,
+        }
+    }
 }
 
 /// What it means when a client has sent a whole request and then ends its side of the connection.

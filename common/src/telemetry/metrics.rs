@@ -90,9 +90,11 @@ counters! {
     Http2FloodWindow "tidegate_http2_floods_total" r#"kind="window_update""# "HTTP/2 connections ended because of a flood of frames" "WINDOW_UPDATE frames, more than honest clients send" "Nothing; hostile clients";
     Http2WindowStalled "tidegate_http2_window_stalls_total" "" "Responses given up because the client kept its window shut" "Slow or hostile clients" "Raise front.send_timeout if they are honest";
     RequestsMalformed "tidegate_requests_malformed_total" "" "Requests refused by the parser or the framing checks" "Broken or hostile clients" "Look at the access log for who sends them";
-    RequestsHeadTooLarge "tidegate_limit_hits_total" r#"limit="request_head""# "Requests refused by a size limit" "A request head had too many bytes or fields" "Raise the limit in [front] if the client is honest";
-    RequestsUriTooLong "tidegate_limit_hits_total" r#"limit="uri""# "Requests refused by a size limit" "A request target was too long" "Raise front.uri_max if the client is honest";
-    RequestsBodyTooLarge "tidegate_limit_hits_total" r#"limit="request_body""# "Requests refused by a size limit" "A request body was larger than allowed" "Raise front.request_body_max if the client is honest";
+    RequestsHeadTooLarge "tidegate_limit_hits_total" r#"limit="request_head""# "Requests refused, or given up, because of a limit" "A request head had too many bytes or fields" "Raise the limit in [front] if the client is honest";
+    RequestsUriTooLong "tidegate_limit_hits_total" r#"limit="uri""# "Requests refused, or given up, because of a limit" "A request target was too long" "Raise front.uri_max if the client is honest";
+    RequestsBodyTooLarge "tidegate_limit_hits_total" r#"limit="request_body""# "Requests refused, or given up, because of a limit" "A request body was larger than allowed" "Raise front.request_body_max if the client is honest";
+    RequestsBodySlow "tidegate_limit_hits_total" r#"limit="body_rate""# "Requests refused, or given up, because of a limit" "A request body came more slowly than front.body_rate_min" "Slow or hostile clients; lower the rate if they are honest";
+    SendTooSlow "tidegate_limit_hits_total" r#"limit="send_rate""# "Requests refused, or given up, because of a limit" "A client took its response more slowly than front.send_rate_min" "Slow or hostile clients; lower the rate if they are honest";
     Responses1xx "tidegate_responses_total" r#"class="1xx""# "Final responses sent to clients by status class" "Upgrades (101)" "Nothing";
     Responses2xx "tidegate_responses_total" r#"class="2xx""# "Final responses sent to clients by status class" "Successes" "Nothing";
     Responses3xx "tidegate_responses_total" r#"class="3xx""# "Final responses sent to clients by status class" "Redirections and not-modifieds" "Nothing";

@@ -176,6 +176,14 @@ impl Keys for ServeSettings {
             &mut self.send_timeout,
             "Between two writes of a response that make progress.",
         );
+        let rate = || Size::between(0, 1 << 30);
+        let meaning =
+            "Bytes per second at which a request body has to come, as long as it is waited for; `\"0B\"`: any.";
+        v.key("body_rate_min", rate(), &mut self.body_rate_min, meaning);
+        let meaning = "Bytes per second at which a client has to take its response; `\"0B\"`: any.";
+        v.key("send_rate_min", rate(), &mut self.send_rate_min, meaning);
+        let meaning = "How long a client may stay below these rates; bytes that come faster earn it back.";
+        v.key("rate_grace", timeout(), &mut self.rate_grace, meaning);
         let head = Size::between(1 << 10, 1 << 20);
         v.key(
             "request_head_max",

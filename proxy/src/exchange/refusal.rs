@@ -51,7 +51,7 @@ impl Refusal {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Origin(error) => error.status(),
             Self::Body(error) => match error {
-                BodyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+                BodyError::ClientTimeout | BodyError::ClientSlow => StatusCode::REQUEST_TIMEOUT,
                 BodyError::ClientTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 BodyError::ClientGone | BodyError::ClientMalformed(_) => StatusCode::BAD_REQUEST,
                 BodyError::Origin(error) => error.status(),
@@ -83,6 +83,7 @@ impl Refusal {
             }),
             Self::Host(_) | Self::Body(BodyError::ClientMalformed(_)) => Some(Counter::RequestsMalformed),
             Self::Body(BodyError::ClientTooLarge) => Some(Counter::RequestsBodyTooLarge),
+            Self::Body(BodyError::ClientSlow) => Some(Counter::RequestsBodySlow),
             Self::Loop => Some(Counter::LoopsDetected),
             Self::Misdirected => Some(Counter::MisdirectedRequests),
             _ => None,
@@ -93,7 +94,7 @@ impl Refusal {
     pub const fn close(&self) -> Option<CloseReason> {
         match self {
             Self::Host(_) | Self::NotImplemented => Some(CloseReason::Malformed),
-            Self::Body(BodyError::ClientTimeout) => Some(CloseReason::BodyTimeout),
+            Self::Body(BodyError::ClientTimeout | BodyError::ClientSlow) => Some(CloseReason::BodyTimeout),
             Self::Body(BodyError::ClientMalformed(_)) => Some(CloseReason::Malformed),
             Self::Body(_) => Some(CloseReason::UnreadBody),
             _ => None,

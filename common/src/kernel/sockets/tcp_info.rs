@@ -144,6 +144,19 @@ pub fn connected(socket: BorrowedFd<'_>) -> io::Result<Connected> {
     })
 }
 
+/// Bytes that the peer of a TCP socket has acknowledged so far (`tcpi_bytes_acked`, ≥ 4.1); `None` where the kernel does not
+/// say, or the socket is no TCP socket.
+pub fn acknowledged(socket: BorrowedFd<'_>) -> Option<u64> {
+    let (bytes, length) = options::tcp_info(socket).ok()?;
+    let known = bytes.get(..length)?;
+    Some(u64::from_ne_bytes(
+        known.get(BYTES_ACKED..BYTES_ACKED + 8)?.try_into().ok()?,
+    ))
+}
+
+/// Where `tcpi_bytes_acked` lies.
+const BYTES_ACKED: usize = 120;
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -167,6 +180,21 @@ mod tests {
         let (taken, _) = listener.accept().expect("accepted");
         assert_eq!(accepted(taken.as_fd()).expect("facts").synack_retransmits, 0);
         assert!(accept_queue(taken.as_fd()).is_err(), "a connection is no listener");
+    }
+
+    #[test]
+    fn what_a_peer_acknowledged_is_counted_in_bytes() {
+        use std::io::{Read as _, Write as _};
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+        let (mut taken, _) = listener.accept().expect("accepted");
+        let before = acknowledged(taken.as_fd()).expect("a number");
+        taken.write_all(&[7; 1000]).expect("written");
+        client.read_exact(&mut [0; 1000]).expect("read");
+        // The acknowledgement was on its way before the bytes were there to be read, or comes with the answer.
+        client.write_all(b"x").expect("written");
+        taken.read_exact(&mut [0]).expect("read");
+        assert_eq!(acknowledged(taken.as_fd()), Some(before + 1000));
     }
 
     #[test]
