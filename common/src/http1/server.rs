@@ -3,6 +3,8 @@
 //! `receive → Service::call → send → (next | close)`. While a request is being answered the connection listens for the
 //! client leaving, and then drops what it was doing. Bodies stream both ways at once; neither is buffered whole.
 
+mod ending; // unread bodies, refusals, the last word
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::deadline::Deadline;
 use super::framing::{self, Framing, expects_continue};
-use super::io::{BODY_READ, HEAD_READ, Io};
+use super::io::{HEAD_READ, Io};
 use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ParseError, RequestHead};
 use super::patience::{Lost, Patience};
@@ -32,10 +34,6 @@ use crate::serve::settings::ServeSettings;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
 
-/// Bytes of an unwanted request body that are skipped to keep the connection.
-const SKIP_MAX: usize = 256 * 1024;
-/// How long skipping, or waiting for a client to close after a refusal, may take.
-const LINGER: Duration = Duration::from_secs(2);
 /// How long an idle connection may still bring a request once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 /// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4). Read as HTTP/1 it is a complete head, of a version
@@ -413,95 +411,6 @@ impl Connection {
             took: now.saturating_duration_since(began),
             close,
         });
-    }
-
-    /// Skips what is left of the request's body, within bounds; false when the connection must close instead.
-    async fn skip_unread(&mut self) -> bool {
-        if self.shared.lock().body.is_done() {
-            return true;
-        }
-        self.deadline.set(mono_now() + LINGER);
-        let mut skipped = 0;
-        poll_fn(|cx| {
-            let mut inbox = self.shared.lock();
-            if matches!(inbox.body, Reading::Length(left) if left > SKIP_MAX as u64) {
-                return Poll::Ready(false);
-            }
-            while skipped < SKIP_MAX {
-                match inbox.poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => skipped += frame.data_ref().map_or(0, bytes::Bytes::len),
-                    Poll::Ready(None) => return Poll::Ready(true),
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
-                    Poll::Pending => return self.deadline.poll(cx).map(|()| false),
-                }
-            }
-            Poll::Ready(false)
-        })
-        .await
-    }
-
-    /// Answers what is no request.
-    async fn refuse<S: Service>(&mut self, service: &S, error: ParseError) -> CloseReason {
-        let reply = service.refuse(&error, &self.conn);
-        let reason = if error == ParseError::Timeout {
-            CloseReason::HeaderTimeout
-        } else {
-            CloseReason::Malformed
-        };
-        let sending = Sending {
-            method: Method::GET,
-            version: Version::HTTP_11,
-            close: Some(reason),
-            began: mono_now(),
-        };
-        self.send(reply, sending).await;
-        self.linger(reason).await;
-        reason
-    }
-
-    /// The last word, where it may be said.
-    fn end(self, reason: CloseReason) {
-        if !matches!(
-            reason,
-            CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
-        ) {
-            self.shared.lock().io.stream.close_notify();
-        }
-    }
-
-    /// Waits so that the client can still read what it was told: a close with unread bytes would be a reset.
-    async fn linger(&mut self, reason: CloseReason) {
-        let refused = matches!(
-            reason,
-            CloseReason::Malformed | CloseReason::HeaderTimeout | CloseReason::UnreadBody
-        );
-        let unread = !self.shared.lock().body.is_done();
-        if !refused && !unread
-            || matches!(
-                reason,
-                CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
-            )
-        {
-            return;
-        }
-        self.deadline.set(mono_now() + LINGER);
-        let mut discarded = 0;
-        poll_fn(|cx| {
-            let mut inbox = self.shared.lock();
-            if discarded == 0 {
-                inbox.io.stream.shutdown_write();
-            }
-            while discarded <= 4 * SKIP_MAX {
-                inbox.io.buf.clear();
-                match inbox.io.poll_fill(cx, BODY_READ) {
-                    Poll::Ready(Ok(n)) if n > 0 => discarded += n,
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return self.deadline.poll(cx),
-                }
-            }
-            Poll::Ready(())
-        })
-        .await;
     }
 
     fn head_limits(&self) -> HeadLimits {
