@@ -132,14 +132,21 @@ impl Ask {
 }
 
 /// The fields of a response that goes on to the client that caused the fetch.
-pub(crate) fn passed_on(mut fields: HeaderMap) -> HeaderMap {
-    hop_by_hop::remove_from_response(&mut fields, Upgrade::Remove);
+///
+/// Upgrade stays where it says what was changed to, or what has to be: "A server that sends a 426 (Upgrade Required)
+/// response MUST send an Upgrade header field" (RFC 9110 §7.8).
+pub(crate) fn passed_on(status: StatusCode, mut fields: HeaderMap) -> HeaderMap {
+    let upgrade = match status {
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED => Upgrade::Keep,
+        _ => Upgrade::Remove,
+    };
+    hop_by_hop::remove_from_response(&mut fields, upgrade);
     fields
 }
 
 /// The same without the fields that the operator keeps to himself.
-pub(crate) fn passed_to_client(fields: HeaderMap, rules: &Rules) -> HeaderMap {
-    let mut fields = passed_on(fields);
+pub(crate) fn passed_to_client(status: StatusCode, fields: HeaderMap, rules: &Rules) -> HeaderMap {
+    let mut fields = passed_on(status, fields);
     if rules.tags.hidden {
         for name in &rules.tags.fields {
             fields.remove(name);

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use common::backend::Backend;
+use common::backend::{self, Backend};
+use common::http::body::Body;
+use common::http::hop_by_hop::Upgrade;
 use common::http::origin_error::OriginError;
 use common::http::outgoing;
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use common::net::pace::LogGate;
 use common::telemetry::metrics::Counter;
+use common::worker::Worker;
 use config::WhenDown;
 use http::Method;
+use http::request::Parts;
 use parking_lot::Mutex;
 
 use crate::explain::reason::Reason;
@@ -75,8 +79,16 @@ impl Remote {
         } = request;
         let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
         outgoing::prepare(&mut head, &hop);
+        if hop.upgrade == Upgrade::Keep && self.when_down == WhenDown::Origin {
+            return direct(head, body, route, worker).await;
+        }
+        // Nobody owns a tunnel, so they go to all servers alike.
+        let key = match hop.upgrade {
+            Upgrade::Keep => worker.next_id(),
+            Upgrade::Remove => key.0,
+        };
         let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
-        let mut outcome = self.servers.send(head, body, key.0, &route.limits, worker).await;
+        let mut outcome = self.servers.send(head, body, key, &route.limits, worker).await;
         let mut origin = self.servers.name();
         let error = match outcome.result {
             Err(ExchangeError::Origin(error)) => Some(error),
@@ -94,24 +106,37 @@ impl Remote {
                     "no cache server answers, asking the origin"
                 );
             }
-            outcome = route.backend.send(head, body, key.0, &route.limits, worker).await;
+            outcome = route.backend.send(head, body, key, &route.limits, worker).await;
             origin = route.backend.name();
         }
-        let facts = Facts {
-            backend: Some(Box::new(outcome.facts)),
-            origin: Some(origin.into()),
-            ..Facts::default()
-        };
-        let result = outcome.result.map(|response| {
-            let (head, body) = response.into_parts();
-            Response {
-                status: head.status,
-                fields: Fields::from(fetch::passed_on(head.headers)),
-                body,
-            }
-        });
-        Answer { result, facts }
+        answer(outcome, origin)
     }
+}
+
+/// Past the cache servers: a tunnel has nothing to do with them, would take two places on one, and end with it.
+async fn direct(head: Parts, body: Body, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
+    let outcome = route
+        .backend
+        .send(head, body, worker.next_id(), &route.limits, worker)
+        .await;
+    answer(outcome, route.backend.name())
+}
+
+fn answer(outcome: backend::Outcome, origin: &str) -> Answer {
+    let facts = Facts {
+        backend: Some(Box::new(outcome.facts)),
+        origin: Some(origin.into()),
+        ..Facts::default()
+    };
+    let result = outcome.result.map(|response| {
+        let (head, body) = response.into_parts();
+        Response {
+            status: head.status,
+            fields: Fields::from(fetch::passed_on(head.status, head.headers)),
+            body,
+        }
+    });
+    Answer { result, facts }
 }
 
 /// Whether a request that no cache server answered may be sent to the origin: nobody has seen it, or it can be sent twice.

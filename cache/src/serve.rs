@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::http::body::Body;
+use common::http::hop_by_hop::Upgrade;
 use common::http::request::Notable;
 use common::http::response::Response;
 use common::time::WallTime;
@@ -158,7 +159,8 @@ impl Local {
             notable,
             ..
         } = &request;
-        let has_content = !request.body.is_empty();
+        // What a tunnel carries is nothing to store either.
+        let has_content = !request.body.is_empty() || hop.upgrade == Upgrade::Keep;
         let memory = match (past(self.memory.is_some(), route, head, has_content), &self.memory) {
             (None, Some(memory)) => memory,
             (why, _) => return Call::Pending(Box::pin(self.pass(request, why.and_then(Past::fwd)))),

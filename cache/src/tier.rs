@@ -11,6 +11,7 @@ use common::http::body::Body;
 use common::http::outgoing::Hop;
 use common::http::request::Notable;
 use common::http::response::Response;
+use common::http::upgrade::Protocol;
 use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
 use common::worker::Worker;
@@ -48,6 +49,8 @@ pub struct TierRoute {
     pub is_cached: bool,
     /// By which rules.
     pub rules: Rules,
+    /// Protocols that clients may change to.
+    pub upgrades: Vec<Protocol>,
 }
 
 /// One request to the tier.

@@ -8,6 +8,7 @@ use common::backend::settings::{
 };
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
+use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{ConnectorSettings, TlsSettings, TlsVersion, UnknownName};
@@ -179,6 +180,11 @@ pub(crate) const QUICK_MEMORY: &str = "256MiB";
 /// Whether a site's responses may be stored: that is what the cache is there for, and RFC 9111 says which may.
 pub(crate) const SITE_CACHE: bool = true;
 
+/// What browsers ask for; anything else is for the operator to know.
+pub(crate) fn site_upgrades() -> Vec<Protocol> {
+    Protocol::new("websocket").into_iter().collect()
+}
+
 /// A slower answer is better than none; it is counted and logged.
 pub(crate) const WHEN_DOWN: WhenDown = WhenDown::Origin;
 
@@ -232,6 +238,9 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
         response_timeout: secs(30),
         body_timeout: secs(30),
         send_timeout: secs(30),
+        // Applications that keep a WebSocket open send pings every minute or so; HAProxy's manual suggests as much for them
+        // that do not.
+        tunnel_timeout: secs(3600),
         // Twice what a client may send: Set-Cookie and security policies are long.
         head_bytes_max: 64 << 10,
         fields_max: 200,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::backend::settings::{BackendSettings, ExchangeLimits};
 use common::http::forwarded::ForwardedSettings;
+use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::TlsSettings;
@@ -183,6 +184,8 @@ pub struct Route {
     pub rules: Rules,
     /// What is done with requests and responses besides.
     pub traffic: Traffic,
+    /// Protocols that clients may change to (RFC 9110 §7.8).
+    pub upgrades: Vec<Protocol>,
 }
 
 /// Which paths a route takes.

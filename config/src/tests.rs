@@ -552,6 +552,7 @@ trusted = []
 
 [origin.a]
 servers = ["10.0.0.1:80"]
+tunnel_timeout = "1h"
 balance = "least_loaded"
 hash_load_percent = 150
 slow_start = "10s"
@@ -597,6 +598,7 @@ hosts = ["a.example"]
 default = false
 origin = "a"
 cache = true
+upgrades = ["websocket"]
 
 [log]
 level = "info"

@@ -171,6 +171,7 @@ fn tier_route(route: &config::Route, origins: &[Arc<Backend>]) -> Option<Arc<Tie
         limits: route.limits.clone(),
         is_cached,
         rules,
+        upgrades: route.upgrades.clone(),
     }))
 }
 

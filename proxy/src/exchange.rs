@@ -17,6 +17,7 @@ use common::http::forwarded::ForwardedSettings;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::{Notable, Request};
 use common::http::response::Response;
+use common::http::upgrade;
 use common::http::via::NodeId;
 use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
@@ -110,18 +111,21 @@ impl Exchange {
         if let Some(traffic) = &route.traffic {
             let (ahead, rest) = traffic.before(&mut head, conn, &record.id);
             *passage = Some(rest);
-            notable = notable | Notable::of(&head.headers);
+            // What the client's connection can become is not for fields to say.
+            notable = notable | Notable::of(&head.headers).without(Notable::UPGRADE);
             if let Ahead::Answer(response) = ahead {
                 return Ok(response);
             }
         }
         let route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
+        let upgrade = upgrade::choose(&mut head, notable, &route.upgrades);
         let hop = Hop {
             node: &self.node,
             forwarded: &self.forwarded,
             peer: conn.client.map(|client| client.ip()),
             tls: conn.tls,
             request_id: record.id.clone(),
+            upgrade,
         };
         let answer = match self.tier.call(TierRequest {
             head,

@@ -162,6 +162,13 @@ impl Client {
         latin1(self.wire.unused())
     }
 
+    /// Reads until at least `bytes` more have come, and uses up all that is there.
+    #[track_caller]
+    pub fn take_bytes(&mut self, bytes: usize) -> String {
+        self.read_bytes(bytes);
+        latin1(&self.wire.take_all())
+    }
+
     /// Waits for the end of the connection: how it ended, and what still came before.
     pub fn wait_for_end(&mut self) -> (Stop, String) {
         loop {

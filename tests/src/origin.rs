@@ -272,6 +272,15 @@ impl Connection<'_> {
                 gate.open();
                 Ok(())
             }
+            Step::Echo => loop {
+                let came = self.wire.take_all();
+                self.send(&came)?;
+                match self.wire.fill() {
+                    Ok(()) => {}
+                    Err(Stop::End) => return Ok(()),
+                    Err(stop) => return Err(stop),
+                }
+            },
             Step::Hold => loop {
                 self.wire.fill()?;
             },

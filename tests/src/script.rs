@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Wait(Gate),
     /// Open a gate.
     Open(Gate),
+    /// Send back whatever comes, until the peer ends its side.
+    Echo,
     /// Do nothing until the peer ends the connection.
     Hold,
     /// Close in order.
@@ -126,6 +128,12 @@ impl Script {
     #[must_use]
     pub fn open(self, gate: &Gate) -> Self {
         self.then(Step::Open(gate.clone()))
+    }
+
+    /// Then sends back whatever comes, until the peer ends its side.
+    #[must_use]
+    pub fn echo(self) -> Self {
+        self.then(Step::Echo)
     }
 
     /// Then does nothing until the peer ends the connection.

@@ -122,6 +122,11 @@ impl Wire {
         &self.buffer[self.start..]
     }
 
+    /// Takes what came and was not used yet.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        self.take(self.unused().len())
+    }
+
     /// Reads once.
     ///
     /// # Errors

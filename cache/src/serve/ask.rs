@@ -256,7 +256,7 @@ pub(super) fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, 
 }
 
 pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = Fields::from(fetch::passed_to_client(fetched.fields, ask.rules()));
+    let fields = Fields::from(fetch::passed_to_client(fetched.status, fetched.fields, ask.rules()));
     let mut response = Response {
         status: fetched.status,
         fields,

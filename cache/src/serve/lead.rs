@@ -222,7 +222,7 @@ impl Lead {
         let body = stored.content.body().unwrap_or_default();
         let mut response = Response {
             status,
-            fields: Fields::from(fetch::passed_to_client(own, self.ask.rules())),
+            fields: Fields::from(fetch::passed_to_client(status, own, self.ask.rules())),
             body,
         };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);

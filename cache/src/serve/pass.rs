@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing;
 use common::http::response::{Fields, Response};
 
@@ -61,7 +62,7 @@ impl Local {
         };
         self.invalidate(&ask, &fetched);
         match &self.memory {
-            Some(memory) if ask.client.method == Method::POST && route.is_cached => {
+            Some(memory) if ask.client.method == Method::POST && route.is_cached && hop.upgrade == Upgrade::Remove => {
                 let hash = memory.hash(&ask.key());
                 self.lead(
                     ask,
@@ -120,8 +121,8 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         Response {
             status: head.status,
             fields: Fields::from(match hides {
-                Some(rules) => fetch::passed_to_client(head.headers, rules),
-                None => fetch::passed_on(head.headers),
+                Some(rules) => fetch::passed_to_client(head.status, head.headers, rules),
+                None => fetch::passed_on(head.status, head.headers),
             }),
             body,
         }

@@ -129,6 +129,8 @@ pub struct ExchangeLimits {
     pub body_timeout: Duration,
     /// Between two writes of the request that make progress.
     pub send_timeout: Duration,
+    /// How long no byte may pass through a tunnel (RFC 9110 §7.8), either way.
+    pub tunnel_timeout: Duration,
     /// Bytes of a response head.
     pub head_bytes_max: usize,
     /// Field lines of a response head.

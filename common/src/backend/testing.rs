@@ -35,6 +35,7 @@ pub(super) fn limits() -> ExchangeLimits {
         connect_timeout: LONG,
         response_timeout: LONG,
         body_timeout: LONG,
+        tunnel_timeout: LONG,
         send_timeout: LONG,
         head_bytes_max: 16 * 1024,
         fields_max: 100,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::origin_error::OriginError;
+use super::tunnel::Tunnel;
 
 /// A stream of data frames and at most one frame of trailers.
 pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
@@ -27,6 +28,8 @@ pub enum Body {
     Chunks(Chunks),
     /// Still to come.
     Stream(BoxBody),
+    /// No content: the connection becomes a tunnel (responses with 101 only).
+    Tunnel(Box<Tunnel>),
 }
 
 /// Pieces of one complete body, shared, and how far they were read.
@@ -79,7 +82,7 @@ impl Body {
     /// The length in bytes, where it is known before the end.
     pub fn len(&self) -> Option<u64> {
         match self {
-            Self::Empty => Some(0),
+            Self::Empty | Self::Tunnel(_) => Some(0),
             Self::Full(bytes) => Some(bytes.len() as u64),
             Self::Chunks(chunks) => Some(chunks.left),
             Self::Stream(stream) => stream.size_hint().exact(),
@@ -89,7 +92,7 @@ impl Body {
     /// Whether there is nothing (more) to read and no trailers either.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Tunnel(_) => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Chunks(chunks) => chunks.left == 0,
             Self::Stream(stream) => stream.is_end_stream(),
@@ -125,7 +128,7 @@ impl http_body::Body for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let data = match &mut *self {
-            Self::Empty => None,
+            Self::Empty | Self::Tunnel(_) => None,
             Self::Full(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
             Self::Chunks(chunks) => chunks.next(),
             Self::Stream(stream) => {
@@ -201,6 +204,7 @@ impl fmt::Debug for Body {
             Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
             Self::Chunks(chunks) => write!(f, "Chunks({} bytes left)", chunks.left),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Tunnel(_) => f.write_str("Tunnel"),
         }
     }
 }

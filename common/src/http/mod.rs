@@ -1,5 +1,6 @@
 //! HTTP messages and the hygiene that every intermediary owes them (RFC 9110 §7, RFC 9112 §6).
 
+pub mod tunnel; // what follows a 101
 pub mod body; // what a message carries
 pub mod field_lines; // field lines kept rendered
 pub mod request; // a request as a service gets it
@@ -9,5 +10,6 @@ pub mod hop_by_hop; // fields that end at this hop
 pub mod via; // Via and loop detection (CDN-Loop)
 pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
+pub mod upgrade; // which protocols a client may change to
 pub mod outgoing; // what every request that goes on is given
 pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

@@ -27,6 +27,8 @@ pub struct Hop<'a> {
     pub tls: bool,
     /// The exchange's id.
     pub request_id: RequestId,
+    /// Whether the Upgrade field goes on.
+    pub upgrade: Upgrade,
 }
 
 /// The id of an exchange: given by a peer that is believed, or made here. 16 hexadecimal digits when made.
@@ -88,7 +90,7 @@ fn is_id_byte(byte: &u8) -> bool {
 
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
 pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
-    hop_by_hop::remove_from_request(&mut head.headers, Upgrade::Remove);
+    hop_by_hop::remove_from_request(&mut head.headers, hop.upgrade);
     let host = head.headers.get(HOST).cloned();
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
     let received = Received {

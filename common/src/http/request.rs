@@ -41,6 +41,8 @@ impl Notable {
     pub const CACHING: Self = Self(1 << 4);
     /// Accept.
     pub const ACCEPT: Self = Self(1 << 5);
+    /// Upgrade, as long as the client's connection could become a tunnel.
+    pub const UPGRADE: Self = Self(1 << 6);
 
     /// The kinds that are in `fields`.
     pub fn of(fields: &HeaderMap) -> Self {
@@ -63,8 +65,15 @@ impl Notable {
             | "if-modified-since"
             | "if-unmodified-since" => Self::CACHING,
             "accept" => Self::ACCEPT,
+            "upgrade" => Self::UPGRADE,
             _ => Self::default(),
         }
+    }
+
+    /// This set without `kinds`.
+    #[must_use]
+    pub const fn without(self, kinds: Self) -> Self {
+        Self(self.0 & !kinds.0)
     }
 
     /// Whether one of `kinds` may be there.
@@ -96,6 +105,7 @@ mod tests {
             (&["transfer-encoding", "accept"], Notable::FRAMING | Notable::ACCEPT),
             (&["if-none-match", "connection"], Notable::CACHING | Notable::CONNECTION),
             (&["expect", "content-length"], Notable::EXPECT | Notable::FRAMING),
+            (&["upgrade"], Notable::UPGRADE),
         ] {
             let mut fields = HeaderMap::new();
             for name in names {
@@ -104,6 +114,7 @@ mod tests {
             let notable = Notable::of(&fields);
             assert_eq!(notable, expected, "{names:?}");
             assert!(!notable.any(Notable::default()));
+            assert_eq!(notable.without(expected), Notable::default());
         }
     }
 }

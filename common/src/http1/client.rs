@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode, Version, request};
 
 use super::deadline::Deadline;
@@ -19,10 +19,13 @@ use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
 use super::render::{self, Coding};
 use super::response_body::ResponseBody;
+use super::tunnel::ServerEnd;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::connection_options;
 use crate::http::origin_error::OriginError;
+use crate::http::tunnel::Tunnel;
+use crate::http::upgrade;
 use crate::net::stream::Stream;
 use crate::net::tls;
 
@@ -136,10 +139,17 @@ impl Connection {
             outbox,
             scanned: 0,
             interim: 0,
+            asks_upgrade: head.headers.contains_key(UPGRADE),
             send_failed: false,
         };
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
+            Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
+                if !upgrade::is_asked_for(&head.headers, &response.fields) {
+                    return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
+                }
+                Ok(exchange.into_tunnel(response, limits, home))
+            }
             Ok(response) if !is_asked_for(response.status, &head.headers) => {
                 Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
             }
@@ -156,6 +166,8 @@ pub(super) struct Exchange {
     pub(super) outbox: Outbox,
     scanned: usize,
     interim: u32,
+    /// The request asks for another protocol, so a 101 may answer it.
+    asks_upgrade: bool,
     /// The request could not be sent whole; a response may be there all the same.
     send_failed: bool,
 }
@@ -174,7 +186,7 @@ impl Exchange {
             }
             if !self.io.buf.is_empty() {
                 match self.parse(limits)? {
-                    Some(head) if head.status.is_informational() => {
+                    Some(head) if head.status.is_informational() && !self.is_final(&head) => {
                         self.interim(&head)?;
                         continue;
                     }
@@ -243,6 +255,11 @@ impl Exchange {
         })
     }
 
+    /// Whether nothing of HTTP follows a response with a status of the 100s.
+    fn is_final(&self, head: &ResponseHead) -> bool {
+        self.asks_upgrade && self.outbox.is_done() && head.status == StatusCode::SWITCHING_PROTOCOLS
+    }
+
     /// "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110 §15.2). A
     /// 101 that nobody asked for is an error.
     fn interim(&mut self, head: &ResponseHead) -> Result<(), OriginError> {
@@ -272,6 +289,19 @@ impl Exchange {
             answered: self.io.received > received_before,
             body: self.outbox.into_untouched_body(),
         }
+    }
+
+    /// The connection is the tunnel's from here on; what came after the head is its first bytes.
+    fn into_tunnel<H: Home>(self, head: ResponseHead, limits: &ExchangeLimits, mut home: H) -> Response<Body> {
+        home.answered(head.status);
+        let mut response = Response::new(Body::Tunnel(Box::new(Tunnel {
+            server: Box::new(ServerEnd::new(self.io, home)),
+            idle_timeout: limits.tunnel_timeout,
+        })));
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.fields;
+        response
     }
 
     fn into_response<H: Home>(

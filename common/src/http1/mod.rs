@@ -12,6 +12,7 @@ pub(crate) mod patience; // how long a client is waited for
 pub mod io; // a socket with a read buffer
 pub mod outbox; // a message on its way out
 pub mod request_body; // a client's body, read as it is wanted
+mod tunnel; // connections that have changed their protocol
 pub mod server; // one client connection
 pub mod client; // one exchange with a server
 mod response_body; // a server's body, read as it is wanted

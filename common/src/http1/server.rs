@@ -4,6 +4,7 @@
 //! client leaving, and then drops what it was doing. Bodies stream both ways at once; neither is buffered whole.
 
 mod ending; // unread bodies, refusals, the last word
+mod upgraded; // the connection becomes a tunnel
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -27,6 +28,7 @@ use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::{ConnectionOptions, connection_options};
 use crate::http::request::{Notable, Request};
+use crate::http::response::Response;
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
@@ -230,12 +232,15 @@ impl Connection {
     fn begin(&mut self, received: RequestHead, began: MonoTime, inbox: &mut Inbox) -> Result<Received, ParseError> {
         let RequestHead {
             mut head,
-            notable,
+            mut notable,
             bytes,
         } = received;
         let mut framing = Framing::None;
         if notable.any(Notable::FRAMING) {
             framing = framing::of_request(head.version, &mut head.headers, self.settings.body_bytes_max)?;
+        }
+        if notable.any(Notable::UPGRADE) && !may_change_protocol(&head, framing) {
+            notable = notable.without(Notable::UPGRADE);
         }
         self.requests += 1;
         let buffered = (inbox.io.buf.len() + bytes) as u64;
@@ -301,6 +306,10 @@ impl Connection {
         let Some(reply) = reply else {
             return Some(CloseReason::Reset);
         };
+        if let Body::Tunnel(server) = reply.response.body {
+            let Response { status, fields, .. } = reply.response;
+            return Some(Box::pin(self.tunnel((status, fields), *server, reply.record, sending)).await);
+        }
         self.send(reply, sending).await
     }
 
@@ -391,11 +400,7 @@ impl Connection {
     }
 
     fn finish<R: Record>(&mut self, record: R, outbox: &Outbox, end: End, close: Option<CloseReason>, began: MonoTime) {
-        let request_bytes = {
-            let inbox = self.shared.lock();
-            let used = inbox.io.received - inbox.io.buf.len() as u64;
-            used.saturating_sub(self.received_before)
-        };
+        let request_bytes = self.request_bytes();
         let metrics = &self.conn.worker.metrics;
         metrics.add(Counter::BytesReceived, request_bytes);
         metrics.add(Counter::BytesSent, outbox.bytes);
@@ -413,6 +418,13 @@ impl Connection {
         });
     }
 
+    /// Bytes of the running request that were used so far.
+    fn request_bytes(&self) -> u64 {
+        let inbox = self.shared.lock();
+        let used = inbox.io.received - inbox.io.buf.len() as u64;
+        used.saturating_sub(self.received_before)
+    }
+
     fn head_limits(&self) -> HeadLimits {
         let settings = &self.settings;
         HeadLimits {
@@ -421,4 +433,11 @@ impl Connection {
             target: settings.uri_bytes_max,
         }
     }
+}
+
+/// "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request", and "A sender of Upgrade MUST also
+/// send an "Upgrade" connection option" (RFC 9110 §7.8). A request with content, all of which would have to be read before
+/// the change, is answered without it.
+fn may_change_protocol(head: &Parts, framing: Framing) -> bool {
+    head.version == Version::HTTP_11 && framing == Framing::None && connection_options(&head.headers).upgrade
 }

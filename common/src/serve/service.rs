@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::http::body::BodyError;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::tunnel::TunnelEnd;
 use crate::http1::parse::ParseError;
 use crate::time::MonoTime;
 use crate::worker::Worker;
@@ -67,6 +68,8 @@ pub enum End {
     ClientGone,
     /// The body failed; the response was cut so that it cannot look whole.
     BodyFailed(BodyError),
+    /// The connection became a tunnel, which has ended.
+    Tunnel(TunnelEnd),
 }
 
 impl End {
@@ -76,6 +79,7 @@ impl End {
             Self::Whole => "whole",
             Self::ClientGone => "client_gone",
             Self::BodyFailed(_) => "body_failed",
+            Self::Tunnel(end) => end.word(),
         }
     }
 }

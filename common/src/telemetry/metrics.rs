@@ -67,6 +67,15 @@ counters! {
     CloseReset "tidegate_connections_close_reasons_total" r#"reason="reset""# "Why client connections ended" "The client reset the connection" "Nothing";
     CloseHandshake "tidegate_connections_close_reasons_total" r#"reason="handshake""# "Why client connections ended" "The TLS handshake failed" "See tidegate_tls_handshake_failures_total";
     CloseUpgraded "tidegate_connections_close_reasons_total" r#"reason="upgraded""# "Why client connections ended" "The connection became a tunnel and ended" "Nothing";
+    TunnelsOpened "tidegate_tunnels_opened_total" "" "Exchanges that became tunnels (101)" "WebSocket and other upgrades; opened minus ended are open now" "Nothing";
+    TunnelEndClient "tidegate_tunnels_ended_total" r#"reason="tunnel_client""# "Why tunnels ended" "Both sides ended, the client first" "Nothing";
+    TunnelEndServer "tidegate_tunnels_ended_total" r#"reason="tunnel_server""# "Why tunnels ended" "Both sides ended, the origin first" "Nothing";
+    TunnelEndIdle "tidegate_tunnels_ended_total" r#"reason="tunnel_idle""# "Why tunnels ended" "No byte passed for longer than tunnel_timeout" "Let the application send pings more often, or raise tunnel_timeout";
+    TunnelEndClientReset "tidegate_tunnels_ended_total" r#"reason="tunnel_client_reset""# "Why tunnels ended" "The client's connection broke" "Nothing";
+    TunnelEndServerReset "tidegate_tunnels_ended_total" r#"reason="tunnel_server_reset""# "Why tunnels ended" "The origin's connection broke" "Look at the origin";
+    TunnelEndDrain "tidegate_tunnels_ended_total" r#"reason="tunnel_drain""# "Why tunnels ended" "The process ended, and the tunnel was still open after drain_timeout" "Nothing";
+    TunnelBytesReceived "tidegate_tunnel_bytes_received_total" "" "Bytes from clients to origins in tunnels" "Traffic" "Nothing";
+    TunnelBytesSent "tidegate_tunnel_bytes_sent_total" "" "Bytes from origins to clients in tunnels, and the heads of the 101 responses" "Traffic" "Nothing";
     Tls12Full "tidegate_tls_handshakes_total" r#"version="1.2",resumed="no""# "TLS handshakes that succeeded" "Clients connect" "Nothing";
     Tls12Resumed "tidegate_tls_handshakes_total" r#"version="1.2",resumed="yes""# "TLS handshakes that succeeded" "Clients connect again, with a ticket" "Nothing";
     Tls13Full "tidegate_tls_handshakes_total" r#"version="1.3",resumed="no""# "TLS handshakes that succeeded" "Clients connect" "Nothing";

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use common::backend::settings::BackendSettings;
+use common::http::upgrade::Protocol;
 
 use super::traffic;
 use crate::codec::host_text;
@@ -83,6 +84,14 @@ fn note_hosts(drafts: &[SiteDraft], notes: &mut Notes) {
     }
 }
 
+/// What a route does, besides where it goes.
+struct RouteSettings {
+    is_cached: bool,
+    rules: Rules,
+    upgrades: Vec<Protocol>,
+    traffic: Traffic,
+}
+
 struct Resolver<'a> {
     origins: &'a [BackendSettings],
     cache: &'a Cache,
@@ -107,6 +116,7 @@ impl Resolver<'_> {
         self.note_same_patterns(&path, &draft.routes);
         let cache = draft.cache.unwrap_or(defaults::SITE_CACHE);
         let rules = self.rules(&path, draft.rules.as_ref(), &self.cache.rules);
+        let upgrades = draft.upgrades.unwrap_or_else(defaults::site_upgrades);
         let mut routes = Vec::with_capacity(draft.routes.len() + 1);
         for (i, route) in draft.routes.into_iter().enumerate() {
             let path = format!("{path}.route[{i}]");
@@ -117,14 +127,24 @@ impl Resolver<'_> {
             let origin = self.origin_of_route(&path, &route, (own, has_origin), answers);
             if let Some(pattern) = pattern.filter(|_| origin.is_some() || answers) {
                 let rules = self.rules(&path, route.rules.as_ref(), &rules);
-                let cache = route.cache.unwrap_or(cache);
-                routes.push(self.route(pattern, origin, (cache, rules, traffic), &route));
+                let settings = RouteSettings {
+                    is_cached: route.cache.unwrap_or(cache),
+                    rules,
+                    upgrades: route.upgrades.clone().unwrap_or_else(|| upgrades.clone()),
+                    traffic,
+                };
+                routes.push(self.route(pattern, origin, settings, &route));
             }
         }
         let origin = own.filter(|_| !answers);
         if origin.is_some() || answers {
-            let preset = RouteDraft::preset();
-            routes.push(self.route(PathPattern::Any, origin, (cache, rules, traffic.clone()), &preset));
+            let settings = RouteSettings {
+                is_cached: cache,
+                rules,
+                upgrades,
+                traffic: traffic.clone(),
+            };
+            routes.push(self.route(PathPattern::Any, origin, settings, &RouteDraft::preset()));
         }
         routes.sort_by_key(|route| order(&route.path));
         let name = draft.hosts.first().map_or_else(|| "default".to_owned(), host_text);
@@ -231,7 +251,7 @@ impl Resolver<'_> {
         &self,
         path: PathPattern,
         origin: Option<usize>,
-        (cache, rules, traffic): (bool, Rules, Traffic),
+        settings: RouteSettings,
         overrides: &RouteDraft,
     ) -> Route {
         let limits = origin.map(|origin| self.origins[origin].limits.clone());
@@ -240,10 +260,21 @@ impl Resolver<'_> {
             (&mut limits.connect_timeout, overrides.connect_timeout),
             (&mut limits.response_timeout, overrides.response_timeout),
             (&mut limits.body_timeout, overrides.body_timeout),
+            (&mut limits.tunnel_timeout, overrides.tunnel_timeout),
         ] {
             *limit = own.unwrap_or(*limit);
         }
-        let cache = if cache { CacheMode::Standard } else { CacheMode::Bypass };
+        let RouteSettings {
+            is_cached,
+            rules,
+            upgrades,
+            traffic,
+        } = settings;
+        let cache = if is_cached {
+            CacheMode::Standard
+        } else {
+            CacheMode::Bypass
+        };
         Route {
             path,
             origin,
@@ -251,6 +282,7 @@ impl Resolver<'_> {
             cache,
             rules,
             traffic,
+            upgrades,
         }
     }
 

@@ -8,7 +8,7 @@ mod traffic; // what traffic rules are made of
 
 pub(crate) use address::{ADDRESS, BacklogCodec, DIRECTORY, IP, LOG_TARGET, MODE, NETWORK, SERVER};
 pub(crate) use pattern::{
-    BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, REGEX, USER, host_text, is_name,
+    BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
 };
 pub(crate) use rules::{BYPASS, COOKIE, FIELD, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};

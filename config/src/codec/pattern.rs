@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use common::http::upgrade::{Protocol, ProtocolError};
 use regex::Regex;
 
 use super::address::is_host_name;
@@ -35,6 +36,21 @@ pub(crate) const REGEX: Text<Regex> = Text {
     kind: "regular expression",
     parse: parse_regex,
     print: |regex| regex.as_str().to_owned(),
+};
+
+/// A protocol that clients may change to.
+pub(crate) const PROTOCOL: Text<Protocol> = Text {
+    kind: "protocol such as \"websocket\"",
+    parse: |text| {
+        Protocol::new(text).map_err(|error| {
+            let wrong = Wrong::from(format!("{text:?}: {error}"));
+            match error {
+                ProtocolError::NotAName => wrong.hint("a name without its version, such as \"websocket\""),
+                ProtocolError::Unseen => wrong,
+            }
+        })
+    },
+    print: ToString::to_string,
 };
 
 /// What a health check asks for.

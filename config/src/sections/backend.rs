@@ -42,6 +42,8 @@ impl Keys for BackendSettings {
             &mut self.servers,
             "Where they are.",
         );
+        let timeout = &mut self.limits.tunnel_timeout;
+        v.key("tunnel_timeout", Duration::TIMEOUT, timeout, TUNNEL_TIMEOUT);
         visit_backend(v, self);
     }
 }
@@ -440,3 +442,5 @@ fn visit_limits<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
 pub(super) const CONNECT_TIMEOUT: &str = "TCP handshake and, with `https://`, that of TLS.";
 pub(super) const RESPONSE_TIMEOUT: &str = "From the end of the request to the end of the response head.";
 pub(super) const BODY_TIMEOUT: &str = "Between two reads of the response body.";
+pub(super) const TUNNEL_TIMEOUT: &str =
+    "How long no byte may pass through a WebSocket connection, or another one that was upgraded, either way.";

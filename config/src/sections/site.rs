@@ -2,12 +2,13 @@
 
 use std::time;
 
+use common::http::upgrade::Protocol;
 use regex::Regex;
 
-use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TUNNEL_TIMEOUT};
 use super::rules::Overrides;
 use super::traffic::{Place, TrafficDraft};
-use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, REGEX, Special, Text};
+use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, PROTOCOL, REGEX, Special, Text};
 use crate::defaults;
 use crate::model::{CacheMode, Config, HostPattern, PathPattern, Route, UnknownHost};
 use crate::rules::Rules;
@@ -19,6 +20,7 @@ pub(crate) struct SiteDraft {
     pub(crate) default: bool,
     pub(crate) origin: Option<String>,
     pub(crate) cache: Option<bool>,
+    pub(crate) upgrades: Option<Vec<Protocol>>,
     pub(crate) rules: Option<Overrides>,
     pub(crate) traffic: TrafficDraft,
     pub(crate) routes: Vec<RouteDraft>,
@@ -34,6 +36,8 @@ pub(crate) struct RouteDraft {
     pub(crate) connect_timeout: Option<time::Duration>,
     pub(crate) response_timeout: Option<time::Duration>,
     pub(crate) body_timeout: Option<time::Duration>,
+    pub(crate) tunnel_timeout: Option<time::Duration>,
+    pub(crate) upgrades: Option<Vec<Protocol>>,
     pub(crate) rules: Option<Overrides>,
     pub(crate) traffic: TrafficDraft,
 }
@@ -45,6 +49,9 @@ const ORIGIN: Text<String> = Text {
     print: String::clone,
 };
 
+/// The meaning that a site's and a route's key share.
+const UPGRADES: &str = "Protocols that clients may change to with `Upgrade` (RFC 9110 §7.8), such as `\"websocket\"`; an empty list: none. Requests for others are answered as if they had not asked.";
+
 impl Keys for SiteDraft {
     fn preset() -> Self {
         Self {
@@ -52,6 +59,7 @@ impl Keys for SiteDraft {
             default: false,
             origin: None,
             cache: None,
+            upgrades: None,
             rules: None,
             traffic: TrafficDraft::default(),
             routes: Vec::new(),
@@ -80,6 +88,8 @@ impl Keys for SiteDraft {
             &mut self.cache,
             meaning,
         );
+        let upgrades = Maybe::or(List::any(PROTOCOL), &defaults::site_upgrades());
+        v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
         v.overrides(
             "rules",
             &mut self.rules,
@@ -106,6 +116,8 @@ impl Keys for RouteDraft {
             connect_timeout: None,
             response_timeout: None,
             body_timeout: None,
+            tunnel_timeout: None,
+            upgrades: None,
             rules: None,
             traffic: TrafficDraft::default(),
         }
@@ -134,6 +146,9 @@ impl Keys for RouteDraft {
             RESPONSE_TIMEOUT,
         );
         v.key("body_timeout", timeout(), &mut self.body_timeout, BODY_TIMEOUT);
+        v.key("tunnel_timeout", timeout(), &mut self.tunnel_timeout, TUNNEL_TIMEOUT);
+        let upgrades = Maybe::new(List::any(PROTOCOL), "the site's");
+        v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
         v.overrides(
             "rules",
             &mut self.rules,
@@ -164,6 +179,7 @@ impl SiteDraft {
             default: unknown_hosts.contains(&Some(UnknownHost::Site(index))),
             origin: catch_all.and_then(|route| origin_name(config, route)),
             cache: catch_all.map(|route| route.cache == CacheMode::Standard),
+            upgrades: catch_all.map(|route| route.upgrades.clone()),
             rules: Overrides::of(own, base),
             routes: routes
                 .into_iter()
@@ -183,6 +199,8 @@ impl RouteDraft {
             connect_timeout: Some(route.limits.connect_timeout),
             response_timeout: Some(route.limits.response_timeout),
             body_timeout: Some(route.limits.body_timeout),
+            tunnel_timeout: Some(route.limits.tunnel_timeout),
+            upgrades: Some(route.upgrades.clone()),
             rules: Overrides::of(&route.rules, inherited),
             traffic: TrafficDraft::of(&route.traffic).own(traffic),
             ..Self::preset()

@@ -142,9 +142,14 @@ impl ExchangeRecord {
         self.is_finished = true;
         let metrics = &self.conn.worker.metrics;
         metrics.count(class(self.status));
-        metrics.observe(Histogram::RequestSeconds, sent.took);
-        if !matches!(sent.end, End::Whole) {
-            metrics.count(Counter::ResponsesCut);
+        match sent.end {
+            End::Whole => metrics.observe(Histogram::RequestSeconds, sent.took),
+            End::ClientGone | End::BodyFailed(_) => {
+                metrics.observe(Histogram::RequestSeconds, sent.took);
+                metrics.count(Counter::ResponsesCut);
+            }
+            // How long a tunnel lasted says nothing about answering.
+            End::Tunnel(_) => {}
         }
         if let Some(counter) = self.facts.counter() {
             metrics.count(counter);
@@ -220,7 +225,7 @@ const fn body_error(end: &End) -> Option<&'static str> {
     match end {
         End::BodyFailed(BodyError::Origin(error)) => Some(error.word()),
         End::BodyFailed(_) => Some("http_request_error"),
-        End::Whole | End::ClientGone => None,
+        End::Whole | End::ClientGone | End::Tunnel(_) => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod limits; // what one client may take from the others
 mod routing; // which origin
 mod traffic_rules; // redirects, fields, rewritten paths
 mod bodies; // framing, streaming, trailers, 100-continue
+mod upgrades; // WebSocket and other tunnels
 mod malformed; // requests that must be refused
 mod odd; // requests that look odd and are right
 mod hygiene; // what messages lose and gain on their way

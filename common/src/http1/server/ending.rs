@@ -70,7 +70,7 @@ impl Connection {
     pub(super) fn end(self, reason: CloseReason) {
         if !matches!(
             reason,
-            CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout
+            CloseReason::Reset | CloseReason::ResponseFailed | CloseReason::SendTimeout | CloseReason::Upgraded
         ) {
             self.shared.lock().io.stream.close_notify();
         }

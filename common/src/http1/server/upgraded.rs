@@ -1,0 +1,44 @@
+//! The connection becomes a tunnel (RFC 9110 §7.8). A step of `server`; `serve::tunnel` carries the bytes.
+
+use std::sync::Arc;
+
+use super::{Connection, Sending};
+use crate::http::response::Fields;
+use crate::http::tunnel::Tunnel;
+use crate::http1::render::{self, Coding, ResponseFrame};
+use crate::http1::tunnel::ClientEnd;
+use crate::serve::service::{CloseReason, Record};
+use crate::serve::tunnel::{self, Told};
+use http::StatusCode;
+
+impl Connection {
+    /// Sends the 101, and carries what follows until it has ended.
+    pub(super) async fn tunnel<R: Record>(
+        &mut self,
+        (status, fields): (StatusCode, Fields),
+        server: Tunnel,
+        record: R,
+        sending: Sending,
+    ) -> CloseReason {
+        let mut head = Vec::with_capacity(512);
+        let frame = ResponseFrame {
+            coding: Coding::None,
+            announced: None,
+            // It is among the fields, and names Upgrade.
+            connection: None,
+        };
+        render::response_head(&mut head, status, &fields, frame);
+        self.deadline.clear();
+        let told = Told {
+            record,
+            conn: Arc::clone(&self.conn),
+            request_bytes: self.request_bytes(),
+            head_bytes: 0,
+            began: sending.began,
+            close: Some(CloseReason::Upgraded),
+        };
+        let mut client = ClientEnd::new(&self.shared, &self.conn.worker);
+        tunnel::carry(&mut client, server, head.into(), told).await;
+        CloseReason::Upgraded
+    }
+}
