@@ -138,11 +138,7 @@ fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
 fn single(stored: &Stored, asked: &Asked<'_>, range: ByteRange, length: u64) -> Option<Response> {
     let body = match stored.content.pieces() {
         Some(pieces) => Body::chunks(cut(pieces, range).into()),
-        None => Body::stream(Window {
-            inner: stored.content.body()?,
-            skip: range.first,
-            left: range.len(),
-        }),
+        None => Body::stream(Window::onto(stored.content.body()?, range.first, range.len())),
     };
     let fields = if asked.fields.contains_key(IF_RANGE) {
         stored_fields::for_206(stored.fields.map(), true).into()
@@ -208,11 +204,18 @@ fn cut(pieces: &[Bytes], range: ByteRange) -> Vec<Bytes> {
     cut
 }
 
-/// A window onto a body that is still coming.
-struct Window {
+/// A window onto a body, which may still be coming.
+pub(crate) struct Window {
     inner: Body,
     skip: u64,
     left: u64,
+}
+
+impl Window {
+    /// `left` bytes after the first `skip`.
+    pub(crate) const fn onto(inner: Body, skip: u64, left: u64) -> Self {
+        Self { inner, skip, left }
+    }
 }
 
 impl http_body::Body for Window {
@@ -273,11 +276,7 @@ mod tests {
             let range = ByteRange { first, last };
             assert_eq!(cut(&pieces, range).concat(), expected.as_bytes());
             let inner = Body::stream(Body::chunks(pieces.to_vec().into()));
-            let window = Body::stream(Window {
-                inner,
-                skip: first,
-                left: range.len(),
-            });
+            let window = Body::stream(Window::onto(inner, first, range.len()));
             assert_eq!(window.len(), Some(range.len()));
             assert_eq!(window.collect(100).await.unwrap(), expected);
         }

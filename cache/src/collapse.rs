@@ -27,6 +27,8 @@ pub(crate) enum Landing {
     Failed(OriginError),
     /// The answer is not for others: everybody asks for himself, at once.
     NotShareable,
+    /// The origin gives no slices: everybody asks for the whole, together.
+    NotSliceable,
     /// The leader ended without an answer: somebody else leads.
     Abandoned,
 }

@@ -13,9 +13,12 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::policy::age::Times;
+use crate::policy::content_range::ByteRange;
 use crate::policy::key::{Key, KeyHasher};
 use crate::policy::not_stored::NotStored;
+use crate::policy::request::make_unconditional;
 use crate::policy::rules::Rules;
+use crate::policy::slice;
 use crate::policy::store::{self, Storable};
 use crate::policy::target::TargetUri;
 use crate::tier::TierRoute;
@@ -32,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) fetch: Parts,
     /// Whether the client's connection is encrypted.
     pub(crate) tls: bool,
+    /// The number of the slice that is asked for; `None`: the whole, or what the client asks for.
+    pub(crate) slice: Option<u64>,
 }
 
 /// A response of the origin's, its head before hop-by-hop fields are removed.
@@ -57,7 +62,30 @@ impl Ask {
             client,
             fetch,
             tls: hop.tls,
+            slice: None,
         }
+    }
+
+    /// The same request for one slice, without the client's ranges and conditions, which are applied to what comes.
+    pub(crate) fn for_slice(&self, number: u64) -> Self {
+        let (mut client, mut fetch) = (self.client.clone(), self.fetch.clone());
+        for head in [&mut client, &mut fetch] {
+            head.method = Method::GET;
+            make_unconditional(&mut head.headers);
+        }
+        Self {
+            route: Arc::clone(&self.route),
+            worker: Arc::clone(&self.worker),
+            client,
+            fetch,
+            tls: self.tls,
+            slice: Some(number),
+        }
+    }
+
+    /// The bytes that are asked for, where that is a slice.
+    pub(crate) fn slice_range(&self) -> Option<ByteRange> {
+        slice::slice_range(self.slice?, self.rules().key.slice)
     }
 
     /// Sends a request with this head and content.
@@ -95,6 +123,14 @@ impl Ask {
 
     /// The cache key.
     pub(crate) fn key(&self) -> Key<'_> {
+        let key = self.key_of_whole();
+        match self.slice {
+            Some(number) => key.of_slice(number),
+            None => key,
+        }
+    }
+
+    fn key_of_whole(&self) -> Key<'_> {
         Key::new(self.target(), &self.client.headers, &self.rules().key)
     }
 
@@ -109,6 +145,11 @@ impl Ask {
             .is_some_and(|length| length > self.rules().stored_response_max)
         {
             return Err(NotStored::TooLarge);
+        }
+        // A range that a client asked for, on a route whose own slices are stored.
+        let is_partial = fetched.status == StatusCode::PARTIAL_CONTENT && self.slice.is_none();
+        if is_partial && !self.rules().ranges.store_partial {
+            return Err(NotStored::PartialOff);
         }
         store::storable(&self.exchange(method, fetched), self.rules())
     }
@@ -125,9 +166,9 @@ impl Ask {
         }
     }
 
-    /// A hash of the key that is the same in all processes, for consistent hashing.
+    /// A hash of the key that is the same in all processes, for consistent hashing; slices of one whole stay together.
     fn spread(&self) -> u64 {
-        self.key().hash(&KeyHasher::fixed()).0
+        self.key_of_whole().hash(&KeyHasher::fixed()).0
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use common::http::body::{Body, BodyError};
+use common::http::origin_error::OriginError;
+use http_body::Frame;
 
 use crate::store::content::{Content, Demand};
 
@@ -69,27 +71,31 @@ pub(crate) async fn fill(
 ) -> Filled {
     let mut held = Held { budget, bytes: 0 };
     let mut outgrown = Some(outgrown);
+    let mut received = 0;
     loop {
         if poll_fn(|cx| content.poll_room(cx)).await == Demand::Abandoned {
             content.end(Err(BodyError::Internal("nobody reads it")));
             return Filled::Outgrown;
         }
-        let data = match body.frame().await {
-            None => {
-                content.end(Ok(None));
-                break;
-            }
-            Some(Err(error)) => {
+        let frame = match body.frame().await.transpose() {
+            Ok(frame) => frame,
+            Err(error) => {
                 content.end(Err(error));
                 return Filled::Failed;
             }
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => data,
-                Err(frame) => {
-                    content.end(Ok(frame.into_trailers().ok()));
-                    break;
-                }
-            },
+        };
+        let data = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => data,
+            // A part that is not as long as its Content-Range says; what has a Content-Length was checked before.
+            _ if content.announced().is_some_and(|announced| announced != received) => {
+                content.end(Err(OriginError::HttpResponseIncomplete.into()));
+                return Filled::Failed;
+            }
+            end => {
+                let trailers = end.and_then(|last| last.err()?.into_trailers().ok());
+                content.end(Ok(trailers));
+                break;
+            }
         };
         if outgrown.is_some() && (!held.take(data.len() as u64) || held.bytes > stored_max) {
             content.outgrow();
@@ -97,6 +103,7 @@ pub(crate) async fn fill(
                 tell();
             }
         }
+        received += data.len() as u64;
         content.push(right_sized(data));
     }
     if outgrown.is_some() {
@@ -145,6 +152,15 @@ mod tests {
             assert_eq!((filled, told, content.is_whole()), (Filled::Outgrown, true, false));
             assert_eq!(reading.await.unwrap().unwrap(), "hello");
             assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_shorter_or_longer_than_announced_has_failed() {
+        for announced in [4, 6] {
+            let (content, budget) = (Content::filling(Some(announced)), Budget::new(100));
+            let filled = fill(streamed("hello"), &content, 10, &budget, || panic!("it fits")).await;
+            assert_eq!((filled, content.is_whole()), (Filled::Failed, false), "{announced}");
         }
     }
 

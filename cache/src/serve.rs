@@ -6,6 +6,9 @@
 pub(crate) mod decide; // what a request comes to: one decision for serving and for explain
 mod ask; // the origin has to be asked: who fetches, who waits
 mod lead; // one leader's fetch
+mod sliced; // a request that is answered by joining slices
+mod slice; // one slice: stored, or fetched by whoever leads
+mod joined; // slices → one body
 mod explain; // what would become of a request, without doing it
 mod pass; // requests that go past the store
 
@@ -19,13 +22,13 @@ use common::http::response::Response;
 use common::time::WallTime;
 use common::worker::Worker;
 use http::StatusCode;
-use http::request::Parts;
 use moka::sync::Cache;
 
 use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::Flights;
 use crate::fetch::target;
 use crate::fill::Budget;
+use crate::invalidated::Invalidated;
 use crate::policy::key::{Key, KeyHash};
 use crate::policy::meta::StoredMeta;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
@@ -34,15 +37,17 @@ use crate::policy::reuse::StaleWhy;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
 use crate::tally::Tally;
-use crate::tier::{Answer, Call, Facts, TierRequest, TierRoute};
+use crate::tier::{Answer, Call, Facts, TierRequest};
 use decide::{Decision, Past, decide, past};
 
 /// Our name in Cache-Status.
 const NAME: &str = common::http::via::PSEUDONYM;
 /// How long it is remembered that a key's responses are not for sharing, so that nobody waits for them.
 const NOT_SHAREABLE: Duration = Duration::from_secs(10);
+/// How long it is remembered that the origin gives no slices of a key, so that it is not asked for them each time.
+const NOT_SLICEABLE: Duration = Duration::from_secs(60);
 /// Keys that are remembered so.
-const NOT_SHAREABLE_MAX: u64 = 100_000;
+const REMEMBERED_MAX: u64 = 100_000;
 
 /// The cache tier in this process.
 pub struct Local {
@@ -56,6 +61,12 @@ pub struct Local {
     not_stored: Tally,
     /// Stale responses that were served, by reason.
     stale: Tally,
+    /// Responses that contradict what was asked of the origin, by reason.
+    refused: Tally,
+    /// What unsafe requests have invalidated.
+    invalidated: Invalidated,
+    /// Keys whose origin gave no slices a while ago.
+    not_sliceable: Cache<u64, ()>,
 }
 
 /// What the store knows about a request.
@@ -76,6 +87,14 @@ struct Why {
     fwd: Fwd,
     /// What is stored and may be validated.
     selected: Option<Selected>,
+}
+
+impl Why {
+    /// Whether nothing is stored whole that could answer: then the origin may be asked for slices.
+    fn is_open(&self) -> bool {
+        let stored = self.selected.as_ref().map(Selected::stored);
+        stored.is_none_or(|stored| stored.meta.status != StatusCode::OK)
+    }
 }
 
 /// One of the stored responses of a key: the one that fits the request.
@@ -115,17 +134,22 @@ impl Local {
     }
 
     fn without_store(fills_max: u64) -> Self {
-        let not_shareable = Cache::builder()
-            .max_capacity(NOT_SHAREABLE_MAX)
-            .time_to_live(NOT_SHAREABLE)
-            .build();
+        let remembered = |how_long| {
+            Cache::builder()
+                .max_capacity(REMEMBERED_MAX)
+                .time_to_live(how_long)
+                .build()
+        };
         Self {
             memory: None,
             flights: Flights::new(),
             budget: Budget::new(fills_max),
-            not_shareable,
+            not_shareable: remembered(NOT_SHAREABLE),
             not_stored: Tally::default(),
             stale: Tally::default(),
+            refused: Tally::default(),
+            invalidated: Invalidated::default(),
+            not_sliceable: remembered(NOT_SLICEABLE),
         }
     }
 
@@ -147,6 +171,11 @@ impl Local {
     /// Stale responses that were served, by reason.
     pub const fn stale(&self) -> &Tally {
         &self.stale
+    }
+
+    /// Responses that contradict what was asked of the origin, by reason.
+    pub const fn refused(&self) -> &Tally {
+        &self.refused
     }
 
     /// Answers one request.
@@ -172,9 +201,10 @@ impl Local {
         } else {
             RequestDigest::plain(&head.method)
         };
+        let sliced = route.rules.key.slice > 0 && self.may_slice(hash, &digest, &route.rules);
         // Two clock readings are worth it only where somebody reads what they tell.
         let begun = worker.access_log.is_enabled().then(|| worker.clock.mono());
-        let found = self.look_up(memory, (hash, &key), head, &digest, route, worker);
+        let found = self.look_up(memory, (hash, &key), &request, &digest, sliced);
         let lookup = begun.map(|begun| worker.clock.mono().saturating_duration_since(begun));
         match found {
             Found::Answer(mut answer, refreshed) => {
@@ -184,6 +214,7 @@ impl Local {
                 answer.facts.lookup = lookup;
                 Call::Ready(answer)
             }
+            Found::Ask(why) if sliced && why.is_open() => Call::Pending(Box::pin(self.by_slices(request, hash))),
             Found::Ask(why) => Call::Pending(Box::pin(async move {
                 let mut answer = self.ask(request, hash, why).await;
                 answer.facts.lookup = lookup;
@@ -196,11 +227,13 @@ impl Local {
         &self,
         memory: &Memory,
         (hash, key): (KeyHash, &Key<'_>),
-        head: &Parts,
+        request: &TierRequest<'_>,
         digest: &RequestDigest<'_>,
-        route: &TierRoute,
-        worker: &Worker,
+        sliced: bool,
     ) -> Found {
+        let TierRequest {
+            head, route, worker, ..
+        } = request;
         let rules = &route.rules;
         let now = worker.clock.wall();
         let entry = memory.get(hash, key);
@@ -222,7 +255,11 @@ impl Local {
                 });
             }
             Decision::Fetch(fwd) => return Found::Ask(Why { fwd, selected: None }),
-            Decision::OnlyIfCached(fwd) => return only_if_cached(fwd),
+            // Slices may be stored of what is not stored whole.
+            Decision::OnlyIfCached(fwd) if sliced && fwd != Fwd::Stale => {
+                return Found::Ask(Why { fwd, selected: None });
+            }
+            Decision::OnlyIfCached(fwd) => return Found::Answer(only_if_cached(fwd), None),
         };
         let selected = selected(index).expect("invariant: an index is of what is stored");
         let stored = selected.stored();
@@ -266,7 +303,7 @@ impl Local {
 
 /// "a cache SHOULD either respond using a stored response consistent with the other constraints of the request or respond with
 /// a 504 (Gateway Timeout) status code" (RFC 9111 §5.2.1.7, only-if-cached)
-fn only_if_cached(fwd: Fwd) -> Found {
+fn only_if_cached(fwd: Fwd) -> Answer {
     let status = without_fetch(fwd);
     let mut response = Response::new(StatusCode::GATEWAY_TIMEOUT, Body::Empty);
     response.fields.added.push_display(&CACHE_STATUS, status);
@@ -274,13 +311,10 @@ fn only_if_cached(fwd: Fwd) -> Found {
         outcome: Some(status),
         ..Facts::default()
     };
-    Found::Answer(
-        Answer {
-            result: Ok(response),
-            facts,
-        },
-        None,
-    )
+    Answer {
+        result: Ok(response),
+        facts,
+    }
 }
 
 fn without_fetch(fwd: Fwd) -> CacheStatus<'static> {

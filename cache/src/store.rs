@@ -34,6 +34,8 @@ pub struct Stored {
 pub struct Purging {
     /// The number of the latest purge when its fetch began.
     pub began: u64,
+    /// The number of the latest invalidation then.
+    pub invalidation: u64,
     /// Its URL, where its key does not begin with that.
     pub url: Option<Box<[u8]>>,
     /// Its tags, separated by spaces.

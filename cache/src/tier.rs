@@ -171,7 +171,8 @@ impl Facts {
             Outcome::Fwd(Fwd::UriMiss | Fwd::Miss) => Counter::CacheUriMiss,
             Outcome::Fwd(Fwd::VaryMiss) => Counter::CacheVaryMiss,
             Outcome::Fwd(Fwd::Request) => Counter::CacheRequest,
-            Outcome::Fwd(Fwd::Stale | Fwd::Partial) => Counter::CacheStale,
+            Outcome::Fwd(Fwd::Stale) => Counter::CacheStale,
+            Outcome::Fwd(Fwd::Partial) => Counter::CachePartial,
         })
     }
 }

@@ -370,6 +370,8 @@ pub(crate) fn rules() -> Rules {
             query_sorted: false,
             fields: Vec::new(),
             cookies: Vec::new(),
+            // Slices need an origin that understands Range and has strong validators.
+            slice: 0,
         },
         vary: VaryRules {
             accept_encoding: AcceptEncodingRule::default(),
@@ -383,6 +385,8 @@ pub(crate) fn rules() -> Rules {
             // About what the head of one more part would cost.
             gap_max: 80,
             store_partial: true,
+            // The next one comes while this one is read; more would be fetched in vain for clients that leave.
+            slices_ahead: 1,
         },
         waiting: WaitRules {
             // A crowd on one page waits together; beyond that something is wrong with the page, and memory is finite.
@@ -405,6 +409,9 @@ pub(crate) fn rules() -> Rules {
         stored_response_max: u64::MAX,
     }
 }
+
+/// Below this, a slice costs more in requests and bookkeeping than it saves in bytes.
+pub(crate) const SLICE_MIN: u64 = 4 << 10;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -147,6 +147,8 @@ pub struct KeyRules {
     pub fields: Vec<HeaderName>,
     /// Cookies by name.
     pub cookies: Vec<String>,
+    /// Bytes of a slice, where representations are fetched and stored in slices, each under its own key; 0: whole.
+    pub slice: u64,
 }
 
 /// What of the query is part of the key.
@@ -210,6 +212,8 @@ pub struct RangeRules {
     pub gap_max: u64,
     /// Whether 206 responses are stored.
     pub store_partial: bool,
+    /// Slices that are fetched ahead of the one that a client is reading.
+    pub slices_ahead: usize,
 }
 
 /// Requests that wait for another one's fetch (collapsed forwarding).

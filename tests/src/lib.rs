@@ -20,6 +20,7 @@ pub mod tls_origin; // an origin that speaks TLS
 pub mod http2; // an HTTP/2 client made of exact frames
 pub mod client; // sends exact bytes, reads responses
 pub mod script; // what an origin does, step by step
+pub mod ranges; // a representation that is served by ranges
 pub mod origin; // a server that follows a script and keeps what it was sent
 pub mod ports; // addresses that refuse, or swallow, connections
 pub mod binary; // where the binary under test is

@@ -127,6 +127,13 @@ impl PartialContent {
         }
     }
 
+    /// Whether all bytes of `asked` that there are, are here.
+    pub fn satisfies(&self, asked: ByteRange) -> bool {
+        let end = self.complete_length.map_or(u64::MAX, |length| length.saturating_sub(1));
+        let last = asked.last.min(end);
+        self.range.first <= asked.first && asked.first <= last && last <= self.range.last
+    }
+
     /// Whether this answers a request for `asked`: it begins where asked, and does not go beyond.
     ///
     /// # Errors

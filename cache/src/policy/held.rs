@@ -135,9 +135,14 @@ pub fn ask_for_range(
             .ok_or(PartialInvalid::Validator)?;
         request.insert(header::IF_RANGE, validator.clone());
     }
+    put_range(request, range);
+    Ok(())
+}
+
+/// Makes a request one for these bytes.
+pub fn put_range(request: &mut HeaderMap, range: ByteRange) {
     let value = HeaderValue::try_from(format!("bytes={}-{}", range.first, range.last));
     request.insert(header::RANGE, value.expect("invariant: digits are a field value"));
-    Ok(())
 }
 
 /// Whether a further part belongs to what is stored.

@@ -21,6 +21,8 @@ pub struct Key<'a> {
     target: TargetUri<'a>,
     fields: &'a HeaderMap,
     rules: &'a KeyRules,
+    /// The number of a slice; `None`: the whole.
+    slice: Option<u64>,
 }
 
 /// A hash of a key. Two keys that share one are told apart by [`Key::is`].
@@ -46,7 +48,20 @@ impl KeyHasher {
 impl<'a> Key<'a> {
     /// The key of a request for `target` with `fields`.
     pub const fn new(target: TargetUri<'a>, fields: &'a HeaderMap, rules: &'a KeyRules) -> Self {
-        Self { target, fields, rules }
+        let slice = None;
+        Self {
+            target,
+            fields,
+            rules,
+            slice,
+        }
+    }
+
+    /// The key of one slice of what this is the key of.
+    #[must_use]
+    pub const fn of_slice(self, number: u64) -> Self {
+        let slice = Some(number);
+        Self { slice, ..self }
     }
 
     /// The key's hash.
@@ -82,6 +97,7 @@ impl<'a> Key<'a> {
             query_sorted,
             fields,
             cookies,
+            slice: 0,
         };
         Key::new(target, &HeaderMap::new(), &rules).render()
     }
@@ -123,6 +139,10 @@ impl<'a> Key<'a> {
                 visit(b"=");
                 visit(value);
             }
+        }
+        if let Some(number) = self.slice {
+            // With its length: what was cut otherwise by an earlier configuration is something else.
+            visit(format!("\nslice:{}/{number}", self.rules.slice).as_bytes());
         }
     }
 

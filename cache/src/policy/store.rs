@@ -177,7 +177,9 @@ fn digest(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -> Result<S
     let partial = match status {
         // "A cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
         // Content-Range header fields or if it does not understand the range units used in those fields." (§3.3)
-        StatusCode::PARTIAL_CONTENT if !rules.ranges.store_partial => return Err(NotStored::PartialOff),
+        StatusCode::PARTIAL_CONTENT if !rules.ranges.store_partial && rules.key.slice == 0 => {
+            return Err(NotStored::PartialOff);
+        }
         StatusCode::PARTIAL_CONTENT => Some(content_range::partial_content(response).map_err(NotStored::Partial)?),
         _ => None,
     };

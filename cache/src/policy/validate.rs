@@ -3,6 +3,7 @@
 use common::time::WallTime;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::content_range::ByteRange;
 use super::meta::StoredMeta;
 use super::request::make_unconditional;
 use super::validators::Validators;
@@ -12,14 +13,22 @@ use super::validators::Validators;
 /// `selected` is the stored response that would answer if it were fresh; `others` are further ones for the same key
 /// (variants), whose entity tags go along. At most `tags_max` tags are sent. Returns how many of `others` were named,
 /// in their order; when nothing can be validated by, the request is a plain one afterwards and the result is `None`.
+///
+/// `range` is what the request is for, when that is not the whole; the caller puts the Range field in.
 pub fn make_conditional<'m>(
     request: &mut HeaderMap,
     selected: Option<&StoredMeta>,
     others: impl IntoIterator<Item = &'m StoredMeta>,
     tags_max: usize,
+    range: Option<ByteRange>,
 ) -> Option<usize> {
     make_unconditional(request);
-    let tag = |meta: &StoredMeta| meta.validators.etag.clone().filter(|_| meta.partial.is_none());
+    let answers = |meta: &StoredMeta| match (meta.partial, range) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(partial), Some(range)) => partial.satisfies(range),
+    };
+    let tag = |meta: &StoredMeta| meta.validators.etag.clone().filter(|_| answers(meta));
     let own = selected.and_then(tag);
     let mut list = own
         .as_ref()
@@ -50,7 +59,7 @@ pub fn make_conditional<'m>(
         request.insert(header::IF_NONE_MATCH, value);
     }
     let date = selected
-        .filter(|meta| sent <= 1 && meta.partial.is_none())
+        .filter(|meta| sent <= 1 && answers(meta))
         .and_then(|meta| meta.validators.last_modified.as_ref());
     if let Some(date) = date.filter(|_| own.is_some() || !by_tag) {
         request.insert(header::IF_MODIFIED_SINCE, date.value.clone());
@@ -193,7 +202,7 @@ mod tests {
         ] {
             let meta = stored(lines);
             let mut request = fields(&client);
-            let named = make_conditional(&mut request, Some(&meta), [], 10);
+            let named = make_conditional(&mut request, Some(&meta), [], 10, None);
             assert_eq!(named.is_some(), none_match.or(modified_since).is_some(), "{lines:?}");
             assert_eq!(condition(&request, &header::IF_NONE_MATCH).as_deref(), none_match);
             assert_eq!(
@@ -221,7 +230,7 @@ mod tests {
         let part = testing::stored(
             206,
             &[
-                ("content-range", "bytes 0-1/9"),
+                ("content-range", "bytes 0-1/2"),
                 ("etag", "\"p\""),
                 ("cache-control", "max-age=1"),
             ],
@@ -234,12 +243,22 @@ mod tests {
             (Some(&without), &[&c], 10, "\"c\"", 1),
         ] {
             let mut request = HeaderMap::new();
-            let found = make_conditional(&mut request, selected, others.iter().copied(), most);
+            let found = make_conditional(&mut request, selected, others.iter().copied(), most, None);
             assert_eq!(found, Some(named), "{list}");
             assert_eq!(request["if-none-match"], list);
             assert!(!request.contains_key("if-modified-since"));
         }
-        assert_eq!(make_conditional(&mut HeaderMap::new(), Some(&part), [], 10), None);
+        for (range, expected) in [
+            (None, None),
+            (Some((0, 1)), Some(0)),
+            (Some((0, 9)), Some(0)),
+            (Some((1, 1)), Some(0)),
+            (Some((2, 3)), None),
+        ] {
+            let range = range.map(|(first, last)| ByteRange { first, last });
+            let found = make_conditional(&mut HeaderMap::new(), Some(&part), [], 10, range);
+            assert_eq!(found, expected, "{range:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,17 @@ use crate::tier::{Answer, Facts, TierRequest};
 
 /// How often a request waits anew when the one it waited for ended without an answer.
 const ROUNDS_MAX: u32 = 3;
+
+/// What becomes of a request that found nothing.
+pub(super) enum Turn {
+    /// It fetches; others wait for it.
+    Lead(Permit),
+    /// It has waited; this was found.
+    Landed(Landing),
+    /// It fetches for itself.
+    Alone,
+}
+
 impl Local {
     /// Fetches, or waits for the one who does.
     pub(super) async fn ask(self: &Arc<Self>, request: TierRequest<'_>, hash: KeyHash, why: Why) -> Answer {
@@ -38,43 +49,55 @@ impl Local {
             ..
         } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
+        self.ask_for(ask, hash, why).await
+    }
+
+    /// The same for a request that is kept already.
+    pub(super) async fn ask_for(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, why: Why) -> Answer {
         let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask.client.headers, why.selected.is_some());
         if is_alone || self.is_not_shareable(hash) {
             return self.lead(ask, hash, None, why).run().await;
         }
+        let joined = match self.turn(&ask, hash, hash).await {
+            Turn::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
+            Turn::Landed(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
+            Turn::Landed(Landing::Failed(error)) => {
+                Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
+            }
+            Turn::Landed(_) | Turn::Alone => None,
+        };
+        match joined {
+            Some(answer) => answer,
+            None => self.lead(ask, hash, None, why).run().await,
+        }
+    }
+
+    /// Waits for the one who fetches a key, or becomes that one. `whole` is the key of the whole, where `hash` is a slice's.
+    pub(super) async fn turn(&self, ask: &Ask, hash: KeyHash, whole: KeyHash) -> Turn {
+        let rules = &ask.rules().waiting;
         for _ in 0..ROUNDS_MAX {
-            match self.flights.board(self.flight(hash), ask.rules().waiting.waiters_max) {
-                Boarding::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
-                Boarding::Alone => break,
-                Boarding::Wait(waiter) => {
-                    let landed = tokio::time::timeout(wait_max(&ask), waiter.wait()).await;
-                    let joined = match landed {
-                        Ok(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
-                        Ok(Landing::Failed(error)) => {
-                            Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
-                        }
-                        Ok(Landing::Abandoned | Landing::Pending) => continue,
-                        Err(_) if ask.rules().waiting.over == WaitOver::Error => {
-                            let timeout = Err(OriginError::HttpResponseTimeout.into());
-                            Some(self.failed(&ask, &why, timeout, backend::Facts::default(), hash))
-                        }
-                        Ok(Landing::NotShareable) | Err(_) => None,
-                    };
-                    match joined {
-                        Some(answer) => return answer,
-                        None => break,
-                    }
+            let waiter = match self.flights.board(self.flight(hash, whole), rules.waiters_max) {
+                Boarding::Lead(permit) => return Turn::Lead(permit),
+                Boarding::Alone => return Turn::Alone,
+                Boarding::Wait(waiter) => waiter,
+            };
+            match tokio::time::timeout(wait_max(ask), waiter.wait()).await {
+                Ok(Landing::Abandoned | Landing::Pending) => {}
+                Ok(landing) => return Turn::Landed(landing),
+                Err(_) if rules.over == WaitOver::Error => {
+                    return Turn::Landed(Landing::Failed(OriginError::HttpResponseTimeout));
                 }
+                Err(_) => return Turn::Alone,
             }
         }
-        self.lead(ask, hash, None, why).run().await
+        Turn::Alone
     }
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
         if let Boarding::Lead(permit) = self
             .flights
-            .board(self.flight(hash), request.route.rules.waiting.waiters_max)
+            .board(self.flight(hash, hash), request.route.rules.waiting.waiters_max)
         {
             let mut head = request.head.clone();
             head.method = Method::GET;
@@ -88,11 +111,13 @@ impl Local {
         }
     }
 
-    /// The fetch of a key after the latest purge: who asks after a purge does not join a fetch that began before it.
-    fn flight(&self, hash: KeyHash) -> u64 {
-        // An odd number near 2^64 divided by the golden ratio: purges spread as keys do.
+    /// The fetch of a key after the latest purge, and the latest invalidation of it: who asks after one does not join a fetch
+    /// that began before it.
+    pub(super) fn flight(&self, hash: KeyHash, whole: KeyHash) -> u64 {
+        // Odd numbers near 2^64 divided by the golden ratio: what came before spreads as keys do.
         hash.0
             .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .wrapping_add(self.invalidated.of_fetches(whole).wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
     }
 
     /// Whether a response for this key was not for sharing a moment ago ("hit-for-miss").
@@ -102,7 +127,7 @@ impl Local {
 
     /// Whether somebody fetches it now.
     pub(super) fn is_under_way(&self, hash: KeyHash) -> bool {
-        self.flights.is_under_way(self.flight(hash))
+        self.flights.is_under_way(self.flight(hash, hash))
     }
 
     fn latest_purge(&self) -> u64 {
@@ -112,9 +137,11 @@ impl Local {
     pub(super) fn lead(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, permit: Option<Permit>, why: Why) -> Lead {
         Lead {
             began: self.latest_purge(),
+            invalidation: self.invalidated.latest(),
             local: Arc::clone(self),
             ask,
             hash,
+            whole: hash,
             permit,
             why,
             is_unconditional: false,

@@ -147,6 +147,9 @@ impl Local {
         route: &TierRoute,
     ) -> Vec<String> {
         let mut notes = vec![asks(&route.backend)];
+        if route.rules.key.slice > 0 {
+            notes.push("is answered from slices where the origin gives them; they have keys of their own".to_owned());
+        }
         let head = question.head;
         let is_alone = head.method != Method::GET || is_partial_miss(&head.headers, selected.is_some());
         if is_alone {

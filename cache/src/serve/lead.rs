@@ -28,7 +28,7 @@ use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::store::Storable;
 use crate::policy::validate::{self, Selected304};
 use crate::policy::validators::Validators;
-use crate::policy::{stored_fields, vary};
+use crate::policy::{held, stored_fields, vary};
 use crate::purge::tags::tags;
 use crate::store::content::Content;
 use crate::store::{Purging, Stored};
@@ -48,6 +48,10 @@ pub(super) struct Lead {
     pub(super) is_unconditional: bool,
     /// The number of the latest purge before it began.
     pub(super) began: u64,
+    /// The number of the latest invalidation before it began.
+    pub(super) invalidation: u64,
+    /// The key of the whole, where a slice is fetched; else the same as `hash`.
+    pub(super) whole: KeyHash,
 }
 
 impl Lead {
@@ -84,17 +88,22 @@ impl Lead {
     }
 
     /// The request as the origin gets it, and how many other variants it names where it validates.
-    fn request(&self) -> (http::request::Parts, Option<usize>) {
+    pub(super) fn request(&self) -> (http::request::Parts, Option<usize>) {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
+        let range = self.ask.slice_range();
         match &self.why.selected {
             Some(selected) if !self.is_unconditional => {
                 let others = selected.others().map(|stored| &stored.meta);
-                named = validate::make_conditional(&mut head.headers, Some(&selected.stored().meta), others, TAGS_MAX);
+                let meta = Some(&selected.stored().meta);
+                named = validate::make_conditional(&mut head.headers, meta, others, TAGS_MAX, range);
             }
             // A range of something unknown is passed on as it is; anything else is fetched whole.
             None if self.is_partial_miss() => {}
             Some(_) | None => make_unconditional(&mut head.headers),
+        }
+        if let Some(range) = range {
+            held::put_range(&mut head.headers, range);
         }
         vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
         (head, named)
@@ -104,7 +113,7 @@ impl Lead {
         is_partial_miss(&self.ask.client.headers, self.why.selected.is_some())
     }
 
-    fn land(&self, landing: Landing) {
+    pub(super) fn land(&self, landing: Landing) {
         if let Some(permit) = &self.permit {
             permit.land(landing);
         }
@@ -150,49 +159,45 @@ impl Lead {
         }
     }
 
-    fn store(mut self, storable: Storable, fetched: Fetched, backend: backend::Facts) -> Answer {
-        let Storable { meta, omit, set_cookie } = storable;
-        let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
-        let ttl = Some(meta.ttl(fetched.times.response));
-        let Fetched {
-            status,
-            fields: own_fields,
-            body,
-            ..
-        } = fetched;
-        let tags = tags(&own_fields, &self.ask.rules().tags.fields);
-        let (content, coming) = match body {
-            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
-            Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
-            coming => (Content::filling(coming.len()), Some(coming)),
-        };
-        let key = self.ask.key().render();
-        let stored = Stored::new(
-            key,
-            meta,
-            Arc::new(SharedFields::new(&fields)),
-            content,
-            self.purging(tags),
-        );
+    fn store(self, storable: Storable, mut fetched: Fetched, backend: backend::Facts) -> Answer {
         let cache_status = CacheStatus {
-            ttl,
+            ttl: Some(storable.meta.ttl(fetched.times.response)),
             stored: true,
-            detail: set_cookie.word(),
+            detail: storable.set_cookie.word(),
             ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
         };
+        let (stored, coming) = self.begin(storable, &mut fetched);
         // Made before the fill begins, so that its reader is there from the first byte.
-        let response = self.first_answer(&stored, status, own_fields, cache_status);
+        let response = self.first_answer(&stored, fetched.status, fetched.fields, cache_status);
         self.land(Landing::Stored(Arc::clone(&stored)));
         self.local.not_shareable.invalidate(&self.hash.0);
         let ask = Arc::clone(&self.ask);
+        self.go_on(stored, coming);
+        done(response, cache_status, &ask, backend)
+    }
+
+    /// What is going to be stored, and its content where that is still coming.
+    pub(super) fn begin(&self, storable: Storable, fetched: &mut Fetched) -> (Arc<Stored>, Option<Body>) {
+        let Storable { meta, omit, .. } = storable;
+        let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
+        let tags = tags(&fetched.fields, &self.ask.rules().tags.fields);
+        let part = meta.partial.map(|partial| partial.range.len());
+        let (content, coming) = match std::mem::take(&mut fetched.body) {
+            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
+            Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
+            coming => (Content::filling(coming.len().or(part)), Some(coming)),
+        };
+        let key = self.ask.key().render();
+        let fields = Arc::new(SharedFields::new(&fields));
+        (Stored::new(key, meta, fields, content, self.purging(tags)), coming)
+    }
+
+    /// Puts it into the store, at once or when all of it has come.
+    pub(super) fn go_on(self, stored: Arc<Stored>, coming: Option<Body>) {
         match coming {
-            None => {
-                self.keep(&stored);
-                self.permit = None;
-            }
+            None => self.keep(&stored),
             Some(body) => drop(tokio::spawn(self.fill(body, stored))),
         }
-        done(response, cache_status, &ask, backend)
     }
 
     /// The answer to the client that caused the fetch: its own copy of the fields, or what its conditions and range make of it.
@@ -244,39 +249,40 @@ impl Lead {
     fn purging(&self, tags: Box<str>) -> Purging {
         Purging {
             began: self.began,
+            invalidation: self.invalidation,
             url: self.ask.key().hidden_url(),
             tags,
         }
     }
 
     fn keep(&self, stored: &Arc<Stored>) {
-        if let Some(memory) = &self.local.memory {
-            let replaced = self.why.selected.as_ref().map(Selected::stored);
-            memory.put(self.hash, stored, replaced, self.ask.rules().vary.variants_max);
+        let replaced = self.why.selected.as_ref().map(Selected::stored);
+        if self.put(stored, replaced) {
             self.ask.worker.metrics.count(Counter::CacheStored);
         }
     }
 
-    /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
-    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
-        let selected = self.why.selected.as_ref()?;
-        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
-            .chain(selected.others().take(named))
-            .collect();
-        let metas = candidates.iter().map(|stored| &stored.meta);
-        let stored = match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
-            Selected304::These(places) => {
-                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
-                // Each of them is freshened; the first answers.
-                let first = freshened.next().flatten();
-                freshened.for_each(drop);
-                first?
-            }
-            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
-            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
-            Selected304::NoneOfThem if candidates.len() == 1 => Arc::clone(selected.stored()),
-            Selected304::NoneOfThem => return None,
+    /// Stores it, unless its key was invalidated since it was asked for; tells whether.
+    fn put(&self, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>) -> bool {
+        let Some(memory) = &self.local.memory else {
+            return false;
         };
+        let is_invalid = || self.local.invalidated.of_fetches(self.whole) > self.invalidation;
+        if is_invalid() {
+            return false;
+        }
+        memory.put(self.hash, stored, replaced, self.ask.rules().vary.variants_max);
+        // Invalidated in between: whoever did that may have removed what was there before this.
+        if is_invalid() {
+            memory.remove(self.hash, &self.ask.key());
+            return false;
+        }
+        true
+    }
+
+    /// A 304 answers the request. `None` when it is about none of what was asked about.
+    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+        let stored = self.validated(fetched, named)?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         let now = now(&self.ask.worker);
         let status = CacheStatus {
@@ -297,6 +303,28 @@ impl Lead {
         match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
             Made::Response(response) => Some(done(response, status, &self.ask, backend)),
             Made::AskOrigin | Made::Unreadable => None,
+        }
+    }
+
+    /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
+    pub(super) fn validated(&self, fetched: &Fetched, named: usize) -> Option<Arc<Stored>> {
+        let selected = self.why.selected.as_ref()?;
+        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
+            .chain(selected.others().take(named))
+            .collect();
+        let metas = candidates.iter().map(|stored| &stored.meta);
+        match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
+            Selected304::These(places) => {
+                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
+                // Each of them is freshened; the first answers.
+                let first = freshened.next().flatten();
+                freshened.for_each(drop);
+                first
+            }
+            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
+            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
+            Selected304::NoneOfThem if candidates.len() == 1 => Some(Arc::clone(selected.stored())),
+            Selected304::NoneOfThem => None,
         }
     }
 
@@ -330,8 +358,7 @@ impl Lead {
                     Arc::clone(&old.content),
                     purging,
                 );
-                let replaced = same_request.then_some(old);
-                memory.put(self.hash, &stored, replaced, self.ask.rules().vary.variants_max);
+                self.put(&stored, same_request.then_some(old));
                 Some(stored)
             }
             (Err(why), _) if why.is_about_response() => {

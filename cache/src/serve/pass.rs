@@ -92,6 +92,8 @@ impl Local {
                 &ask.rules().key,
             );
             let hash = memory.hash(&key);
+            // First what is being fetched, so that it does not come back.
+            self.invalidated.note(hash, ask.rules().key.slice > 0);
             memory.remove(hash, &key);
         }
     }

@@ -106,6 +106,11 @@ impl Content {
         }
     }
 
+    /// The length that the head announced.
+    pub const fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
     /// The pieces, when all have come.
     pub fn pieces(&self) -> Option<&Arc<[Bytes]>> {
         self.whole.get()

@@ -94,8 +94,8 @@ impl Memory {
         let fields = HeaderMap::new();
         let key = Key::new(target, &fields, rules);
         let hash = self.hash(&key);
-        // A key with fields or cookies in it is not known from its URL.
-        let is_known = rules.fields.is_empty() && rules.cookies.is_empty();
+        // A key with fields or cookies in it is not known from its URL, and how many slices there are nobody knows.
+        let is_known = rules.fields.is_empty() && rules.cookies.is_empty() && rules.slice == 0;
         let matched = is_known.then(|| self.count(hash, &key));
         let number = self.purges.apply(&Target::Url(Key::url(target, rules)), strength);
         // Gives the room back now.

@@ -123,6 +123,7 @@ counters! {
     CacheVaryMiss "tidegate_cache_requests_total" r#"outcome="vary-miss""# "Requests to the cache tier by outcome (RFC 9211)" "No stored variant matches the request" "Look at what the origin varies on";
     CacheRequest "tidegate_cache_requests_total" r#"outcome="request""# "Requests to the cache tier by outcome (RFC 9211)" "The client's Cache-Control demanded forwarding" "Nothing";
     CacheStale "tidegate_cache_requests_total" r#"outcome="stale""# "Requests to the cache tier by outcome (RFC 9211)" "The stored response was stale" "Nothing; longer lifetimes at the origin would help";
+    CachePartial "tidegate_cache_requests_total" r#"outcome="partial""# "Requests to the cache tier by outcome (RFC 9211)" "Some of the bytes that were asked for were stored, not all" "Nothing";
     CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
     CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
@@ -252,6 +253,7 @@ families! {
     CacheStoredResponses Gauge "tidegate_cache_stored_responses" [] "Stored responses" "How many answers are at hand" "Nothing";
     CacheEvicted Counter "tidegate_cache_evicted_total" ["cause"] "Cache keys whose stored responses were dropped; cause is room or removed (purged, invalidated)" "For room: the working set is larger than cache.memory" "Raise cache.memory";
     CacheNotStored Counter "tidegate_cache_not_stored_total" ["reason"] "Responses that were not stored, by the reason that Cache-Status names" "What keeps responses from being reused" "Look at the origin's Cache-Control, Vary and Set-Cookie, and at [cache.rules]";
+    CacheRefused Counter "tidegate_cache_refused_total" ["reason"] "Responses that contradict what was asked of the origin, by the rule that they broke" "The origin does not do ranges or conditions as RFC 9110 says, or changed a representation while it was sent in slices" "Look at the origin; where it does no ranges at all, turn slice off for the route";
     CacheStaleServed Counter "tidegate_cache_stale_served_total" ["reason"] "Stale responses that were served, by what allowed it" "origin_unreachable and origin_error: clients did not notice that the origin failed" "Look at the origin";
     CacheWaiting Gauge "tidegate_cache_waiting" [] "Requests that wait for another one's fetch of the same response" "Many: a popular response is slow to come" "Look at how slow the backend is";
     CachePurges Counter "tidegate_cache_purges_total" [] "Purges, which are numbered in this sequence" "Operators or applications purge" "Nothing";

@@ -132,13 +132,13 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
         (None, None) => CacheTier::None,
     };
     let mut rules = draft.rules.rules();
-    note_lifetimes("cache", &rules, notes);
     if let CacheTier::Memory {
         stored_response_max, ..
     } = &tier
     {
         rules.stored_response_max = *stored_response_max;
     }
+    note_rules("cache", &rules, notes);
     Cache {
         rules,
         listen: draft.listen.unwrap_or_default(),
@@ -183,12 +183,21 @@ fn stored_response_max(asked: u64, memory: u64, notes: &mut Notes) -> u64 {
     asked
 }
 
-/// What the rules of the table at `path` say about lifetimes.
-fn note_lifetimes(path: &str, rules: &Rules, notes: &mut Notes) {
+/// Whether the rules of the table at `path` fit together.
+fn note_rules(path: &str, rules: &Rules, notes: &mut Notes) {
     if let (Some(min), Some(max)) = (rules.lifetime.min, rules.lifetime.max)
         && min > max
     {
         notes.error(format!("{path}.rules.lifetime_min"), "is longer than lifetime_max");
+    }
+    let slice = rules.key.slice;
+    if (1..defaults::SLICE_MIN).contains(&slice) {
+        let wrong = Wrong::from("is less than 4KiB");
+        let hint = "such as \"1MiB\"; \"0B\" means that nothing is sliced";
+        notes.error(format!("{path}.rules.slice"), wrong.hint(hint));
+    } else if slice > rules.stored_response_max {
+        let message = "is more than stored_response_max, so that no slice would be stored";
+        notes.error(format!("{path}.rules.slice"), message);
     }
 }
 

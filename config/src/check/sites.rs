@@ -292,7 +292,7 @@ impl Resolver<'_> {
             return inherited.clone();
         };
         let rules = overrides.over(inherited);
-        super::note_lifetimes(path, &rules, self.notes);
+        super::note_rules(path, &rules, self.notes);
         if let CacheTier::Memory { bytes, .. } = &self.cache.tier
             && rules.stored_response_max > *bytes
         {

@@ -112,6 +112,10 @@ keys! {
     ranges_max: usize = ranges.ranges_max, Count { min: 1, max: 1024 },
         "Ranges in one request; a request for more gets the whole response.";
     range_gap_max: u64 = ranges.gap_max, Size::between(0, 1 << 20), "Ranges no further apart than this become one.";
+    slice: u64 = key.slice, Size::between(0, 1 << 30),
+        "Bytes of a slice, `4KiB` at least: representations are fetched, stored and joined in slices of this size, so that a range of a large one needs only a part of it; `0B`: whole.";
+    slices_ahead: usize = ranges.slices_ahead, Count { min: 0, max: 64 },
+        "Slices that are fetched ahead of the one that a client is reading.";
     store_post: bool = store_post, Flag,
         "Whether a POST response that says that it represents its target answers later GETs (RFC 9110 §9.3.3).";
     age_from_date: bool = age_from_date, Flag,

@@ -72,6 +72,11 @@ fn rules_that_mean_nothing_are_refused_where_they_stand() {
             "stored_response_max = '65MiB'",
             "site[0].rules.stored_response_max: is more than cache.memory",
         ),
+        ("slice = '1KiB'", "site[0].rules.slice: is less than 4KiB"),
+        (
+            "slice = '9MiB'",
+            "site[0].rules.slice: is more than stored_response_max",
+        ),
         (
             "key_query = { without = ['a'] }",
             "site[0].rules.key_query: \"without\" is neither",

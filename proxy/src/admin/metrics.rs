@@ -40,6 +40,7 @@ fn cache(page: &mut Exposition, watched: &Watched) {
         .sample(&[("cause", "removed")], memory.removed());
     for (family, tally) in [
         (Family::CacheNotStored, local.not_stored()),
+        (Family::CacheRefused, local.refused()),
         (Family::CacheStaleServed, local.stale()),
     ] {
         let mut samples = page.family(family);

@@ -27,6 +27,7 @@ mod cache_store; // what is stored, and under which key
 mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod explain; // what would become of a request
+mod slices; // large representations, fetched and joined in slices
 mod purge; // what an operator takes out of the store
 mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory

@@ -157,7 +157,14 @@ impl Cache {
         make_unconditional(&mut sent);
         let metas: Vec<_> = known.iter().map(|at| &self.stored[*at].meta).collect();
         let conditional = *method == Method::GET
-            && make_conditional(&mut sent, metas.first().copied(), metas.iter().skip(1).copied(), 8).is_some();
+            && make_conditional(
+                &mut sent,
+                metas.first().copied(),
+                metas.iter().skip(1).copied(),
+                8,
+                None,
+            )
+            .is_some();
         let response = fields(lines);
         let holds = conditional
             && (sent

@@ -1,0 +1,396 @@
+//! One slice: stored, or fetched by whoever leads, as anything else that is stored; each has a key of its own.
+//!
+//! A slice belongs to the others when it has their strong validator and complete length (RFC 9111 §3.4). One that is stored
+//! and does not is fetched anew; one that was just fetched and does not means that the representation has changed, and then
+//! every slice that was stored before is invalid.
+
+use std::sync::Arc;
+
+use common::backend;
+use common::http::body::Body;
+use common::http::origin_error::OriginError;
+use common::http::response::Response;
+use common::http1::client::ExchangeError;
+use http::{Method, StatusCode};
+
+use super::ask::{Turn, done};
+use super::lead::Lead;
+use super::sliced::Sliced;
+use super::{NAME, Selected, Why, now, only_if_cached};
+use crate::collapse::{Boarding, Landing, Permit};
+use crate::fetch::Fetched;
+use crate::policy::content_range::PartialInvalid;
+use crate::policy::key::KeyHash;
+use crate::policy::not_stored::NotStored;
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
+use crate::policy::request::RequestDigest;
+use crate::policy::reuse::{Failure, Reuse, StaleWhy, is_only_if_cached, reuse, reuse_on_failure};
+use crate::policy::slice::{SlicedWhole, read_slice};
+use crate::policy::validate;
+use crate::policy::validators::Validators;
+use crate::policy::vary;
+use crate::store::Stored;
+use crate::tier::Answer;
+
+/// What came of asking for a slice.
+pub(super) enum Brought {
+    /// It.
+    Slice(Part),
+    /// What answers the client's request in its place: an error, or the whole.
+    Answer(Box<Answer>),
+    /// The origin gives no slices of this: the client's request is to be sent as it is.
+    NotSliceable,
+    /// It is a slice of something else than the first one was: the representation has changed.
+    Changed,
+}
+
+/// A slice at hand; its content may still be coming.
+pub(super) struct Part {
+    pub(super) stored: Arc<Stored>,
+    /// Reads it from its beginning.
+    pub(super) body: Body,
+    /// How it came here.
+    pub(super) outcome: Outcome,
+    /// Whether that was by waiting for somebody else's fetch.
+    pub(super) collapsed: bool,
+    /// Why it is served stale, where it is.
+    pub(super) stale: Option<StaleWhy>,
+    /// What asking for it took.
+    pub(super) backend: backend::Facts,
+}
+
+impl Part {
+    fn of(stored: Arc<Stored>, outcome: Outcome) -> Option<Self> {
+        Some(Self {
+            body: stored.content.body()?,
+            stored,
+            outcome,
+            collapsed: false,
+            stale: None,
+            backend: backend::Facts::default(),
+        })
+    }
+}
+
+impl Sliced {
+    /// A slice of `whole`, or the first one, of something unknown.
+    pub(super) async fn slice(self: &Arc<Self>, number: u64, whole: Option<&SlicedWhole>) -> Brought {
+        let Some(hash) = self.hash_of(number) else {
+            return Brought::NotSliceable;
+        };
+        let why = match self.stored(number, hash, whole) {
+            Ok(part) => return Brought::Slice(part),
+            Err(why) => why,
+        };
+        let client = &self.ask.client;
+        if is_only_if_cached(&RequestDigest::of(&client.method, &client.headers), self.ask.rules()) {
+            return Brought::Answer(Box::new(only_if_cached(why.fwd)));
+        }
+        if client.method == Method::HEAD {
+            return Brought::NotSliceable;
+        }
+        match self.local.turn(&self.ask, hash, self.hash).await {
+            Turn::Lead(permit) => {
+                let lead = self.lead(number, hash, Some(permit), why, whole.is_none());
+                match tokio::spawn(lead.run()).await {
+                    Ok(brought) => return self.checked(brought, number, whole),
+                    Err(_) => return self.no_answer(OriginError::ProxyInternalError.into(), backend::Facts::default()),
+                }
+            }
+            Turn::Landed(Landing::Stored(stored)) => {
+                if let Some(part) = self.join(stored, number, &why) {
+                    return self.checked(Brought::Slice(part), number, whole);
+                }
+            }
+            Turn::Landed(Landing::NotSliceable) => return Brought::NotSliceable,
+            Turn::Landed(Landing::Failed(error)) => {
+                return self.stale(&why, Failure::Unreachable).map_or_else(
+                    || self.no_answer(error.into(), backend::Facts::default()),
+                    Brought::Slice,
+                );
+            }
+            Turn::Landed(_) | Turn::Alone => {}
+        }
+        let lead = self.lead(number, hash, None, why, whole.is_none());
+        self.checked(lead.run().await, number, whole)
+    }
+
+    /// A stored slice that may be used, or why the origin has to be asked. What is near its end, or stale, is refreshed.
+    pub(super) fn stored(
+        self: &Arc<Self>,
+        number: u64,
+        hash: KeyHash,
+        whole: Option<&SlicedWhole>,
+    ) -> Result<Part, Why> {
+        let (selected, stale, refreshes) = self.usable(number, hash, whole)?;
+        let stored = Arc::clone(selected.stored());
+        selected.entry.count_hit();
+        if refreshes {
+            self.refresh(number, hash, selected);
+        }
+        let part = Part::of(stored, Outcome::Hit).ok_or(Why {
+            fwd: Fwd::Miss,
+            selected: None,
+        })?;
+        Ok(Part { stale, ..part })
+    }
+
+    /// A stored slice that may be used, why it is stale where it is, and whether it is to be refreshed.
+    pub(super) fn usable(
+        &self,
+        number: u64,
+        hash: KeyHash,
+        whole: Option<&SlicedWhole>,
+    ) -> Result<(Selected, Option<StaleWhy>, bool), Why> {
+        let miss = |fwd| Why { fwd, selected: None };
+        let selected = self.select(number, hash, whole).map_err(miss)?;
+        let stored = selected.stored();
+        let digest = RequestDigest::of(&Method::GET, &self.ask.client.headers);
+        let (rules, now) = (self.ask.rules(), now(&self.ask.worker));
+        match reuse(&stored.meta, stored.mark(), &digest, rules, now) {
+            Reuse::Fresh { refresh_ahead, .. } => Ok((selected, None, refresh_ahead)),
+            Reuse::Stale { why, refresh, .. } => Ok((selected, Some(why), refresh)),
+            Reuse::OnlyIfCached => Err(miss(Fwd::Stale)),
+            Reuse::Validate(why) => {
+                let (fwd, selected) = (why.into(), Some(selected));
+                Err(Why { fwd, selected })
+            }
+        }
+    }
+
+    /// The stored response that is this slice for this request.
+    fn select(&self, number: u64, hash: KeyHash, whole: Option<&SlicedWhole>) -> Result<Selected, Fwd> {
+        let key = self.ask.key().of_slice(number);
+        let memory = self.local.memory.as_ref().ok_or(Fwd::UriMiss)?;
+        let entry = memory.get(hash, &key).ok_or(Fwd::UriMiss)?;
+        let metas = entry.variants().iter().map(|stored| &stored.meta);
+        let index = vary::select(metas, &self.ask.client.headers, &self.ask.rules().vary).ok_or(Fwd::VaryMiss)?;
+        let selected = Selected { entry, index };
+        let stored = selected.stored();
+        if self.local.invalidated.of_slices(self.hash) > stored.purging.invalidation {
+            memory.remove(hash, &key);
+            return Err(Fwd::UriMiss);
+        }
+        match whole {
+            Some(whole) if self.belongs(stored, number, whole).is_err() => Err(Fwd::Miss),
+            _ => Ok(selected),
+        }
+    }
+
+    /// Whether a slice belongs to the others.
+    fn belongs(&self, stored: &Stored, number: u64, whole: &SlicedWhole) -> Result<(), PartialInvalid> {
+        let partial = stored.meta.partial.ok_or(PartialInvalid::ContentRange)?;
+        whole.check(number, self.ask.rules().key.slice, partial, &stored.meta.validators)
+    }
+
+    /// What was just fetched, held against the others.
+    fn checked(&self, brought: Brought, number: u64, whole: Option<&SlicedWhole>) -> Brought {
+        match (brought, whole) {
+            (Brought::Slice(part), Some(whole)) if self.belongs(&part.stored, number, whole).is_err() => {
+                Brought::Changed
+            }
+            (brought, _) => brought,
+        }
+    }
+
+    /// A waiter's slice from what the leader found, where that fits its request.
+    fn join(&self, stored: Arc<Stored>, number: u64, why: &Why) -> Option<Part> {
+        let (meta, rules, client) = (&stored.meta, self.ask.rules(), &self.ask.client);
+        let is_this = self.ask.key().of_slice(number).is(&stored.key);
+        if !is_this || !meta.vary.matches(&meta.vary_key, &client.headers, &rules.vary) {
+            return None;
+        }
+        let digest = RequestDigest::of(&Method::GET, &client.headers);
+        let Reuse::Fresh { .. } = reuse(meta, stored.mark(), &digest, rules, now(&self.ask.worker)) else {
+            return None;
+        };
+        let part = Part::of(stored, Outcome::Fwd(why.fwd))?;
+        Some(Part {
+            collapsed: true,
+            ..part
+        })
+    }
+
+    /// Something stale, where the origin failed and that is allowed.
+    fn stale(&self, why: &Why, failure: Failure) -> Option<Part> {
+        let stored = Arc::clone(why.selected.as_ref()?.stored());
+        let digest = RequestDigest::of(&Method::GET, &self.ask.client.headers);
+        let (rules, now) = (self.ask.rules(), now(&self.ask.worker));
+        let stale = reuse_on_failure(&stored.meta, stored.mark(), &digest, failure, rules, now);
+        let part = Part::of(stored, Outcome::Fwd(why.fwd))?;
+        Some(Part {
+            stale: Some(stale?),
+            ..part
+        })
+    }
+
+    fn no_answer(&self, error: ExchangeError, backend: backend::Facts) -> Brought {
+        let status = CacheStatus::new(NAME, Outcome::Fwd(Fwd::UriMiss));
+        let mut answer = done(
+            Response::new(StatusCode::BAD_GATEWAY, Body::Empty),
+            status,
+            &self.ask,
+            backend,
+        );
+        answer.result = Err(error);
+        Brought::Answer(Box::new(answer))
+    }
+
+    /// Validates or fetches a slice again in the background, unless somebody does already.
+    fn refresh(self: &Arc<Self>, number: u64, hash: KeyHash, selected: Selected) {
+        let flight = self.local.flight(hash, self.hash);
+        if let Boarding::Lead(permit) = self.local.flights.board(flight, self.ask.rules().waiting.waiters_max) {
+            let (fwd, selected) = (Fwd::Stale, Some(selected));
+            let lead = self.lead(number, hash, Some(permit), Why { fwd, selected }, false);
+            drop(tokio::spawn(lead.run()));
+        }
+    }
+
+    fn lead(
+        self: &Arc<Self>,
+        number: u64,
+        hash: KeyHash,
+        permit: Option<Permit>,
+        why: Why,
+        is_first: bool,
+    ) -> SliceLead {
+        let ask = Arc::new(self.ask.for_slice(number));
+        let mut lead = self.local.lead(ask, hash, permit, why);
+        lead.whole = self.hash;
+        SliceLead {
+            sliced: Arc::clone(self),
+            lead,
+            number,
+            is_first,
+        }
+    }
+}
+
+/// One leader's fetch of a slice.
+struct SliceLead {
+    sliced: Arc<Sliced>,
+    lead: Lead,
+    number: u64,
+    /// Nothing was sent to the client yet: any answer can be passed on to it.
+    is_first: bool,
+}
+
+impl SliceLead {
+    async fn run(mut self) -> Brought {
+        loop {
+            let (head, named) = self.lead.request();
+            let (result, backend) = self.lead.ask.send(head, Body::Empty).await;
+            let fetched = match result {
+                Ok(fetched) => fetched,
+                Err(error) => return self.unreachable(error, backend),
+            };
+            match validate::read_answer(fetched.status, named.is_some()) {
+                validate::Answer::NotModified => match self.lead.validated(&fetched, named.unwrap_or(0)) {
+                    Some(stored) => return self.found(stored, backend),
+                    None => self.lead.is_unconditional = true,
+                },
+                validate::Answer::Unasked304 => {
+                    self.sliced.local.refused.count("unasked_304");
+                    return self.unreachable(OriginError::HttpProtocolError.into(), backend);
+                }
+                validate::Answer::ServerError => {
+                    let failure = Failure::Status(fetched.status);
+                    return match self.sliced.stale(&self.lead.why, failure) {
+                        Some(part) => Brought::Slice(part),
+                        None => self.instead(fetched, backend),
+                    };
+                }
+                validate::Answer::Full if fetched.status == StatusCode::PARTIAL_CONTENT => {
+                    return self.receive(fetched, backend);
+                }
+                validate::Answer::Full => return self.instead(fetched, backend),
+            }
+        }
+    }
+
+    fn unreachable(&self, error: ExchangeError, backend: backend::Facts) -> Brought {
+        if let ExchangeError::Origin(error) = error {
+            self.lead.land(Landing::Failed(error));
+        }
+        match self.sliced.stale(&self.lead.why, Failure::Unreachable) {
+            Some(part) => Brought::Slice(Part { backend, ..part }),
+            None => self.sliced.no_answer(error, backend),
+        }
+    }
+
+    /// A 206: stored, when it is the slice that was asked for.
+    fn receive(self, mut fetched: Fetched, backend: backend::Facts) -> Brought {
+        let (now, local) = (fetched.times.response, &self.sliced.local);
+        let validators = Validators::of(&fetched.fields, now, now);
+        let length = self.lead.ask.rules().key.slice;
+        let read = read_slice(self.number, length, &fetched.fields, &validators, fetched.body.len());
+        let storable = read
+            .map_err(NotStored::Partial)
+            .and_then(|_| self.lead.ask.storable(&Method::GET, &fetched));
+        match storable {
+            Ok(storable) => {
+                let (stored, coming) = self.lead.begin(storable, &mut fetched);
+                // Made before the fill begins, so that its reader is there from the first byte.
+                let part = Part::of(Arc::clone(&stored), Outcome::Fwd(self.lead.why.fwd));
+                self.lead.land(Landing::Stored(Arc::clone(&stored)));
+                self.lead.go_on(stored, coming);
+                part.map_or(Brought::NotSliceable, |part| Brought::Slice(Part { backend, ..part }))
+            }
+            Err(why) => {
+                match why {
+                    NotStored::Partial(wrong) => local.refused.count(wrong.word()),
+                    other => local.not_stored.count(other.word()),
+                }
+                local.not_sliceable.insert(self.sliced.hash.0, ());
+                self.lead.land(Landing::NotSliceable);
+                Brought::NotSliceable
+            }
+        }
+    }
+
+    /// Anything but a slice: it answers the client's own request, and is stored by the ordinary rules.
+    fn instead(self, fetched: Fetched, backend: backend::Facts) -> Brought {
+        let Sliced { local, ask, hash } = &*self.sliced;
+        match fetched.status {
+            // Where the whole is asked for it may be there and empty, or the range may be a client's beyond its end: the
+            // origin knows best.
+            StatusCode::RANGE_NOT_SATISFIABLE if self.is_first => {
+                self.lead.land(Landing::NotSliceable);
+                return Brought::NotSliceable;
+            }
+            StatusCode::OK => {
+                local.refused.count("range_ignored");
+                local.not_sliceable.insert(hash.0, ());
+            }
+            _ => {}
+        }
+        if !self.is_first {
+            self.lead.land(Landing::NotSliceable);
+            return match fetched.status.is_server_error() {
+                true => self
+                    .sliced
+                    .no_answer(OriginError::HttpResponseIncomplete.into(), backend),
+                false => Brought::Changed,
+            };
+        }
+        // Who waited for the slice waits for the whole now.
+        let permit = match local
+            .flights
+            .board(local.flight(*hash, *hash), ask.rules().waiting.waiters_max)
+        {
+            Boarding::Lead(permit) => Some(permit),
+            Boarding::Wait(_) | Boarding::Alone => None,
+        };
+        self.lead.land(Landing::NotSliceable);
+        let (fwd, selected) = (Fwd::UriMiss, None);
+        let lead = local.lead(Arc::clone(ask), *hash, permit, Why { fwd, selected });
+        Brought::Answer(Box::new(lead.receive(fetched, backend)))
+    }
+
+    /// A 304: the slice still holds.
+    fn found(self, stored: Arc<Stored>, backend: backend::Facts) -> Brought {
+        self.lead.land(Landing::Stored(Arc::clone(&stored)));
+        let part = Part::of(stored, Outcome::Fwd(self.lead.why.fwd));
+        part.map_or(Brought::NotSliceable, |part| Brought::Slice(Part { backend, ..part }))
+    }
+}
