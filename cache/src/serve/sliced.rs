@@ -213,8 +213,9 @@ impl Sliced {
                     boundary: &boundary,
                 };
                 let mut fields = stored_fields::for_206(stored, has_it);
-                let content_type = HeaderValue::try_from(multipart.content_type());
-                fields.extend(content_type.ok().map(|value| (CONTENT_TYPE, value)));
+                if let Ok(content_type) = HeaderValue::try_from(multipart.content_type()) {
+                    fields.insert(CONTENT_TYPE, content_type);
+                }
                 let parts = ranges
                     .iter()
                     .map(|range| (Bytes::from(multipart.part_head(*range)), *range));
