@@ -89,7 +89,7 @@ impl Remote {
         };
         let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
         let mut outcome = self.servers.send(head, body, key, &route.limits, worker).await;
-        let mut origin = self.servers.name();
+        let mut origin = self.servers.shared_name();
         let error = match outcome.result {
             Err(ExchangeError::Origin(error)) => Some(error),
             Err(ExchangeError::Client(_)) | Ok(_) => None,
@@ -107,7 +107,7 @@ impl Remote {
                 );
             }
             outcome = route.backend.send(head, body, key, &route.limits, worker).await;
-            origin = route.backend.name();
+            origin = route.backend.shared_name();
         }
         answer(outcome, origin)
     }
@@ -119,13 +119,13 @@ async fn direct(head: Parts, body: Body, route: &Arc<TierRoute>, worker: &Arc<Wo
         .backend
         .send(head, body, worker.next_id(), &route.limits, worker)
         .await;
-    answer(outcome, route.backend.name())
+    answer(outcome, route.backend.shared_name())
 }
 
-fn answer(outcome: backend::Outcome, origin: &str) -> Answer {
+fn answer(outcome: backend::Outcome, origin: Arc<str>) -> Answer {
     let facts = Facts {
         backend: Some(Box::new(outcome.facts)),
-        origin: Some(origin.into()),
+        origin: Some(origin),
         ..Facts::default()
     };
     let result = outcome.result.map(|response| {

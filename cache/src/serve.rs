@@ -192,7 +192,7 @@ impl Local {
         let has_content = !request.body.is_empty() || hop.upgrade == Upgrade::Keep;
         let memory = match (past(self.memory.is_some(), route, head, has_content), &self.memory) {
             (None, Some(memory)) => memory,
-            (why, _) => return Call::Pending(Box::pin(self.pass(request, why.and_then(Past::fwd)))),
+            (why, _) => return Call::Pending(self.pass(request, why.and_then(Past::fwd))),
         };
         let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
         let hash = memory.hash(&key);

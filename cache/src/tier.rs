@@ -108,8 +108,11 @@ pub enum Call<'a> {
     /// From store.
     Ready(Answer),
     /// From a server.
-    Pending(Pin<Box<dyn Future<Output = Answer> + Send + 'a>>),
+    Pending(Coming<'a>),
 }
+
+/// An answer that is coming.
+pub type Coming<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 impl Tier {
     /// The tier that a configuration describes; `servers` is the backend of its cache servers, where it has some.

@@ -269,7 +269,7 @@ pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::F
     let asked = backend.attempts > 0;
     Facts {
         backend: asked.then(|| Box::new(backend)),
-        origin: Some(ask.route.backend.name().into()),
+        origin: Some(ask.route.backend.shared_name()),
         outcome: Some(status),
         lookup: None,
     }

@@ -17,23 +17,28 @@ use crate::policy::key::{Key, KeyHasher};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
-use crate::tier::{Answer, Facts, TierRequest};
+use crate::tier::{Answer, Coming, Facts, TierRequest};
 
 impl Local {
     /// Forwards a request and passes the response on; `why` is `None` where there is no cache to speak of.
-    pub(super) async fn pass(self: &Arc<Self>, request: TierRequest<'_>, why: Option<Fwd>) -> Answer {
-        let Some(why) = why else {
-            return forward(request, None).await;
-        };
-        if !is_safe(&request.head.method) {
-            return self.change(request, why).await;
+    ///
+    /// Each way has a box of its own size: what is moved into it is no larger than it must be.
+    pub(super) fn pass<'a>(self: &'a Arc<Self>, request: TierRequest<'a>, why: Option<Fwd>) -> Coming<'a> {
+        match why {
+            None => Box::pin(forward(request, None)),
+            Some(why) if is_safe(&request.head.method) => Box::pin(self.pass_by(request, why)),
+            Some(why) => Box::pin(self.change(request, why)),
         }
+    }
+
+    async fn pass_by(self: &Arc<Self>, request: TierRequest<'_>, why: Fwd) -> Answer {
         let status = CacheStatus::new(NAME, Outcome::Fwd(why));
         let rules = &request.route.rules;
         let mut answer = forward(request, Some(rules)).await;
         answer.facts.outcome = Some(status);
         if let Ok(response) = &mut answer.result {
-            response.fields.added.push_display(&CACHE_STATUS, status);
+            let added = &mut response.fields.added;
+            added.push_written(&CACHE_STATUS, |text| status.write(text));
         }
         answer
     }
@@ -115,7 +120,7 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
     let facts = Facts {
         backend: Some(Box::new(outcome.facts)),
-        origin: Some(route.backend.name().into()),
+        origin: Some(route.backend.shared_name()),
         ..Facts::default()
     };
     let result = outcome.result.map(|response| {

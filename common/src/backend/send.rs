@@ -4,6 +4,7 @@
 //! here; what the outcomes mean for a server's standing is `watch`'s. Called by the cache tier towards origins (leg 3) and
 //! by the front towards cache servers (leg 2).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::worker::Worker;
 /// A group of servers, one for the whole process.
 #[derive(Debug)]
 pub struct Backend {
+    name: Arc<str>,
     pub(super) settings: BackendSettings,
     pub(super) servers: Box<[Server]>,
     /// What picking knows of each server, in the same order.
@@ -110,6 +112,7 @@ impl Backend {
                 .map(|(server, settings)| Standing::new(&server.name, settings))
                 .collect(),
             credits: Mutex::new(vec![0; servers.len()].into()),
+            name: settings.name.as_str().into(),
             budget: Budget::new(settings.retry_budget_percent),
             histories: Mutex::new(vec![History::default(); servers.len()].into()),
             connect_options: ConnectOptions::new(&settings),
@@ -134,7 +137,12 @@ impl Backend {
 
     /// The configured name.
     pub fn name(&self) -> &str {
-        &self.settings.name
+        &self.name
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// Sends a request to one of the servers, and again where that is safe.
@@ -293,7 +301,12 @@ impl Backend {
         facts.tls = None;
         let left = ask.until.map(|until| until.saturating_duration_since(started));
         let limit = self.settings.try_timeout.into_iter().chain(left).min();
-        let result = match within(limit, self.try_once(number, ask, body, source, facts)).await {
+        let tried = {
+            // Pinned here, so that it is not moved again on its way.
+            let work = pin!(self.try_once(number, ask, body, source, facts));
+            within(limit, work).await
+        };
+        let result = match tried {
             Some(result) => result,
             None => Err(out_of_time(ask, facts)),
         };
@@ -360,10 +373,11 @@ impl Backend {
             });
         }
         let told = |outcome| server.stats.handshake(outcome);
-        let connected = server
+        // In a box: it is large, and rare.
+        let connecting = server
             .addresses
-            .connect(ask.limits.connect_timeout, &self.connect_options, told)
-            .await;
+            .connect(ask.limits.connect_timeout, &self.connect_options, told);
+        let connected = Box::pin(connecting).await;
         let now = ask.worker.clock.mono();
         let connected = connected.map_err(|failure| self.note_not_connected(number, &failure, now))?;
         let took = now - started;

@@ -8,6 +8,9 @@ use std::fmt::{self, Write as _};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// Room for what one exchange adds: Age, Cache-Status, Date, Via.
+const LINES_ROOM: usize = 192;
+
 /// Rendered field lines, without the empty line that ends a header section.
 #[derive(Clone, Default)]
 pub struct FieldLines {
@@ -32,18 +35,25 @@ impl FieldLines {
         lines
     }
 
-    /// Appends one line.
-    pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+    /// Writes the beginning of a line; there is room for a few more after the first.
+    fn begin(&mut self, name: &HeaderName) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(LINES_ROOM);
+        }
         self.bytes.extend_from_slice(name.as_str().as_bytes());
         self.bytes.extend_from_slice(b": ");
+    }
+
+    /// Appends one line.
+    pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.begin(name);
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Appends one line whose value is a number.
     pub fn push_number(&mut self, name: &HeaderName, value: u64) {
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
-        self.bytes.extend_from_slice(b": ");
+        self.begin(name);
         self.bytes
             .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
@@ -57,8 +67,7 @@ impl FieldLines {
     /// Appends one line whose value `write` writes, without the cost of [`fmt::Display`]; control characters in it become
     /// spaces.
     pub fn push_written(&mut self, name: &HeaderName, write: impl FnOnce(&mut ValueText<'_>) -> fmt::Result) {
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
-        self.bytes.extend_from_slice(b": ");
+        self.begin(name);
         let start = self.bytes.len();
         let written = write(&mut ValueText(&mut self.bytes));
         debug_assert!(written.is_ok(), "writing to memory cannot fail");

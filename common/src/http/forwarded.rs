@@ -48,12 +48,11 @@ pub fn apply(settings: &ForwardedSettings, received: &Received<'_>, fields: &mut
     }
     if settings.x_forwarded {
         if let Some(peer) = received.peer {
-            append_text(fields, &X_FORWARDED_FOR, &peer.to_canonical().to_string());
+            list::append_member(fields, &X_FORWARDED_FOR, address_value(peer.to_canonical()));
         }
         // A trusted proxy nearer to the client saw the client's own scheme and host; ours are those of its connection.
-        if !fields.contains_key(&X_FORWARDED_PROTO) {
-            fields.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme(received.tls)));
-        }
+        let scheme = || HeaderValue::from_static(scheme(received.tls));
+        fields.entry(&X_FORWARDED_PROTO).or_insert_with(scheme);
         if let Some(authority) = received.authority
             && !fields.contains_key(&X_FORWARDED_HOST)
             && let Ok(authority) = HeaderValue::from_str(authority)
@@ -115,6 +114,29 @@ impl IpNetwork {
             _ => false,
         }
     }
+}
+
+/// An address as a field value. IPv4 addresses are written by hand: one for each request that goes on.
+fn address_value(address: IpAddr) -> HeaderValue {
+    let mut text = [0; 15];
+    let written = match address {
+        IpAddr::V4(address) => {
+            let mut length = 0;
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text[length] = b'.';
+                    length += 1;
+                }
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(octet).as_bytes();
+                text[length..length + digits.len()].copy_from_slice(digits);
+                length += digits.len();
+            }
+            HeaderValue::from_bytes(&text[..length])
+        }
+        IpAddr::V6(address) => HeaderValue::try_from(address.to_string()),
+    };
+    written.expect("invariant: digits, letters, dots and colons")
 }
 
 /// Removes every field by which a peer could pass for a proxy: `X-Forwarded-…`, `X-Real-IP` and `Forwarded`.

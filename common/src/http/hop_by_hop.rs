@@ -34,6 +34,10 @@ pub struct ConnectionOptions {
 /// The options in all `Connection` lines; members that are not tokens are ignored.
 pub fn connection_options(fields: &HeaderMap) -> ConnectionOptions {
     let mut options = ConnectionOptions::default();
+    if is_keep_alive(fields) {
+        options.keep_alive = true;
+        return options;
+    }
     for option in list::members_of(fields, &CONNECTION) {
         // "Connection options are case-insensitive." (RFC 9110 §7.6.1)
         options.close |= option.eq_ignore_ascii_case(b"close");
@@ -41,6 +45,13 @@ pub fn connection_options(fields: &HeaderMap) -> ConnectionOptions {
         options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
     }
     options
+}
+
+/// Whether all that is said is `keep-alive`, as nearly every browser and HTTP/1.1 server says it.
+fn is_keep_alive(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(&CONNECTION).into_iter();
+    let first = lines.next();
+    lines.next().is_none() && first.is_some_and(|line| line.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
 }
 
 /// Removes what ends here from a request. `TE: trailers` stays, as our own word to the next hop, because trailers pass.
@@ -136,6 +147,9 @@ fn remove(fields: &mut HeaderMap, found: HopByHop, upgrade: Upgrade) -> bool {
 /// connection-option in this field, remove any header or trailer field(s) from the message with the same name as the
 /// connection-option" (RFC 9110 §7.6.1).
 fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
+    if is_keep_alive(fields) {
+        return Vec::new();
+    }
     list::members_of(fields, &CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"close"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())

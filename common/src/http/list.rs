@@ -3,7 +3,7 @@
 //! Used by `hop_by_hop`, `via` and `forwarded`. What a member means is the caller's.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
 
 /// The members of one field line, without the whitespace around them.
 ///
@@ -38,21 +38,21 @@ pub fn members_of<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator
 /// Appends a member to the list `name`. Several lines become one, as RFC 9110 §5.3 permits, so that a recipient which
 /// reads only one line misses none.
 pub fn append_member(fields: &mut HeaderMap, name: &HeaderName, member: HeaderValue) {
-    if !fields.contains_key(name) {
-        fields.insert(name, member);
-        return;
-    }
+    let mut lines = match fields.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(member);
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
     let mut joined = Vec::with_capacity(128);
-    for line in fields.get_all(name) {
+    for line in &lines {
         joined.extend_from_slice(line.as_bytes());
         joined.extend_from_slice(b", ");
     }
     joined.extend_from_slice(member.as_bytes());
     let joined = HeaderValue::from_maybe_shared(Bytes::from(joined));
-    fields.insert(
-        name,
-        joined.expect("invariant: field values joined by commas are a field value"),
-    );
+    lines.insert(joined.expect("invariant: field values joined by commas are a field value"));
 }
 
 /// RFC 9110 §5.6.2: `token = 1*tchar`.

@@ -40,6 +40,8 @@ pub enum RequestId {
     Made(u64),
 }
 
+/// Fields that a request is given on its way out, at most: who makes its map leaves room for them.
+pub const ADDED_MAX: usize = 8;
 /// Bytes of a request id that is taken over from a peer.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -72,7 +74,7 @@ impl RequestId {
     fn to_value(&self) -> HeaderValue {
         match self {
             Self::Given(id) => id.clone(),
-            Self::Made(_) => HeaderValue::try_from(self.to_string()).expect("invariant: hexadecimal digits"),
+            Self::Made(_) => HeaderValue::from_str(self.text(&mut [0; 16])).expect("invariant: hexadecimal digits"),
         }
     }
 }

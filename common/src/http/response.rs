@@ -108,7 +108,7 @@ impl From<Arc<SharedFields>> for Fields {
     fn from(shared: Arc<SharedFields>) -> Self {
         Self {
             base: Base::Shared(shared),
-            added: FieldLines::with_capacity(192),
+            added: FieldLines::default(),
         }
     }
 }
