@@ -48,6 +48,16 @@ pub enum Strength {
     Soft,
 }
 
+impl Strength {
+    /// The word in answers and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
+}
+
 /// What the purges so far mean for a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::backend::{self, Backend};
+use common::backend::{self, Backend, Told};
 use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
 use common::http::origin_error::OriginError;
@@ -65,6 +65,15 @@ impl Remote {
             },
             notes: Vec::new(),
         }
+    }
+
+    /// Sends a PURGE on to all cache servers: any of them may have stored the key while its owner was down.
+    pub(crate) async fn purge(&self, request: TierRequest<'_>) -> Vec<Told> {
+        let mut head = request.head;
+        outgoing::prepare(&mut head, &request.hop);
+        self.servers
+            .send_to_each(&head, &request.route.limits, request.worker)
+            .await
     }
 
     /// Sends a request to the cache server that owns its key.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::backend::settings::ExchangeLimits;
-use common::backend::{self, Backend};
+use common::backend::{self, Backend, Told};
 use common::http::body::Body;
 use common::http::outgoing::Hop;
 use common::http::request::Notable;
@@ -19,6 +19,7 @@ use config::CacheTier;
 use http::request::Parts;
 
 use crate::explain::{Explanation, Question};
+use crate::fetch;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::rules::{KeyRules, Rules};
 use crate::policy::target::TargetUri;
@@ -99,6 +100,17 @@ pub struct Purged {
     pub matched: Option<u64>,
 }
 
+/// Where a purge was done.
+#[derive(Clone, Debug)]
+pub enum PurgedAt {
+    /// In this process.
+    Here(Purged),
+    /// On the cache servers, as each of them says.
+    Servers(Vec<Told>),
+    /// Nothing is stored.
+    Nowhere,
+}
+
 /// An answer that is there at once (a hit: no task, no await), or one that is coming.
 #[expect(
     clippy::large_enum_variant,
@@ -155,12 +167,30 @@ impl Tier {
         Some(self.local()?.memory()?.purge_url(target, rules, strength))
     }
 
+    /// Takes the URL of a request out of every store of the tier.
+    pub async fn purge_request(&self, request: TierRequest<'_>, strength: Strength) -> PurgedAt {
+        match &self.place {
+            Place::Remote(remote) => PurgedAt::Servers(remote.purge(request).await),
+            Place::Local(_) => {
+                let purged = self.purge_url(request.target(), &request.route.rules.key, strength);
+                purged.map_or(PurgedAt::Nowhere, PurgedAt::Here)
+            }
+        }
+    }
+
     /// The store in this process, where there is one.
     pub fn local(&self) -> Option<&Local> {
         match &self.place {
             Place::Local(local) => Some(local),
             Place::Remote(_) => None,
         }
+    }
+}
+
+impl TierRequest<'_> {
+    /// The target URI.
+    pub fn target(&self) -> TargetUri<'_> {
+        fetch::target(&self.head, self.hop.tls)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::backend::settings::{BackendSettings, ExchangeLimits};
-use common::http::forwarded::ForwardedSettings;
+use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::net::settings::ListenSettings;
@@ -111,6 +111,8 @@ pub struct Cache {
     pub unknown_host: UnknownHost,
     /// The tier itself.
     pub tier: CacheTier,
+    /// Who may send PURGE; empty: nobody.
+    pub purge_allow: Vec<IpNetwork>,
     /// What sites and routes begin with.
     pub rules: Rules,
 }

@@ -13,6 +13,7 @@ use common::net::tls::context::TlsContext;
 use common::time::Clock;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
 
+use crate::exchange::purge::PurgeMethod;
 use crate::exchange::{Exchange, door::Door, traffic::Traffic};
 use crate::exit::{Code, Failure};
 use crate::routes::{Route, Routes};
@@ -118,6 +119,8 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         Some(UnknownHost::Site(index)) => Some(index),
         Some(UnknownHost::Misdirected) | None => None,
     };
+    let has_tier = config.cache.tier != CacheTier::None;
+    let purge = PurgeMethod::new(has_tier, &config.cache.purge_allow);
     let exchange = |node: NodeId, forwarded: ForwardedSettings, meets_clients: bool| {
         let routes = Routes::new(&config.sites, default, |route| Route {
             pattern: route.path.clone(),
@@ -130,6 +133,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             tier: Arc::clone(&tier),
             node: Arc::new(node),
             forwarded: Arc::new(forwarded),
+            purge: purge.clone(),
             logs: config.log.access.is_some(),
             door: Door::default(),
         })

@@ -7,11 +7,13 @@ pub mod traffic; // what the operator's rules do before the tier is asked, and t
 pub mod door; // what the listener itself does: redirect to https, HSTS
 pub mod intake; // is this a request we may serve, and for which host
 pub mod refusal; // why a request is answered by us, in one word
+pub mod purge; // the method PURGE
 pub mod respond; // the response as the client gets it
 pub mod record; // the one record of the exchange
 
 use std::sync::Arc;
 
+use cache::purge::Strength;
 use cache::tier::{Call, Tier, TierRequest};
 use common::http::forwarded::ForwardedSettings;
 use common::http::outgoing::{Hop, RequestId};
@@ -24,6 +26,7 @@ use common::serve::service::{ConnInfo, Reply, Service};
 
 use crate::routes::Routes;
 use door::Door;
+use purge::PurgeMethod;
 use record::ExchangeRecord;
 use refusal::Refusal;
 use traffic::{Ahead, Passage};
@@ -41,6 +44,8 @@ pub struct Exchange {
     pub forwarded: Arc<ForwardedSettings>,
     /// Whether anybody reads the access log.
     pub logs: bool,
+    /// Who may send PURGE.
+    pub purge: PurgeMethod,
     /// The rules of the listener.
     pub door: Door,
 }
@@ -127,18 +132,30 @@ impl Exchange {
             request_id: record.id.clone(),
             upgrade,
         };
-        let answer = match self.tier.call(TierRequest {
+        let purge = self.purge.asked(&head, hop.peer)?;
+        let request = TierRequest {
             head,
             body,
             notable,
             route,
             hop,
             worker: &conn.worker,
-        }) {
+        };
+        if let Some(strength) = purge {
+            return Ok(Box::pin(self.purge(request, strength)).await);
+        }
+        let answer = match self.tier.call(request) {
             Call::Ready(answer) => answer,
             Call::Pending(coming) => coming.await,
         };
         record.facts = answer.facts;
         answer.result.map_err(Refusal::from)
+    }
+
+    async fn purge(&self, request: TierRequest<'_>, strength: Strength) -> Response {
+        let url = request.target().to_string();
+        let done = self.tier.purge_request(request, strength).await;
+        tracing::info!(by = "method", value = %url, ?done, strength = strength.word(), "purged");
+        purge::answer(&url, strength, &done)
     }
 }

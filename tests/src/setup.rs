@@ -110,7 +110,8 @@ impl Setup {
 
     /// The file of a front with cache servers at these addresses.
     pub fn front(&self, servers: &[String]) -> String {
-        let everywhere = |key: &str| key == "cache.when_down" || key.starts_with("cache.rules.");
+        let everywhere =
+            |key: &str| ["cache.when_down", "cache.purge_allow"].contains(&key) || key.starts_with("cache.rules.");
         let stored = |key: &str| key.starts_with("cache.") && !everywhere(key);
         self.render(|key| !stored(key), &format!("servers = {servers:?}\n"))
     }

@@ -87,8 +87,10 @@ mod tests {
 
     #[test]
     fn the_line_that_gave_the_lifetime_is_quoted() {
-        let mut rules = Rules::default();
-        rules.negative = vec![(http::StatusCode::NOT_FOUND, std::time::Duration::from_secs(9))];
+        let rules = Rules {
+            negative: vec![(http::StatusCode::NOT_FOUND, std::time::Duration::from_secs(9))],
+            ..Rules::default()
+        };
         let date = testing::date(-864_000);
         for (status, lines, expected) in [
             (

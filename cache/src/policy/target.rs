@@ -3,6 +3,8 @@
 //! For keys, for `Location` and `Content-Location` in invalidation (RFC 9111 §4.4), and for POST responses that say
 //! that they represent their target (RFC 9110 §9.3.3).
 
+use std::fmt;
+
 /// A target URI in parts, as the front established it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetUri<'a> {
@@ -77,6 +79,14 @@ impl<'a> TargetUri<'a> {
     /// Whether `path_and_query` is this URI's own.
     pub fn is_at(&self, path_and_query: &str) -> bool {
         split_query(path_and_query) == (self.path, self.query)
+    }
+}
+
+/// The URI as it is written, default port and letter case as they came.
+impl fmt::Display for TargetUri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)?;
+        self.query.map_or(Ok(()), |query| write!(f, "?{query}"))
     }
 }
 

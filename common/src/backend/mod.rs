@@ -18,6 +18,7 @@ mod retry; // whether a failed request may be sent again: pure
 mod budget; // how many may be sent again at once
 mod ejection; // when a server is left alone, and for how long: pure
 mod send; // the conductor
+mod each; // the same request to every server
 mod watch; // what becomes of a server for what requests came to
 mod check; // active health checks
 mod names; // names, resolved again when their TTL is over
@@ -29,6 +30,7 @@ mod testing; // scripted servers
 mod tests; // the whole, against scripted servers
 
 pub use control::Control;
+pub use each::Told;
 pub use facts::{Facts, Outcome};
 pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
 pub use secure::{BackendTls, BackendTlsError};

@@ -83,13 +83,13 @@ struct Ready {
 }
 
 /// What stays the same over all attempts.
-struct Ask<'a> {
-    head: &'a Parts,
-    has_content: bool,
-    limits: &'a ExchangeLimits,
-    worker: &'a Worker,
+pub(super) struct Ask<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) has_content: bool,
+    pub(super) limits: &'a ExchangeLimits,
+    pub(super) worker: &'a Worker,
     /// When all tries have to be over.
-    until: Option<MonoTime>,
+    pub(super) until: Option<MonoTime>,
 }
 
 impl Backend {
@@ -283,7 +283,7 @@ impl Backend {
         })
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         self: &Arc<Self>,
         number: usize,
         ask: &Ask<'_>,

@@ -145,6 +145,7 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
         serve,
         unknown_host: unknown_host("cache", draft.unknown_host, default_site, notes),
         tier,
+        purge_allow: draft.purge_allow,
     }
 }
 

@@ -4,6 +4,7 @@
 //! means what its table is about.
 
 use common::backend::settings::{BackendSettings, ServerSettings};
+use common::http::forwarded::IpNetwork;
 use common::net::settings::ListenSettings;
 use common::serve::settings::ServeSettings;
 
@@ -11,7 +12,7 @@ use super::backend::{Server, visit_backend};
 use super::listen::Listen;
 use super::rules::CacheRules;
 use super::serve::{UnknownHostWord, visit_unknown_host};
-use crate::codec::{Choice, List, Maybe, Size, Special};
+use crate::codec::{Choice, List, Maybe, NETWORK, Size, Special};
 use crate::defaults;
 use crate::model::{Cache, CacheTier, WhenDown};
 use crate::schema::{Keys, Visitor};
@@ -26,6 +27,7 @@ pub(crate) struct CacheDraft {
     pub(crate) servers: Option<Vec<ServerSettings>>,
     pub(crate) when_down: WhenDown,
     pub(crate) backend: BackendSettings,
+    pub(crate) purge_allow: Vec<IpNetwork>,
     pub(crate) rules: CacheRules,
 }
 
@@ -36,6 +38,7 @@ impl CacheDraft {
             listen: (!cache.listen.is_empty()).then(|| cache.listen.clone()),
             unknown_host: Some(cache.unknown_host.into()),
             serve: cache.serve.clone(),
+            purge_allow: cache.purge_allow.clone(),
             rules: CacheRules::of(&cache.rules),
             ..Self::preset()
         };
@@ -75,6 +78,7 @@ impl Keys for CacheDraft {
             servers: None,
             when_down: defaults::WHEN_DOWN,
             backend,
+            purge_allow: Vec::new(),
             rules: CacheRules::preset(),
         }
     }
@@ -94,6 +98,13 @@ impl Keys for CacheDraft {
                 "The largest response that is stored, at most `memory`.",
             );
         });
+        v.key(
+            "purge_allow",
+            List::any(NETWORK),
+            &mut self.purge_allow,
+            "Peers that may take a URL out of the store with the method `PURGE`, on the front's listeners and on those of \
+             `[cache]`; with `servers`, it is sent on to all of them. Empty: nobody, and the method gets 405.",
+        );
         let listen = Maybe::new(List::some(Listen), "none");
         v.key(
             "listen",

@@ -5,11 +5,11 @@ use cache::policy::target::TargetUri;
 use cache::purge::{Prefix, Strength, Target};
 use cache::tier::Purged;
 use common::http::response::Response;
-use common::telemetry::json::Object;
 use http::StatusCode;
 
 use super::explain::host_of;
 use super::{Watched, json, query, text};
+use crate::exchange::purge::report;
 use crate::routes::{Route, Routes};
 
 /// One purge that was asked for, as it was asked for.
@@ -34,29 +34,18 @@ pub fn answer(watched: &Watched, query: &str) -> Response {
         Ok(asked) => asked,
         Err(wrong) => return text(StatusCode::BAD_REQUEST, format!("{wrong}\n")),
     };
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.field("strength", if strength == Strength::Hard { "hard" } else { "soft" });
-    let mut purges = object.array("purges");
+    let mut purged = Vec::with_capacity(asked.len());
     for one in &asked {
-        let Some(Purged { number, matched }) = apply(watched, one, strength) else {
+        let Some(done) = apply(watched, one, strength) else {
             return text(
                 StatusCode::CONFLICT,
                 "this process stores nothing; purge its cache servers\n",
             );
         };
-        tracing::info!(by = one.by, value = %one.value, number, ?strength, "purged");
-        let mut purge = purges.object();
-        purge
-            .field("by", one.by)
-            .field("value", &*one.value)
-            .field("number", number)
-            .some("matched", matched);
+        tracing::info!(by = one.by, value = %one.value, number = done.number, strength = strength.word(), "purged");
+        purged.push((one.by, &*one.value, done));
     }
-    drop(purges);
-    drop(object);
-    out.push(b'\n');
-    json(StatusCode::OK, out)
+    json(StatusCode::OK, report(strength, &purged))
 }
 
 fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged> {

@@ -23,6 +23,10 @@ pub enum Refusal {
     NotImplemented,
     /// A method that is not allowed here.
     MethodNotAllowed,
+    /// PURGE from somebody who may not.
+    PurgeDenied,
+    /// PURGE of a strength that is none.
+    PurgeUnknown,
     /// OPTIONS with `Max-Forwards: 0`: this is the last hop. Not an error.
     LastHop,
     /// It has passed through this node before.
@@ -45,6 +49,8 @@ impl Refusal {
             Self::Host(_) => StatusCode::BAD_REQUEST,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PurgeDenied => StatusCode::FORBIDDEN,
+            Self::PurgeUnknown => StatusCode::BAD_REQUEST,
             Self::LastHop => StatusCode::NO_CONTENT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -64,8 +70,10 @@ impl Refusal {
     pub const fn word(&self) -> Option<&'static str> {
         match self {
             Self::LastHop => None,
-            Self::Parse(_) | Self::Host(_) | Self::NotImplemented | Self::Body(_) => Some("http_request_error"),
-            Self::MethodNotAllowed => Some("http_request_denied"),
+            Self::Parse(_) | Self::Host(_) | Self::NotImplemented | Self::PurgeUnknown | Self::Body(_) => {
+                Some("http_request_error")
+            }
+            Self::MethodNotAllowed | Self::PurgeDenied => Some("http_request_denied"),
             Self::Loop => Some("proxy_loop_detected"),
             Self::Misdirected | Self::NoRoute => Some("destination_not_found"),
             Self::Origin(error) => Some(error.word()),
@@ -108,6 +116,8 @@ impl Refusal {
             Self::Host(error) => error.to_string(),
             Self::NotImplemented => "this method is not implemented here".to_owned(),
             Self::MethodNotAllowed => "this method is not allowed here".to_owned(),
+            Self::PurgeDenied => "this address may not purge".to_owned(),
+            Self::PurgeUnknown => "X-Purge-Method is soft or hard".to_owned(),
             Self::LastHop => String::new(),
             Self::Loop => "the request has passed through this node before".to_owned(),
             Self::Misdirected => "no site is served here under this host name".to_owned(),

@@ -5,7 +5,7 @@ use tests::message::Request;
 use tests::metrics;
 use tests::origin::Origin;
 use tests::script::Script;
-use tests::setup::{Setup, in_both_shapes};
+use tests::setup::{Setup, Shape, in_both_shapes};
 use tests::tidegate::{Tidegate, run};
 use tests::wait::Gate;
 
@@ -141,4 +141,69 @@ fn purges_are_asked_for_on_purpose_where_something_is_stored() {
         request("POST", "/purge?url=http://www.example.com/red", "", ""),
     );
     assert!(again.text().contains("\"matched\":0"), "{}", again.text());
+}
+
+#[test]
+fn the_method_purges_one_url_for_those_in_the_list() {
+    in_both_shapes(|shape| {
+        let origin = Origin::start(tagged);
+        let tidegate = Setup::of(&origin.address())
+            .set("cache.purge_allow", "['127.0.0.0/8']")
+            .shape(shape)
+            .start();
+        tidegate.get("/red/1");
+        tidegate.get("/red/2");
+        let answer = tidegate.ask(request("PURGE", "/red/1", "", ""));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.text().contains("\"strength\":\"hard\""), "{}", answer.text());
+        let done = match shape {
+            Shape::InProcess => "\"value\":\"http://www.example.com/red/1\",\"number\":1,\"matched\":1",
+            Shape::TwoTier(_) => "\"status\":200",
+        };
+        assert!(answer.text().contains(done), "{}", answer.text());
+        assert!(!tidegate.get("/red/1").is_hit() && tidegate.get("/red/2").is_hit());
+        let soft = tidegate.ask(request("PURGE", "/red/1", "X-Purge-Method: soft\r\n", ""));
+        assert!(soft.text().contains("\"strength\":\"soft\""), "{}", soft.text());
+        let words = tidegate.get("/red/1").cache_words();
+        assert!(words.iter().any(|word| word == "fwd-status=304"), "{words:?}");
+        let wrong = tidegate.ask(request("PURGE", "/red/1", "X-Purge-Method: tender\r\n", ""));
+        assert_eq!(wrong.status, 400);
+        let purges = origin
+            .requests()
+            .iter()
+            .filter(|request| request.method() == "PURGE")
+            .count();
+        assert_eq!(purges, 0, "the origin sees none of it");
+    });
+}
+
+#[test]
+fn the_method_is_refused_to_others_and_where_it_is_off() {
+    let origin = Origin::start(tagged);
+    let setup = Setup::of(&origin.address());
+    for (allow, expected) in [("[]", 405), ("['10.0.0.0/8']", 403)] {
+        let tidegate = setup.clone().set("cache.purge_allow", allow).start();
+        tidegate.get("/red/1");
+        let answer = tidegate.ask(request("PURGE", "/red/1", "", ""));
+        assert_eq!(answer.status, expected);
+        assert_eq!(answer.has("allow"), expected == 405, "{answer:?}");
+        assert!(tidegate.get("/red/1").is_hit());
+    }
+}
+
+#[test]
+fn a_cache_server_that_did_not_purge_is_named() {
+    let origin = Origin::start(tagged);
+    let mut tidegate = Setup::of(&origin.address())
+        .set("cache.purge_allow", "['127.0.0.1']")
+        .shape(Shape::TwoTier(2))
+        .start();
+    let ask = |tidegate: &Tidegate| tidegate.ask(request("PURGE", "/red/1", "", ""));
+    assert_eq!(ask(&tidegate).status, 200);
+    let gone = tidegate.cache_servers.pop().unwrap().address("cache").to_owned();
+    let answer = ask(&tidegate);
+    assert_eq!(answer.status, 502, "{answer:?}");
+    let said = format!("\"server\":\"{gone}\",\"error\":\"connection_refused\"");
+    assert!(answer.text().contains(&said), "{}", answer.text());
+    assert!(answer.text().contains("\"status\":200"), "{}", answer.text());
 }
