@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Room for what one exchange adds: Age, Cache-Status, Date, Via.
@@ -124,24 +125,31 @@ impl FieldLines {
 
     /// The lines as pairs of name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.bytes.as_slice();
-        std::iter::from_fn(move || {
-            let end = memchr::memchr(b'\r', rest)?;
-            let (line, after) = rest.split_at(end);
-            rest = after.get(2..)?;
-            let colon = memchr::memchr(b':', line)?;
-            Some((&line[..colon], line.get(colon + 2..)?))
-        })
+        pairs(&self.bytes)
     }
 
-    /// Appends the lines to `map`.
-    pub fn append_to(&self, map: &mut HeaderMap) {
-        for (name, value) in self.iter() {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+    /// Appends the lines to `map`; their values share one allocation.
+    pub fn append_to(self, map: &mut HeaderMap) {
+        let lines = Bytes::from(self.bytes);
+        for (name, value) in pairs(&lines) {
+            let value = HeaderValue::from_maybe_shared(lines.slice_ref(value));
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
                 map.append(name, value);
             }
         }
     }
+}
+
+/// Rendered lines as pairs of name and value.
+fn pairs(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\r', rest)?;
+        let (line, after) = rest.split_at(end);
+        rest = after.get(2..)?;
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], line.get(colon + 2..)?))
+    })
 }
 
 impl fmt::Debug for FieldLines {

@@ -165,6 +165,8 @@ impl AsyncWrite for Wire {
         let state = &mut *self.0.lock();
         let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
         if state.outbound.len() + bytes <= GATHER_MAX {
+            // All at once: growing would copy what is there again and again.
+            state.outbound.reserve(GATHER_MAX - state.outbound.len());
             for buf in bufs {
                 state.outbound.extend_from_slice(buf);
             }
