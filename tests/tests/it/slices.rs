@@ -218,7 +218,7 @@ fn a_representation_that_changes_in_mid_way_is_cut_and_never_mixed() {
         let origin = Origin::start(move |request| match request.field("range") {
             Some("bytes=4096-8191") => {
                 // The answer is made when the gate has opened.
-                held.pass();
+                assert!(held.pass(), "the gate is opened");
                 served.answer(request)
             }
             _ => served.answer(request),
@@ -430,7 +430,7 @@ fn many_clients_share_one_fetch_of_each_slice() {
         let (gate, served) = (Gate::new(), resource.clone());
         let held = gate.clone();
         let origin = Origin::start(move |request| {
-            held.pass();
+            assert!(held.pass(), "the gate is opened");
             served.answer(request)
         });
         let tidegate = start(&origin, shape);
