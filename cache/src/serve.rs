@@ -70,10 +70,6 @@ pub struct Local {
 }
 
 /// What the store knows about a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a hit is returned where it lies: a box would be its only allocation"
-)]
 enum Found {
     /// The answer, and whether what it came from is refreshed in the background.
     Answer(Answer, Option<Selected>),

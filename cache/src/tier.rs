@@ -112,10 +112,6 @@ pub enum PurgedAt {
 }
 
 /// An answer that is there at once (a hit: no task, no await), or one that is coming.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a hit is returned where it lies: a box would be its only allocation"
-)]
 pub enum Call<'a> {
     /// From store.
     Ready(Answer),

@@ -130,6 +130,9 @@ impl<K: fmt::Display> fmt::Display for CacheStatus<'_, K> {
 
 impl<K: fmt::Display> CacheStatus<'_, K> {
     /// Writes it as a member of the field: once per hit, so nothing here goes through a format string.
+    ///
+    /// # Errors
+    /// The writer's.
     pub fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         f.write_str(self.cache)?;
         match self.outcome {

@@ -60,7 +60,7 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
     }
     let is_tls = backend.servers.iter().any(|server| server.is_tls);
     if is_tls {
-        backend.tls.get_or_insert_with(|| defaults::CONNECTOR);
+        backend.tls.get_or_insert(defaults::CONNECTOR);
     } else if backend.tls.is_some() && !backend.servers.is_empty() {
         let wrong = Wrong::from("no server is spoken to with TLS");
         notes.error(

@@ -184,46 +184,7 @@ impl Keys for ServeSettings {
         v.key("send_rate_min", rate(), &mut self.send_rate_min, meaning);
         let meaning = "How long a client may stay below these rates; bytes that come faster earn it back.";
         v.key("rate_grace", timeout(), &mut self.rate_grace, meaning);
-        let head = Size::between(1 << 10, 1 << 20);
-        v.key(
-            "request_head_max",
-            head,
-            &mut self.head_bytes_max,
-            "Request line and fields; more is answered 431.",
-        );
-        let fields = Count {
-            min: 1,
-            max: common::http1::parse::FIELDS_MAX as u64,
-        };
-        v.key(
-            "fields_max",
-            fields,
-            &mut self.fields_max,
-            "Field lines of a request; more are answered 431.",
-        );
-        let uri = Special::at_most(Size::between(64, 1 << 20), "`request_head_max`");
-        v.key(
-            "uri_max",
-            uri,
-            &mut self.uri_bytes_max,
-            "Request target; a longer one is answered 414.",
-        );
-        let body = Size::or_unlimited(0);
-        v.key(
-            "request_body_max",
-            body,
-            &mut self.body_bytes_max,
-            "Request body; a larger one is answered 413.",
-        );
-        v.key(
-            "requests_per_connection_max",
-            Count {
-                min: 1,
-                max: 1_000_000_000_000,
-            },
-            &mut self.requests_per_connection_max,
-            "Requests on one connection before it is closed.",
-        );
+        limits(self, v);
         v.key(
             "half_close",
             Choice(&[("answer", HalfClose::Answer), ("cancel", HalfClose::Cancel)]),
@@ -231,6 +192,50 @@ impl Keys for ServeSettings {
             "What it means when a client has sent its request and ends its side: it waits for the answer, or it left.",
         );
     }
+}
+
+/// How much of a request, and how many on one connection.
+fn limits<V: Visitor>(settings: &mut ServeSettings, v: &mut V) {
+    let head = Size::between(1 << 10, 1 << 20);
+    v.key(
+        "request_head_max",
+        head,
+        &mut settings.head_bytes_max,
+        "Request line and fields; more is answered 431.",
+    );
+    let fields = Count {
+        min: 1,
+        max: common::http1::parse::FIELDS_MAX as u64,
+    };
+    v.key(
+        "fields_max",
+        fields,
+        &mut settings.fields_max,
+        "Field lines of a request; more are answered 431.",
+    );
+    let uri = Special::at_most(Size::between(64, 1 << 20), "`request_head_max`");
+    v.key(
+        "uri_max",
+        uri,
+        &mut settings.uri_bytes_max,
+        "Request target; a longer one is answered 414.",
+    );
+    let body = Size::or_unlimited(0);
+    v.key(
+        "request_body_max",
+        body,
+        &mut settings.body_bytes_max,
+        "Request body; a larger one is answered 413.",
+    );
+    v.key(
+        "requests_per_connection_max",
+        Count {
+            min: 1,
+            max: 1_000_000_000_000,
+        },
+        &mut settings.requests_per_connection_max,
+        "Requests on one connection before it is closed.",
+    );
 }
 
 impl Keys for ForwardedSettings {
