@@ -19,7 +19,7 @@ use common::telemetry::log::LogFormat;
 
 use http::{HeaderName, StatusCode};
 
-use crate::model::WhenDown;
+use crate::model::{ServersHealth, WhenDown};
 use crate::rules::{
     AcceptEncodingRule, AcceptLanguageRule, ClientRules, Heuristic, KeyRules, LifetimeRules, OriginDirectives,
     QueryRule, RangeRules, Rules, SetCookieRule, StaleRules, TagRules, VaryRules, WaitOver, WaitRules,
@@ -310,6 +310,20 @@ pub(crate) const CACHE_SERVER_RESPONSE_TIMEOUT: Duration = secs(75);
 
 /// On this machine only: health and metrics are nobody else's business.
 pub(crate) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
+
+/// The health of cache servers.
+pub(crate) const fn servers_health() -> ServersHealth {
+    ServersHealth {
+        admin: Vec::new(),
+        // They look at their kernels each second; people look at most every few.
+        every: secs(2),
+        // An admin listener has a thread of its own: one that takes longer is in trouble.
+        timeout: secs(1),
+        // A report has some KiB per listener, backend server and finding.
+        report_bytes_max: 1 << 20,
+        token_file: None,
+    }
+}
 
 /// A setting that turned unsafe loses some clients; taking the node out of rotation loses all of them. Who has other nodes
 /// may say so.

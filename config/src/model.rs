@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::backend::settings::{BackendSettings, ExchangeLimits};
+use common::backend::settings::{BackendSettings, ExchangeLimits, ServerAddress};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
@@ -115,6 +115,23 @@ pub struct Cache {
     pub purge_allow: Vec<IpNetwork>,
     /// What sites and routes begin with.
     pub rules: Rules,
+    /// How the health of the cache servers is asked for.
+    pub servers_health: Option<ServersHealth>,
+}
+
+/// `[cache.servers_health]`: the health of cache servers, folded into this process's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServersHealth {
+    /// Their admin listeners.
+    pub admin: Vec<ServerAddress>,
+    /// How often they are asked.
+    pub every: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Bytes of an answer.
+    pub report_bytes_max: usize,
+    /// The file with the token that they demand.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Where stored responses are.
@@ -232,6 +249,12 @@ pub struct Admin {
     pub listen: ListenSettings,
     /// Whether `/ready` stays true while health is critical.
     pub ready_when_critical: bool,
+    /// The file with the tokens that are demanded.
+    pub token_file: Option<PathBuf>,
+    /// The name of one of [`Config::tls`].
+    pub tls: Option<String>,
+    /// The file with the authorities that clients' certificates must come from.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[log]`.

@@ -404,7 +404,7 @@ fn a_wrong_command_line_is_answered_in_its_own_words() {
         problems.to_string(),
         r#"command line: --listen: "8080" is not an address to listen on, such as "0.0.0.0:80" (did you mean "0.0.0.0:8080"?)
 command line: --origin: "https://a\"" is not a server, such as "10.0.0.7:8080" or "name:80"
-command line: --admin: other machines reach 0.0.0.0:1; that will need a token or mTLS, which are not there yet (use a loopback address such as "127.0.0.1:9900", or a unix socket)"#
+command line: --admin: other machines reach 0.0.0.0:1, and there is neither admin.token_file nor admin.client_ca (set one of them, or use a loopback address such as "127.0.0.1:9900", or a unix socket)"#
     );
 }
 

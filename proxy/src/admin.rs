@@ -2,6 +2,7 @@
 //!
 //! Served by a thread of its own, so that it answers while the workers are saturated.
 
+mod gate; // who may come in
 mod health; // /health, /health/handshakes, /ready
 mod metrics; // /metrics
 mod handshake_metrics; // the part of it that is about handshakes
@@ -12,6 +13,7 @@ mod explain; // /explain
 pub mod query; // parameters of requests
 mod backends; // servers: their part of both, and orders
 
+pub use gate::Gate;
 pub use health::STATUS as HEALTH_STATUS;
 
 use std::sync::Arc;
@@ -30,12 +32,13 @@ use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::assemble::Parts;
 use crate::boot::Listening;
 use crate::health::Health;
+use crate::health::fold::Folded;
 use live::Live;
 
 /// What the admin listener tells about.
@@ -54,6 +57,8 @@ pub struct Watched {
     pub started: WallTime,
     /// Handshakes.
     pub health: Arc<Health>,
+    /// The health of the cache servers.
+    pub folded: Arc<Folded>,
     /// What this process is.
     pub roles: Vec<&'static str>,
     /// The listeners that serve.
@@ -64,14 +69,17 @@ pub struct Watched {
 
 /// Answers the admin listener's requests.
 pub struct Admin {
+    /// What is demanded of requests, where anything is.
+    gate: Option<Gate>,
     watched: Watched,
     live: Live,
 }
 
 impl Admin {
     /// Tells about these.
-    pub fn new(watched: Watched) -> Self {
+    pub fn new(watched: Watched, gate: Option<Gate>) -> Self {
         Self {
+            gate,
             watched,
             live: Live::new(Moment::now(&Clock::System)),
         }
@@ -82,6 +90,9 @@ impl Admin {
         if self.watched.draining.load(Ordering::Relaxed) {
             self.live.end();
         }
+        if let Some(gate) = &self.gate {
+            gate.tick(now.mono);
+        }
         if self.live.is_due(now.mono) {
             let workers = self.watched.workers.iter().map(|worker| &worker.metrics);
             self.live.feed(now, workers, self.watched.health.lock().engine.last());
@@ -89,13 +100,13 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Body>, conn: &ConnInfo) -> Response {
+    fn answer(&self, request: &Request<Body>) -> Response {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
         if path == "/purge" {
             return self.purge(request, query);
         }
         if path.starts_with(backends::PREFIX) {
-            return backends::order(&self.watched, request, conn);
+            return backends::order(&self.watched, request);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
@@ -109,7 +120,7 @@ impl Admin {
                 None => text(StatusCode::OK, "ready\n"),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             },
-            "/metrics" => metrics::page(&self.watched),
+            "/metrics" => metrics::page(&self.watched, self.gate.as_ref()),
             "/dashboard" => dashboard::page(),
             "/events" => self.events(request.method()),
             "/history" => json(StatusCode::OK, self.live.history()),
@@ -145,6 +156,13 @@ impl Admin {
 }
 
 impl Admin {
+    /// Whether a request may come in.
+    fn admits(&self, path: &str, request: &Request<Body>) -> bool {
+        let is_open = matches!(path, "/live" | "/ready");
+        let gate = self.gate.as_ref().filter(|_| !is_open);
+        gate.is_none_or(|gate| gate.admits(request.headers()))
+    }
+
     /// Looking through the store may take a while: not on this thread, which health is answered by.
     async fn explain(&self, request: Request<Body>) -> Response {
         if !matches!(*request.method(), Method::GET | Method::POST) {
@@ -199,12 +217,13 @@ impl Watched {
 impl Service for Admin {
     type Record = Unrecorded;
 
-    async fn call(&self, request: common::http::request::Request, conn: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    async fn call(&self, request: common::http::request::Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
         let request = Request::from_parts(request.head, request.body);
         Reply {
             response: dated(match request.uri().path() {
+                path if !self.admits(path, &request) => unauthorized(),
                 "/explain" => self.explain(request).await,
-                _ => self.answer(&request, conn),
+                _ => self.answer(&request),
             }),
             record: Unrecorded,
             close: None,
@@ -225,6 +244,15 @@ pub struct Unrecorded;
 
 impl Record for Unrecorded {
     fn finish(self, _: &Sent) {}
+}
+
+/// "The server generating a 401 response MUST send a WWW-Authenticate header field" (RFC 9110 §15.5.2).
+fn unauthorized() -> Response {
+    text(
+        StatusCode::UNAUTHORIZED,
+        "a bearer token is needed: --token-file or TIDEGATE_ADMIN_TOKEN\n",
+    )
+    .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""))
 }
 
 fn text(status: StatusCode, content: impl Into<Body>) -> Response {

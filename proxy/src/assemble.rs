@@ -8,11 +8,13 @@ use common::backend::settings::BackendSettings;
 use common::backend::{Backend, BackendTls, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
+use common::net::tls::acceptor::TlsAcceptor;
 use common::net::tls::connector::TlsConnector;
 use common::net::tls::context::TlsContext;
 use common::time::Clock;
 use config::{CacheMode, CacheTier, Config, UnknownHost};
 
+use crate::admin::Gate;
 use crate::exchange::purge::PurgeMethod;
 use crate::exchange::{Exchange, door::Door, traffic::Traffic};
 use crate::exit::{Code, Failure};
@@ -37,7 +39,7 @@ pub struct Parts {
 /// What is read from files besides the configuration.
 pub struct Files {
     /// The certificates, each as one `[tls.NAME]` has them.
-    tls: Vec<Arc<TlsContext>>,
+    pub tls: Vec<Arc<TlsContext>>,
     /// Roots and certificates for connections to servers, by the name of the backend.
     backends: Vec<(String, BackendTls)>,
 }
@@ -87,6 +89,38 @@ fn backend_settings(config: &Config) -> impl Iterator<Item = (String, &BackendSe
         CacheTier::None | CacheTier::Memory { .. } => None,
     };
     origins.chain(servers)
+}
+
+/// What keeps strangers away from the admin listener.
+#[derive(Default)]
+pub struct AdminGuard {
+    /// Demands a token.
+    pub gate: Option<Gate>,
+    /// Makes its handshakes.
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// Reads the admin listener's tokens and the authorities of its clients.
+///
+/// # Errors
+/// A file that cannot be used.
+pub fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuard, Failure> {
+    let Some(admin) = &config.admin else {
+        return Ok(AdminGuard::default());
+    };
+    let gate = admin.token_file.as_deref().map(Gate::open).transpose();
+    let gate = gate.map_err(|error| Failure::new(Code::Config, format_args!("admin.token_file: {error}")))?;
+    let context = admin
+        .tls
+        .as_ref()
+        .and_then(|name| tls.iter().find(|tls| tls.settings().name == *name));
+    let acceptor = context.map(|context| match &admin.client_ca {
+        Some(file) => context.acceptor_for_clients_of(file),
+        None => context.acceptor(false),
+    });
+    let tls = acceptor.transpose();
+    let tls = tls.map_err(|error| Failure::new(Code::Config, format_args!("admin.client_ca: {error}")))?;
+    Ok(AdminGuard { gate, tls })
 }
 
 /// Makes the parts of a process from its configuration; reads certificates, resolves the names of servers.

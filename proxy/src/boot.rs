@@ -30,6 +30,7 @@ use crate::assemble::{self, Parts};
 use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::health::control::Control;
+use crate::health::fold::{FoldThreads, Folded};
 use crate::health::{Health, plan};
 use certificates::CertificateWatch;
 
@@ -222,6 +223,8 @@ pub struct Process {
     pub draining: Arc<AtomicBool>,
     /// Takes over certificates that change.
     _certificates: Option<CertificateWatch>,
+    /// Asks the cache servers for their health.
+    _fold: FoldThreads,
     /// The legs of the listeners that serve, in their order.
     legs: Vec<Leg>,
     /// Origins, then cache servers.
@@ -261,6 +264,7 @@ impl Process {
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
         let backend_control = BackendControl::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
+        let (folded, fold) = fold(config)?;
         let watched = Watched {
             parts,
             workers: workers.clone(),
@@ -269,6 +273,7 @@ impl Process {
             log: log.cloned(),
             started: Clock::System.wall(),
             health: Arc::clone(health),
+            folded: Arc::clone(&folded),
             roles: plan::role_words(config),
             listening,
             ready_when_critical: config.admin.as_ref().is_none_or(|admin| admin.ready_when_critical),
@@ -276,7 +281,7 @@ impl Process {
         let admin = admin
             .into_iter()
             .next()
-            .map(|open| start_admin(open.bound, watched, count))
+            .map(|open| start_admin(config, open.bound, watched, count))
             .transpose()?;
         Ok(Self {
             serving,
@@ -285,6 +290,7 @@ impl Process {
             workers,
             draining,
             _certificates: certificates,
+            _fold: fold,
             legs,
             backends,
         })
@@ -352,12 +358,29 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
     ]
 }
 
-fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
+/// Begins to ask the cache servers for their health, where there is an admin listener to tell it.
+fn fold(config: &Config) -> Result<(Arc<Folded>, FoldThreads), Failure> {
+    let settings = config.cache.servers_health.as_ref().filter(|_| config.admin.is_some());
+    let folded = Folded::new(settings);
+    let threads = FoldThreads::start(&folded, settings).map_err(|error| {
+        Failure::new(
+            Code::System,
+            format_args!("the threads that ask cache servers: {error}"),
+        )
+    })?;
+    Ok((folded, threads))
+}
+
+fn start_admin(config: &Config, bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
-    let service = Arc::new(Admin::new(watched));
+    let guard = assemble::admin_guard(config, &watched.parts.tls)?;
+    let service = Arc::new(Admin::new(watched, guard.gate));
     let admin = Arc::clone(&service);
     let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
-    let endpoint = HttpEndpoint::plain(service, config::SERVE);
+    let endpoint = HttpEndpoint {
+        tls: guard.tls.map(Arc::new),
+        ..HttpEndpoint::plain(service, config::SERVE)
+    };
     let plan = Plan {
         thread_name: "tidegate-ctl",
         pin: false,

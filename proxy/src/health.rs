@@ -5,6 +5,8 @@
 
 pub mod plan; // a configuration → roles, and what the preflight wants to know
 pub mod control; // once a second: look, diagnose, tell
+pub mod fold; // the health of cache servers, fetched
+pub mod way; // the four steps from clients to origins
 pub mod json; // findings, legs, settings and listeners as JSON
 pub mod text; // the same in a terminal
 

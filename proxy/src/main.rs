@@ -15,6 +15,7 @@ mod routes; // host and path → site and route
 mod exchange; // one client request
 mod health; // handshakes: what is lost, why, and what to do
 mod admin; // health and metrics
+mod ask; // one exchange with an admin listener
 mod demo; // a sample origin to try things on
 
 use std::process::ExitCode;

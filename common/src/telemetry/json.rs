@@ -125,6 +125,17 @@ impl Value for str {
     }
 }
 
+/// JSON that is written already, taken as it is: a whole value that its owner has made sure is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl Value for Raw<'_> {
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
 /// Bytes from the network are text that may be broken: what is not UTF-8 becomes U+FFFD.
 impl Value for [u8] {
     #[inline]

@@ -1,11 +1,11 @@
 //! Addresses against each other: no two listeners on one address, no listener that takes another role's requests, and
-//! an admin listener that only this machine reaches.
+//! an admin listener that strangers cannot use.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use common::net::settings::{ListenAddress, ListenSettings};
 
-use crate::model::Config;
+use crate::model::{Admin, Config};
 use crate::problem::{Notes, Wrong};
 
 pub(super) fn note_clashes(config: &Config, notes: &mut Notes) {
@@ -23,7 +23,7 @@ pub(super) fn note_clashes(config: &Config, notes: &mut Notes) {
         notes.error(&*later.path, message);
     }
     if let Some(admin) = &config.admin {
-        note_reachable_admin(&admin.listen, notes);
+        note_admin(admin, notes);
     }
 }
 
@@ -76,17 +76,25 @@ fn takes(settings: &ListenSettings, at: &SocketAddr, ip: IpAddr) -> bool {
     }
 }
 
-fn note_reachable_admin(listen: &ListenSettings, notes: &mut Notes) {
-    let is_local = match &listen.address {
+fn note_admin(admin: &Admin, notes: &mut Notes) {
+    if admin.client_ca.is_some() && admin.tls.is_none() {
+        let wrong = Wrong::from("means nothing without admin.tls: certificates are shown in TLS handshakes");
+        notes.error(
+            "admin.client_ca",
+            wrong.hint("set admin.tls to the name of a [tls.NAME]"),
+        );
+    }
+    let is_local = match &admin.listen.address {
         ListenAddress::Unix { .. } => true,
         ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
     };
-    if !is_local {
-        let message = format!(
-            "other machines reach {}; that will need a token or mTLS, which are not there yet",
-            listen.name
-        );
-        let hint = "use a loopback address such as \"127.0.0.1:9900\", or a unix socket";
-        notes.error("admin.listen", Wrong::from(message).hint(hint));
+    if is_local || admin.token_file.is_some() || admin.client_ca.is_some() {
+        return;
     }
+    let message = format!(
+        "other machines reach {}, and there is neither admin.token_file nor admin.client_ca",
+        admin.listen.name
+    );
+    let hint = "set one of them, or use a loopback address such as \"127.0.0.1:9900\", or a unix socket";
+    notes.error("admin.listen", Wrong::from(message).hint(hint));
 }

@@ -29,9 +29,7 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     let sites = sites::resolve(draft.sites, &origins, &cache, notes);
     note_unreached_default(default_site, front.as_ref(), &cache, notes);
     let tls = tls::named(draft.tls, notes);
-    if let Some(front) = &front {
-        tls::note_unknown(&tls, &front.listen, notes);
-    }
+    tls::note_unknown(&tls, &tls::named_by(front.as_ref(), draft.admin.as_ref()), notes);
     let config = Config {
         process: draft.process,
         limits: draft.limits,
@@ -146,6 +144,7 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
         unknown_host: unknown_host("cache", draft.unknown_host, default_site, notes),
         tier,
         purge_allow: draft.purge_allow,
+        servers_health: draft.servers_health,
     }
 }
 

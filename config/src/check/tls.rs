@@ -3,7 +3,7 @@
 use common::net::tls::settings::TlsSettings;
 
 use crate::codec::is_name;
-use crate::model::FrontListener;
+use crate::model::{Admin, Front};
 use crate::problem::{Notes, Wrong};
 
 /// The certificates, named, in the order of the file.
@@ -16,22 +16,27 @@ pub(super) fn named(drafts: Vec<(String, TlsSettings)>, notes: &mut Notes) -> Ve
     named.collect()
 }
 
+/// The names that listeners speak TLS with, each with its key's path.
+pub(super) fn named_by<'a>(front: Option<&'a Front>, admin: Option<&'a Admin>) -> Vec<(String, &'a str)> {
+    let listeners = front.iter().flat_map(|front| front.listen.iter().enumerate());
+    let listeners =
+        listeners.filter_map(|(i, listener)| Some((format!("front.listen[{i}].tls"), listener.tls.as_deref()?)));
+    let admin = admin.and_then(|admin| Some(("admin.tls".to_owned(), admin.tls.as_deref()?)));
+    listeners.chain(admin).collect()
+}
+
 /// Names that no table has, and tables that nobody names.
-pub(super) fn note_unknown(all: &[TlsSettings], listeners: &[FrontListener], notes: &mut Notes) {
-    for (i, listener) in listeners.iter().enumerate() {
-        let Some(name) = &listener.tls else { continue };
+pub(super) fn note_unknown(all: &[TlsSettings], named: &[(String, &str)], notes: &mut Notes) {
+    for (path, name) in named {
         if all.iter().all(|tls| tls.name != *name) {
             let wrong = Wrong::from(format!("there is no [tls.{name}]"));
             let names = all.iter().map(|tls| tls.name.as_str());
-            notes.error(format!("front.listen[{i}].tls"), wrong.did_you_mean(name, names));
+            notes.error(path.clone(), wrong.did_you_mean(name, names));
         }
     }
     for tls in all {
-        let is_named = listeners
-            .iter()
-            .any(|listener| listener.tls.as_ref() == Some(&tls.name));
-        if !is_named {
-            notes.warning(format!("tls.{}", tls.name), "no listener of [front] names it");
+        if named.iter().all(|(_, name)| *name != tls.name) {
+            notes.warning(format!("tls.{}", tls.name), "no listener names it");
         }
     }
 }

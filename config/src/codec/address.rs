@@ -29,6 +29,21 @@ pub(crate) const SERVER: Text<ServerSettings> = Text {
     print: print_server,
 };
 
+/// An admin listener to ask, over plain HTTP.
+pub(crate) const ADMIN_SERVER: Text<ServerAddress> = Text {
+    kind: "admin listener such as \"10.0.0.7:9900\", \"name:9900\" or \"unix:/path\"",
+    parse: |text| {
+        let server = parse_server(text)?;
+        if server.is_tls {
+            return Err(Wrong::from(format!(
+                "{text:?}: admin listeners are asked over plain HTTP only"
+            )));
+        }
+        Ok(server.address)
+    },
+    print: ToString::to_string,
+};
+
 /// An address block.
 pub(crate) const NETWORK: Text<IpNetwork> = Text {
     kind: "address block such as \"10.0.0.0/8\"",
@@ -61,6 +76,20 @@ pub(crate) const LOG_TARGET: Text<AccessLogTarget> = Text {
         AccessLogTarget::Stdout => "stdout".to_owned(),
         AccessLogTarget::File(path) => path.display().to_string(),
     },
+};
+
+/// A file.
+pub(crate) const FILE: Text<PathBuf> = Text {
+    kind: "absolute file path",
+    parse: |text| {
+        let path = PathBuf::from(text);
+        if path.is_absolute() && !text.contains('\0') {
+            Ok(path)
+        } else {
+            Err(Wrong::from(format!("expected an absolute file path; found {text:?}")))
+        }
+    },
+    print: |path| path.display().to_string(),
 };
 
 /// A directory that is there already.

@@ -8,9 +8,10 @@ use common::net::tls::settings::ConnectorSettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::tls::{FILE, TLS_VERSION};
+use super::tls::TLS_VERSION;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size, Special,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
+    Special,
 };
 use crate::defaults;
 use crate::schema::{Codec, Keys, Spot, Visitor};

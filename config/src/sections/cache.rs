@@ -12,9 +12,9 @@ use super::backend::{Server, visit_backend};
 use super::listen::Listen;
 use super::rules::CacheRules;
 use super::serve::{UnknownHostWord, visit_unknown_host};
-use crate::codec::{Choice, List, Maybe, NETWORK, Size, Special};
+use crate::codec::{ADMIN_SERVER, Choice, Duration, FILE, List, Maybe, NETWORK, Size, Special};
 use crate::defaults;
-use crate::model::{Cache, CacheTier, WhenDown};
+use crate::model::{Cache, CacheTier, ServersHealth, WhenDown};
 use crate::schema::{Keys, Visitor};
 
 /// `[cache]` as the file has it.
@@ -29,6 +29,7 @@ pub(crate) struct CacheDraft {
     pub(crate) backend: BackendSettings,
     pub(crate) purge_allow: Vec<IpNetwork>,
     pub(crate) rules: CacheRules,
+    pub(crate) servers_health: Option<ServersHealth>,
 }
 
 impl CacheDraft {
@@ -40,6 +41,7 @@ impl CacheDraft {
             serve: cache.serve.clone(),
             purge_allow: cache.purge_allow.clone(),
             rules: CacheRules::of(&cache.rules),
+            servers_health: cache.servers_health.clone(),
             ..Self::preset()
         };
         match &cache.tier {
@@ -80,6 +82,7 @@ impl Keys for CacheDraft {
             backend,
             purge_allow: Vec::new(),
             rules: CacheRules::preset(),
+            servers_health: None,
         }
     }
 
@@ -131,6 +134,12 @@ impl Keys for CacheDraft {
                 "What happens when no cache server answers: the origin is asked directly, or the client gets the error.",
             );
             visit_backend(v, &mut self.backend);
+            v.optional(
+                "servers_health",
+                &mut self.servers_health,
+                "The `/health` of the cache servers, asked for at their admin listeners and folded into this process's.\n\
+                 Without this table it tells of its own ends of the legs only.",
+            );
         });
         v.table(
             "rules",
@@ -138,5 +147,32 @@ impl Keys for CacheDraft {
             "What is stored and reused, and for how long, beyond what the RFCs leave no choice in.\n\
              `[site.rules]` and `[site.route.rules]` have the same keys; a front and its cache servers need the same `key_…`.",
         );
+    }
+}
+
+impl Keys for ServersHealth {
+    fn preset() -> Self {
+        defaults::servers_health()
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        v.key(
+            "admin",
+            Special::required(List::some(ADMIN_SERVER)),
+            &mut self.admin,
+            "Where their admin listeners are.",
+        );
+        v.key("every", Duration::TIMEOUT, &mut self.every, "How often each is asked.");
+        let meaning = "For connecting and the whole answer; without one the server counts as unavailable.";
+        v.key("timeout", Duration::TIMEOUT, &mut self.timeout, meaning);
+        let report = Size::between(16 << 10, 16 << 20);
+        v.key(
+            "report_max",
+            report,
+            &mut self.report_bytes_max,
+            "The largest answer that is read.",
+        );
+        let meaning = "File with the bearer token that they demand; read each time.";
+        v.key("token_file", Maybe::new(FILE, "none"), &mut self.token_file, meaning);
     }
 }

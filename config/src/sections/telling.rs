@@ -5,7 +5,7 @@ use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings};
 use common::telemetry::log::LogFormat;
 
 use super::listen::Listen;
-use crate::codec::{ADDRESS, Choice, Duration, Flag, LOG_TARGET, OneOf, Size};
+use crate::codec::{ADDRESS, Choice, Duration, FILE, Flag, LOG_TARGET, Maybe, NAME, OneOf, Size};
 use crate::defaults;
 use crate::model::{Admin, Log};
 use crate::schema::{Keys, Visitor};
@@ -23,6 +23,9 @@ impl Keys for Admin {
                 tcp_keepalive: None,
             },
             ready_when_critical: defaults::READY_WHEN_CRITICAL,
+            token_file: None,
+            tls: None,
+            client_ca: None,
         }
     }
 
@@ -31,7 +34,7 @@ impl Keys for Admin {
             "listen",
             Listen,
             &mut self.listen,
-            "Where health and metrics are: a loopback address or a unix socket.",
+            "Where health and metrics are: a loopback address or a unix socket; on another address `token_file` or `client_ca` is needed.",
         );
         v.key(
             "ready_when_critical",
@@ -39,6 +42,13 @@ impl Keys for Admin {
             &mut self.ready_when_critical,
             "Whether `/ready` stays true while health is critical, because a kernel setting turned unsafe.",
         );
+        let meaning = "File with the bearer tokens that every request but `/live` and `/ready` must show one of, a token per line, \
+                       of 16 bytes or more each; read again when it changes.";
+        v.key("token_file", Maybe::new(FILE, "none"), &mut self.token_file, meaning);
+        let meaning = "The `[tls.NAME]` whose certificates this listener speaks TLS with.";
+        v.key("tls", Maybe::new(NAME, "none"), &mut self.tls, meaning);
+        let meaning = "PEM file of the authorities whose client certificates are demanded; only with `tls`.";
+        v.key("client_ca", Maybe::new(FILE, "none"), &mut self.client_ca, meaning);
     }
 }
 

@@ -1,14 +1,12 @@
 //! `[tls.NAME]`: certificates, and how handshakes are made with them.
 
-use std::path::PathBuf;
 use std::time;
 
 use common::http2::settings::Http2Settings;
 use common::net::tls::settings::{CertificateFiles, TlsSettings, TlsVersion, UnknownName};
 
-use crate::codec::{Choice, Count, Duration, Flag, Inline, List, Size, Special, Text};
+use crate::codec::{Choice, Count, Duration, FILE, Flag, Inline, List, Size, Special};
 use crate::defaults;
-use crate::problem::Wrong;
 use crate::schema::{Keys, Visitor};
 
 impl Keys for TlsSettings {
@@ -105,16 +103,3 @@ impl Keys for Http2Settings {
 
 /// Versions that may be the oldest.
 pub(super) const TLS_VERSION: Choice<TlsVersion> = Choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
-
-pub(super) const FILE: Text<PathBuf> = Text {
-    kind: "absolute file path",
-    parse: |text| {
-        let path = PathBuf::from(text);
-        if path.is_absolute() && !text.contains('\0') {
-            Ok(path)
-        } else {
-            Err(Wrong::from(format!("expected an absolute file path; found {text:?}")))
-        }
-    },
-    print: |path| path.display().to_string(),
-};

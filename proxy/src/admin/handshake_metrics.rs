@@ -12,6 +12,7 @@ use common::kernel::sample::{ListenerSample, Sample};
 use common::kernel::sockets::entry::State as TcpState;
 use common::telemetry::exposition::Exposition;
 use common::telemetry::metrics::Family;
+use common::time::mono_now;
 
 use super::{Watched, health};
 use crate::health::{State, Status};
@@ -25,6 +26,7 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
         samples.sample(&[("status", other.word())], u64::from(other == status));
     }
     page.family(Family::HealthSamples).sample(&[], state.looks);
+    cache_servers(page, watched);
     findings(page, &state);
     legs(page, &state);
     settings(page, &state);
@@ -32,6 +34,17 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
         listeners(page, &state, &sample.listeners);
         kernel(page, sample);
         local_ports(page, sample);
+    }
+}
+
+fn cache_servers(page: &mut Exposition, watched: &Watched) {
+    let mut samples = page.family(Family::CacheServerHealth);
+    for server in watched.folded.snapshots(mono_now()) {
+        let said = server.report.filter(|_| server.unavailable.is_none());
+        let said = said.map_or("unavailable", |(report, _)| report.status.word());
+        for word in Status::ALL.map(Status::word).into_iter().chain(["unavailable"]) {
+            samples.sample(&[("server", &server.admin), ("status", word)], u64::from(word == said));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use common::kernel::counters::Counter as KernelCounter;
 use common::kernel::sampler::Sampler;
 use common::telemetry::json::{Array, Object};
 use common::telemetry::metrics::Counter;
-use common::time::Clock;
+use common::time::{Clock, mono_now};
 use http::header::{ACCEPT, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 
@@ -106,6 +106,7 @@ fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
     });
     drop(listeners);
     json::diagnosis(&mut object, &state.engine, &state.settings);
+    json::way(&mut object, &state.engine, &watched.folded.snapshots(mono_now()));
     cache(object.object("cache"), watched);
     let mut listed = object.array("backends");
     for backend in watched.backends() {
@@ -131,6 +132,7 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
         status.word()
     );
     out.push_str(&head);
+    out.push_str(&text::way(&state.engine, &watched.folded.snapshots(mono_now())));
     out.push_str(&text::diagnosis(&state.engine, &state.settings));
     out.push('\n');
     for backend in watched.backends() {

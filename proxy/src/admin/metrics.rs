@@ -5,10 +5,10 @@ use common::telemetry::exposition::{CONTENT_TYPE, Exposition};
 use common::telemetry::metrics::Family;
 use http::{HeaderValue, StatusCode, header};
 
-use super::Watched;
+use super::{Gate, Watched};
 
 /// The page.
-pub fn page(watched: &Watched) -> Response {
+pub fn page(watched: &Watched, gate: Option<&Gate>) -> Response {
     let mut page = Exposition::default();
     page.workers(watched.workers.iter().map(|worker| &worker.metrics));
     let version = [
@@ -26,6 +26,8 @@ pub fn page(watched: &Watched) -> Response {
     super::backends::expose(&mut page, watched);
     super::handshake_metrics::expose(&mut page, watched);
     certificates(&mut page, watched);
+    page.family(Family::AdminUnauthorized)
+        .sample(&[], gate.map_or(0, Gate::refused));
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
 }

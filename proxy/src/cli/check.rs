@@ -40,7 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
     }
-    assemble::certificates(&config).map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
+    assemble::certificates(&config)
+        .and_then(|files| assemble::admin_guard(&config, &files.tls))
+        .map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
     if arguments.print {
         text = config::print(&config);
     } else {

@@ -10,6 +10,7 @@ use common::kernel::preflight::{Machine, PreflightContext, sysctl_file};
 use common::kernel::root::ProcRoot;
 use config::Loaded;
 
+use super::ask::Token;
 use crate::exit::{Code, Failure};
 use crate::health::plan;
 
@@ -19,6 +20,8 @@ pub struct Arguments {
     /// The report of a running tidegate, such as `http://127.0.0.1:9900`; without it, all listeners of this machine.
     #[arg(long, value_name = "URL", conflicts_with_all = ["proc_root", "sysctl", "config", "seconds"])]
     admin: Option<String>,
+    #[command(flatten)]
+    token: Token,
     /// Go on, with a new report every few seconds.
     #[arg(long, conflicts_with_all = ["json", "sysctl"])]
     watch: bool,
@@ -53,7 +56,12 @@ enum Verdict {
 /// There are findings (1), it cannot be told whether there are (2), or the arguments are wrong.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let verdict = match &arguments.admin {
-        Some(admin) => ask::run(admin, arguments.json, arguments.watch)?,
+        Some(admin) => ask::run(
+            admin,
+            arguments.token.read()?.as_deref(),
+            arguments.json,
+            arguments.watch,
+        )?,
         None => on_this_machine(arguments)?,
     };
     match verdict {

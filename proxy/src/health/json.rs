@@ -10,8 +10,11 @@ use common::kernel::diagnosis::legs::{ClientEnd, LegReport, ServerEnd, Verdict};
 use common::kernel::diagnosis::window::ListenerWindow;
 use common::kernel::preflight;
 use common::kernel::sample::{ListenerSample, Moment};
-use common::telemetry::json::{Array, Object};
+use common::telemetry::json::{Array, Object, Raw};
 use common::time::Clock;
+
+use super::fold::Snapshot;
+use super::way;
 
 /// The number that changes when a reader would break.
 pub const SCHEMA: u64 = 1;
@@ -44,6 +47,37 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
     let mut array = object.array("settings");
     for finding in settings {
         setting(array.object(), finding);
+    }
+}
+
+/// The four steps from clients to origins, and what the cache servers say of theirs.
+pub fn way(object: &mut Object<'_>, engine: &Engine, servers: &[Snapshot]) {
+    let mut steps = object.array("way");
+    for step in way::steps(engine.roles(), &engine.legs(), servers) {
+        steps
+            .object()
+            .field("step", u64::from(step.number))
+            .field("what", step.what)
+            .field("leg", step.leg.word())
+            .field("side", step.side.word())
+            .field("verdict", &*step.verdict)
+            .some("at", step.at.as_deref())
+            .some("because", step.because.as_deref());
+    }
+    drop(steps);
+    let mut array = object.array("cache_servers");
+    for server in servers {
+        let mut object = array.object();
+        let (report, age) = server
+            .report
+            .as_ref()
+            .map(|(report, age)| (report, age.as_secs()))
+            .unzip();
+        object
+            .field("admin", &*server.admin)
+            .field("age_seconds", age)
+            .some("unavailable", server.unavailable.as_deref())
+            .some("report", report.map(|report| Raw(&report.json)));
     }
 }
 

@@ -6,6 +6,9 @@ use common::kernel::diagnosis::Engine;
 use common::kernel::preflight::finding::Finding;
 use common::kernel::report;
 
+use super::fold::Snapshot;
+use super::way::{self, Step};
+
 /// Legs, open findings, harmless explanations, settings.
 pub fn diagnosis(engine: &Engine, settings: &[Finding]) -> String {
     let mut text = String::new();
@@ -23,4 +26,57 @@ pub fn diagnosis(engine: &Engine, settings: &[Finding]) -> String {
     text.push('\n');
     text.push_str(&report::preflight_text(settings));
     text
+}
+
+/// The four steps from clients to origins, and what the cache servers say of theirs.
+pub fn way(engine: &Engine, servers: &[Snapshot]) -> String {
+    let mut text = String::from("the way from clients to origins:\n");
+    for step in way::steps(engine.roles(), &engine.legs(), servers) {
+        let Step {
+            number, what, verdict, ..
+        } = &step;
+        let at = step.at.as_ref().map_or_else(String::new, |at| format!(" at {at}"));
+        let because = step
+            .because
+            .as_ref()
+            .map_or_else(String::new, |why| format!(", because: {why}"));
+        line(&mut text, format_args!("{number}. {what}: {verdict}{at}{because}"));
+    }
+    for Snapshot {
+        admin,
+        report,
+        unavailable,
+    } in servers
+    {
+        match (report, unavailable) {
+            (Some((report, age)), None) => {
+                let (status, age) = (report.status.word(), age.as_secs());
+                line(&mut text, format_args!("cache server {admin}: {status}, {age} s ago"));
+            }
+            (Some((report, age)), Some(why)) => {
+                let (status, age) = (report.status.word(), age.as_secs());
+                line(
+                    &mut text,
+                    format_args!("cache server {admin}: unavailable, because {why}; {status} {age} s ago"),
+                );
+            }
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("it was not asked");
+                line(
+                    &mut text,
+                    format_args!("cache server {admin}: unavailable, because {why}"),
+                );
+            }
+        }
+        for finding in report.iter().flat_map(|(report, _)| &report.findings) {
+            line(&mut text, format_args!("  {finding}"));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+    let written = writeln!(text, "{content}");
+    debug_assert!(written.is_ok(), "writing to a String");
 }

@@ -37,6 +37,8 @@ mod lifecycle; // drain, signals, the admin listener
 mod handshake; // kernel settings refused, health, the doctor
 mod handshake_live; // health in network namespaces of its own
 mod handshake_causes; // each cause made to happen there
+mod cache_servers_health; // what cache servers say, on the front's page
+mod admin_access; // tokens, certificates, unix sockets
 mod tls; // certificates, handshakes, redirects
 mod origin_tls; // TLS towards origins
 mod http2; // streams, floods, drain

@@ -170,6 +170,11 @@ impl Engine {
         self.last().and_then(|sample| sample.netstat.why())
     }
 
+    /// The ends of legs that the process is.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
     /// The thresholds.
     pub fn thresholds(&self) -> &Thresholds {
         &self.thresholds

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection};
 
@@ -37,15 +38,22 @@ pub struct Refused {
 }
 
 impl TlsAcceptor {
-    pub(super) fn new(context: Arc<TlsContext>, http2: bool) -> Result<Self, rustls::Error> {
+    pub(super) fn new(
+        context: Arc<TlsContext>,
+        http2: bool,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Self, rustls::Error> {
         let versions = match context.settings.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&context.provider))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::<super::choice::Resolver>::clone(&context.resolver));
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&context.provider)).with_protocol_versions(versions)?;
+        let builder = match clients {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::<super::choice::Resolver>::clone(&context.resolver));
         config.ignore_client_order = true;
         // Tickets keep the state with the client; nothing is stored here per session.
         config.session_storage = Arc::new(NoServerSessionStorage {});

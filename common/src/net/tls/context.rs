@@ -17,6 +17,7 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use super::acceptor::TlsAcceptor;
 use super::certificate::{self, Certificate, CertificateError, EXPIRY_WARNING};
 use super::choice::{Resolver, Table};
+use super::clients::{self, ClientCaError};
 use super::settings::TlsSettings;
 use crate::net::pace::LogGate;
 use crate::time::WallTime;
@@ -42,6 +43,9 @@ pub enum TlsError {
     /// Certificates cannot be used; all of them are told.
     #[error("{}", list(.0))]
     Certificates(Vec<CertificateError>),
+    /// The authorities of clients cannot be used.
+    #[error(transparent)]
+    Clients(#[from] ClientCaError),
     /// The library refuses the settings.
     #[error("tls.{name}: {source}")]
     Library {
@@ -97,7 +101,20 @@ impl TlsContext {
     /// # Errors
     /// The library refuses the settings.
     pub fn acceptor(self: &Arc<Self>, http2: bool) -> Result<TlsAcceptor, TlsError> {
-        TlsAcceptor::new(Arc::clone(self), http2).map_err(|source| TlsError::Library {
+        self.made(TlsAcceptor::new(Arc::clone(self), http2, None))
+    }
+
+    /// The same for HTTP/1 alone, with a certificate demanded of each client that an authority in `file` has signed.
+    ///
+    /// # Errors
+    /// The file cannot be used, or the library refuses the settings.
+    pub fn acceptor_for_clients_of(self: &Arc<Self>, file: &Path) -> Result<TlsAcceptor, TlsError> {
+        let verifier = clients::verifier(file, &self.provider)?;
+        self.made(TlsAcceptor::new(Arc::clone(self), false, Some(verifier)))
+    }
+
+    fn made(&self, acceptor: Result<TlsAcceptor, rustls::Error>) -> Result<TlsAcceptor, TlsError> {
+        acceptor.map_err(|source| TlsError::Library {
             name: self.settings.name.clone(),
             source,
         })

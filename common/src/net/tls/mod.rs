@@ -8,6 +8,7 @@
 pub mod settings; // plain settings
 mod x509; // names and dates of a certificate
 pub mod certificate; // files → certificate and key
+mod clients; // certificates that are demanded of clients
 mod choice; // which certificate for which name
 pub mod context; // certificates that may change
 pub mod failure; // why a handshake failed
@@ -16,6 +17,7 @@ pub mod acceptor; // handshakes of one listener
 mod unverified; // any certificate, where the operator wants that
 pub mod connector; // handshakes with the servers of one backend
 
+pub use clients::ClientCaError;
 pub use session::TlsStream;
 
 #[cfg(test)]

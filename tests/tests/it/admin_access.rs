@@ -1,0 +1,182 @@
+//! Who may use the admin listener: tokens, client certificates, unix sockets.
+
+use std::fs;
+
+use tests::certificates::{Files, Made};
+use tests::client::{get, once};
+use tests::origin::Origin;
+use tests::programs::installed;
+use tests::setup::Setup;
+use tests::tidegate::{Node, folder, run, write_config};
+use tests::wait::eventually;
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+fn ask(admin: &str, method: &str, path: &str, token: Option<&str>) -> u16 {
+    let line = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    once(
+        admin,
+        format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n{line}\r\n"),
+    )
+    .status
+}
+
+#[test]
+fn an_admin_listener_with_tokens_takes_nothing_without_one() {
+    let origin = Origin::saying("hello");
+    let (_folder, path) = folder();
+    let tokens = path.join("tokens");
+    fs::write(&tokens, format!("{TOKEN}\n")).unwrap();
+    let config = Setup::of(&origin.address())
+        // Every address of this machine: other machines reach it.
+        .set("admin.listen", "'0.0.0.0:0'")
+        .set("admin.token_file", &format!("'{}'", tokens.display()))
+        .in_process();
+    let node = Node::start(&path.join("tidegate.toml"), &config);
+    let port = node.address("admin").rsplit(':').next().unwrap().to_owned();
+    let admin = format!("127.0.0.1:{port}");
+    for (method, page) in [
+        ("GET", "/health"),
+        ("GET", "/health/handshakes"),
+        ("GET", "/metrics"),
+        ("GET", "/dashboard"),
+        ("GET", "/events"),
+        ("GET", "/history"),
+        ("GET", "/nowhere"),
+        ("POST", "/purge?all"),
+        ("POST", "/backends/o/x/drain"),
+        ("GET", "/explain?url=http://www.example.com/"),
+    ] {
+        assert_eq!(ask(&admin, method, page, None), 401, "{page}");
+        assert_eq!(ask(&admin, method, page, Some("wrong")), 401, "{page}");
+    }
+    assert_eq!(ask(&admin, "GET", "/health", Some(TOKEN)), 200);
+    assert_eq!(ask(&admin, "POST", "/purge?all", Some(TOKEN)), 200);
+    assert_eq!(
+        (ask(&admin, "GET", "/live", None), ask(&admin, "GET", "/ready", None)),
+        (200, 200)
+    );
+    let refused = once(&admin, "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(refused.field("www-authenticate").starts_with("Bearer"), "{refused:?}");
+    // The subcommands.
+    let file = tokens.to_str().unwrap();
+    for (arguments, code) in [
+        (&["purge", "--all", "--admin", &admin][..], 1),
+        (&["purge", "--all", "--admin", &admin, "--token-file", file], 0),
+        (&["doctor", "--admin", &admin, "--json"], 2),
+    ] {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}: {}", outcome.text());
+    }
+    let report = run(&["doctor", "--admin", &admin, "--token-file", file, "--json"]);
+    assert!(report.stdout.starts_with("{\"schema\":1"), "{}", report.text());
+    let mut with_variable = tests::tidegate::command(&["backend", "--admin", &admin]);
+    with_variable.env("TIDEGATE_ADMIN_TOKEN", TOKEN);
+    assert_eq!(tests::process::run_to_end(with_variable).code, 0);
+    // Another token, while it runs; then nonsense, which changes nothing.
+    fs::write(&tokens, "another-token-0123456789\n").unwrap();
+    eventually("the new token is taken", || {
+        ask(&admin, "GET", "/health", Some("another-token-0123456789")) == 200
+    });
+    assert_eq!(ask(&admin, "GET", "/health", Some(TOKEN)), 401);
+    fs::write(&tokens, "short\n").unwrap();
+    node.process
+        .wait_for_line("old tokens are kept", |line| line.contains("keeps its old tokens"));
+    assert_eq!(ask(&admin, "GET", "/health", Some("another-token-0123456789")), 200);
+}
+
+#[test]
+fn an_admin_listener_on_a_unix_socket_serves_the_subcommands() {
+    let origin = Origin::start(|_| tests::script::Script::cacheable("hello"));
+    let (_folder, path) = folder();
+    let socket = format!("unix:{}", path.join("admin.sock").display());
+    let config = Setup::of(&origin.address())
+        .set("admin.listen", &format!("'{socket}'"))
+        .in_process();
+    let node = Node::start(&path.join("tidegate.toml"), &config);
+    assert_eq!(once(node.address("front"), get("/")).status, 200);
+    for arguments in [
+        &["purge", "--all", "--admin", &socket][..],
+        &["backend", "--admin", &socket],
+        &["backend", "o", &origin.address(), "drain", "--admin", &socket],
+        &["explain", "http://www.example.com/", "--admin", &socket],
+    ] {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code, 0, "{arguments:?}: {}", outcome.text());
+    }
+    let doctor = run(&["doctor", "--admin", &socket, "--json"]);
+    assert!(doctor.stdout.contains("\"state\":\"draining\""), "{}", doctor.text());
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token_or_certificates() {
+    let (_folder, path) = folder();
+    let tokens = path.join("tokens");
+    let setup = Setup::of("127.0.0.1:9").set("admin.listen", "'0.0.0.0:0'");
+    let with_tokens = setup
+        .clone()
+        .set("admin.token_file", &format!("'{}'", tokens.display()));
+    let check = |setup: &Setup| run(&["check", "-c", &write_config(&path, &setup.in_process())]);
+    let bare = check(&setup);
+    assert_eq!(bare.code, 1, "{}", bare.text());
+    bare.expect_one_line_about("admin.listen: other machines reach 0.0.0.0:0");
+    let ca_alone = check(&setup.set("admin.client_ca", "'/etc/ca.pem'"));
+    assert_eq!(ca_alone.code, 1, "{}", ca_alone.text());
+    ca_alone.expect_one_line_about("admin.client_ca: means nothing without admin.tls");
+    for (content, code, culprit) in [
+        (None, 1, "admin.token_file: "),
+        (Some(""), 1, "there is no token in it"),
+        (Some("\nshort\n"), 1, "line 2 is no token of 16"),
+        (Some(TOKEN), 0, "configuration is valid"),
+    ] {
+        if let Some(content) = content {
+            fs::write(&tokens, content).unwrap();
+        }
+        let outcome = check(&with_tokens);
+        assert_eq!(outcome.code, code, "{content:?}: {}", outcome.text());
+        outcome.expect_one_line_about(culprit);
+    }
+}
+
+#[test]
+fn an_admin_listener_with_client_certificates_takes_only_those() {
+    let Some(mut curl) = installed("curl") else { return };
+    let origin = Origin::saying("hello");
+    let (_folder, path) = folder();
+    let server = Made::ecdsa(&["admin.example"]).write(&path, "server");
+    let known = Made::ecdsa(&["operator.example"]).write(&path, "known");
+    let stranger = Made::ecdsa(&["operator.example"]).write(&path, "stranger");
+    let config = Setup::of(&origin.address())
+        .set("tls.admin.certificates", &format!("[{}]", server.entry()))
+        .set("admin.listen", "'0.0.0.0:0'")
+        .set("admin.tls", "'admin'")
+        // A certificate that is its own authority.
+        .set("admin.client_ca", &format!("'{}'", known.certificate.display()))
+        .in_process();
+    let node = Node::start(&path.join("tidegate.toml"), &config);
+    let port = node.address("admin").rsplit(':').next().unwrap().to_owned();
+    curl.args([
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--max-time",
+        "20",
+        "--http1.1",
+    ]);
+    curl.args(["--resolve", &format!("admin.example:{port}:127.0.0.1"), "--cacert"]);
+    curl.arg(&server.certificate)
+        .arg(format!("https://admin.example:{port}/live"));
+    let code = |files: Option<&Files>| {
+        let mut asked = std::process::Command::new(curl.get_program());
+        asked.args(curl.get_args());
+        if let Some(files) = files {
+            asked.arg("--cert").arg(&files.certificate).arg("--key").arg(&files.key);
+        }
+        String::from_utf8(asked.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(code(Some(&known)), "200");
+    assert_eq!(code(Some(&stranger)), "000", "the handshake fails");
+    assert_eq!(code(None), "000", "the handshake fails");
+}
