@@ -91,6 +91,9 @@ impl Ask {
     /// Sends a request with this head and content.
     pub(crate) async fn send(&self, head: Parts, body: Body) -> (Result<Fetched, ExchangeError>, backend::Facts) {
         let request = self.worker.clock.wall();
+        let compression = self.route.compression.as_ref();
+        let compression =
+            compression.map(|compressor| (compressor, compressor.asked(&head.method, &self.client.headers)));
         let backend = &self.route.backend;
         let outcome = backend
             .send(head, body, self.spread(), &self.route.limits, &self.worker)
@@ -100,7 +103,10 @@ impl Ask {
             response: self.worker.clock.wall(),
         };
         let fetched = outcome.result.map(|response| {
-            let (head, body) = response.into_parts();
+            let (mut head, mut body) = response.into_parts();
+            if let Some((compressor, asked)) = compression {
+                body = compressor.apply(asked, head.status, &mut head.headers, body, &self.worker);
+            }
             Fetched {
                 status: head.status,
                 fields: head.headers,

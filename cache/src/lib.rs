@@ -11,6 +11,7 @@ pub mod explain; // what would become of a request, in words
 mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters
 mod invalidated; // what unsafe requests make of fetches under way, and of slices
+mod compress; // what the origin sent → the coding that the client likes
 mod fetch; // what is asked of the origin
 mod fill; // a response body → content that many read
 pub mod tally; // why things happened, counted

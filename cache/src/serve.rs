@@ -175,7 +175,10 @@ impl Local {
     }
 
     /// Answers one request.
-    pub fn call<'a>(self: &'a Arc<Self>, request: TierRequest<'a>) -> Call<'a> {
+    pub fn call<'a>(self: &'a Arc<Self>, mut request: TierRequest<'a>) -> Call<'a> {
+        if let Some(compressor) = &request.route.compression {
+            compressor.settle(&mut request.head.headers);
+        }
         let TierRequest {
             head,
             route,

@@ -18,6 +18,7 @@ use common::worker::Worker;
 use config::CacheTier;
 use http::request::Parts;
 
+pub use crate::compress::Compressor;
 use crate::explain::{Explanation, Question};
 use crate::fetch;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
@@ -52,6 +53,8 @@ pub struct TierRoute {
     pub rules: Rules,
     /// Protocols that clients may change to.
     pub upgrades: Vec<Protocol>,
+    /// What compresses its responses, where that is wanted.
+    pub compression: Option<Compressor>,
 }
 
 /// One request to the tier.

@@ -15,7 +15,13 @@ pub fn print(config: &Config) -> String {
 pub(crate) fn inline<T: Keys>(table: &mut T) -> String {
     let mut printer = Printer::default();
     table.visit(&mut printer);
-    let keys: Vec<_> = printer.out.lines().collect();
+    // A long list within a line stays within it.
+    let out = printer
+        .out
+        .replace("[\n    ", "[")
+        .replace(",\n    ", ", ")
+        .replace(",\n]", "]");
+    let keys: Vec<_> = out.lines().collect();
     format!("{{ {} }}", keys.join(", "))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::schema::{Codec, Keys, Visitor};
 use crate::sections::{Draft, ListenDraft, ServerDraft};
+use crate::traffic::Compression;
 
 /// The text of docs/config.md: every key with its kind, default and meaning.
 pub fn reference() -> String {
@@ -71,6 +72,7 @@ pub(crate) fn sections() -> Vec<Section> {
             KEEPALIVE,
             rows::<common::net::settings::TcpKeepalive>(),
         ),
+        ("compress", COMPRESS, rows::<Compression>()),
     ] {
         let title = title.to_owned();
         sections.push(Section { title, meaning, rows });
@@ -86,6 +88,9 @@ const SERVER: &str = "Where `servers` is asked for, an address may stand alone, 
 
 const KEEPALIVE: &str = "Where `tcp_keepalive` is asked for: `{ idle = \"1m\", interval = \"10s\", count = 3 }`.\n\
 `{}` takes these defaults.";
+
+const COMPRESS: &str = "Where `compress` is asked for: `true` for these defaults, `false`, or a table such as \
+`{ codings = [\"br\", \"gzip\"], length_min = \"2KiB\" }`.";
 
 fn rows<T: Keys>() -> Vec<Row> {
     let mut lister = Lister::default();

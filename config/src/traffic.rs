@@ -2,6 +2,7 @@
 //!
 //! Everything here is absent by default; a route without any of it costs a request nothing.
 
+mod compression; // which responses are compressed, and how
 mod template; // texts with variables
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 use regex::Regex;
 
+pub use compression::{Coding, Compression};
 pub use template::{Part, Template, Variable};
 
 /// The traffic rules of one route, or those that a site gives its routes.
@@ -22,6 +24,8 @@ pub struct Traffic {
     pub response_fields: Option<Arc<FieldRules>>,
     /// How the path is rewritten before the cache key is made.
     pub rewrite: Option<Arc<Rewrite>>,
+    /// Which responses are compressed, and how: the cache tier's, who does it before it stores.
+    pub compression: Option<Arc<Compression>>,
 }
 
 /// An answer that is the same for everybody.
@@ -93,9 +97,13 @@ impl PartialEq for RewriteFrom {
 }
 
 impl Traffic {
-    /// Whether there is no rule.
+    /// Whether a front has nothing to do about it.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let others = Self {
+            compression: None,
+            ..self.clone()
+        };
+        others == Self::default()
     }
 
     /// Whether some text names a group of the route's expression.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::policy::rules::{RangeRules, Rules};
-use cache::tier::{Tier, TierRoute};
+use cache::tier::{Compressor, Tier, TierRoute};
 use common::backend::settings::BackendSettings;
 use common::backend::{Backend, BackendTls, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
@@ -204,12 +204,18 @@ fn tier_route(route: &config::Route, origins: &[Arc<Backend>]) -> Option<Arc<Tie
         ..route.rules.clone()
     };
     let is_cached = route.cache == CacheMode::Standard;
+    // Slices are ranges, and ranges are of the content as it is.
+    let compression = route.traffic.compression.as_deref();
+    let compression = compression
+        .filter(|wanted| !wanted.is_off() && rules.key.slice == 0)
+        .cloned();
     Some(Arc::new(TierRoute {
         backend: Arc::clone(&origins[route.origin?]),
         limits: route.limits.clone(),
         is_cached,
         rules,
         upgrades: route.upgrades.clone(),
+        compression: compression.map(Compressor::new),
     }))
 }
 

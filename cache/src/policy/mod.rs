@@ -21,6 +21,7 @@ pub mod freshness; // RFC 9111 §4.2.1, §4.2.2
 pub mod content_range; // RFC 9110 §14.4: what a 206 holds
 pub mod meta; // the digest of a stored response
 pub mod vary; // RFC 9111 §4.1
+pub mod coding; // RFC 9110 §12.5.3: content codings
 pub mod not_stored; // why a response is not stored
 pub mod store; // RFC 9111 §3: may it be stored
 pub mod stored_fields; // RFC 9111 §3.1: which fields of it

@@ -25,6 +25,20 @@ use crate::tier::TierRoute;
 impl Local {
     /// What would become of this request now.
     pub(crate) fn explain(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
+        let Some(compressor) = &route.compression else {
+            return self.explain_settled(question, route);
+        };
+        let mut head = question.head.clone();
+        compressor.settle(&mut head.headers);
+        let question = Question {
+            head: &head,
+            ..*question
+        };
+        self.explain_settled(&question, route)
+    }
+
+    /// The same for a request that says in one word which coding it gets.
+    fn explain_settled(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
         let head = question.head;
         let key = Key::new(target(head, question.tls), &head.headers, &route.rules.key);
         let mut explanation = Explanation {

@@ -19,6 +19,7 @@ use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::{Landing, Permit};
 use crate::fetch::{self, Ask, Fetched};
 use crate::fill::{self, Filled};
+use crate::policy::coding;
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
@@ -60,7 +61,7 @@ impl Lead {
             let (head, named) = self.request();
             let (result, backend) = self.ask.send(head, Body::Empty).await;
             let fetched = match result {
-                Ok(fetched) => fetched,
+                Ok(fetched) => self.restated(fetched),
                 Err(error) => return self.unreachable(error, backend),
             };
             let forwards_conditions =
@@ -94,7 +95,9 @@ impl Lead {
         let range = self.ask.slice_range();
         match &self.why.selected {
             Some(selected) if !self.is_unconditional => {
-                let others = selected.others().map(|stored| &stored.meta);
+                // What was compressed here has the tag of what it was made from: only one of them is asked about.
+                let others = selected.others().filter(|_| self.ask.route.compression.is_none());
+                let others = others.map(|stored| &stored.meta);
                 let meta = Some(&selected.stored().meta);
                 named = validate::make_conditional(&mut head.headers, meta, others, TAGS_MAX, range);
             }
@@ -111,6 +114,16 @@ impl Lead {
 
     fn is_partial_miss(&self) -> bool {
         is_partial_miss(&self.ask.client.headers, self.why.selected.is_some())
+    }
+
+    /// A 304 is about the origin's own content; here it is made one about what is stored.
+    fn restated(&self, mut fetched: Fetched) -> Fetched {
+        if let (StatusCode::NOT_MODIFIED, Some(selected)) = (fetched.status, &self.why.selected)
+            && self.ask.route.compression.is_some()
+        {
+            coding::restate(&mut fetched.fields, selected.stored().fields.map());
+        }
+        fetched
     }
 
     pub(super) fn land(&self, landing: Landing) {

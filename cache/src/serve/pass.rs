@@ -117,6 +117,8 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key);
     let spread = key.hash(&KeyHasher::fixed()).0;
     outgoing::prepare(&mut head, &hop);
+    let compression = route.compression.as_ref();
+    let compression = compression.map(|compressor| (compressor, compressor.asked(&head.method, &head.headers)));
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
     let facts = Facts {
         backend: Some(Box::new(outcome.facts)),
@@ -124,7 +126,10 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         ..Facts::default()
     };
     let result = outcome.result.map(|response| {
-        let (head, body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        if let Some((compressor, asked)) = compression {
+            body = compressor.apply(asked, head.status, &mut head.headers, body, worker);
+        }
         Response {
             status: head.status,
             fields: Fields::from(match hides {

@@ -126,6 +126,10 @@ counters! {
     CachePartial "tidegate_cache_requests_total" r#"outcome="partial""# "Requests to the cache tier by outcome (RFC 9211)" "Some of the bytes that were asked for were stored, not all" "Nothing";
     CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
     CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
+    CompressedResponses "tidegate_compressed_responses_total" "" "Responses that were compressed" "One per coding and stored response; one per request where nothing is stored" "Nothing";
+    CompressBytesIn "tidegate_compress_content_bytes_total" "" "Bytes of content that was compressed, before that" "Minus tidegate_compress_coded_bytes_total: what was saved, in the store and on each hit" "Nothing";
+    CompressBytesOut "tidegate_compress_coded_bytes_total" "" "Bytes of content that was compressed, after that" "See tidegate_compress_content_bytes_total" "Nothing";
+    CompressSkipped "tidegate_compress_skipped_total" "" "Responses that went uncompressed because as many as compress.streams_max of their route were being compressed" "More is being compressed at once than memory was set aside for" "Raise streams_max if there is memory and CPU left";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
     BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
     BackendRetries "tidegate_backend_retries_total" "" "Requests sent again because the first attempt failed before anything was answered" "Backends close idle connections, or refuse" "Nothing while it is rare";

@@ -13,7 +13,7 @@ use crate::model::{Cache, CacheMode, CacheTier, PathPattern, Route, Site};
 use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
-use crate::sections::{Overrides, RouteDraft, SiteDraft};
+use crate::sections::{Overrides, RouteDraft, SiteDraft, TrafficDraft};
 use crate::traffic::Traffic;
 
 /// The site with `default = true`.
@@ -106,6 +106,7 @@ impl Resolver<'_> {
         let path = format!("site[{index}]");
         let has_origin = self.notes.has(&format!("{path}.origin"));
         let traffic = traffic::own(&path, &draft.traffic, None, self.notes);
+        self.note_idle_compression(&path, &draft.traffic);
         let answers = traffic.answer.is_some();
         if !has_origin && !answers && draft.routes.is_empty() && !self.notes.has(&format!("{path}.route")) {
             let wrong = Wrong::from("its requests go nowhere: it has neither an origin nor routes");
@@ -121,6 +122,7 @@ impl Resolver<'_> {
         for (i, route) in draft.routes.into_iter().enumerate() {
             let path = format!("{path}.route[{i}]");
             let pattern = self.pattern(&path, &route);
+            self.note_idle_compression(&path, &route.traffic);
             let own_traffic = traffic::own(&path, &route.traffic, pattern.as_ref(), self.notes);
             let traffic = traffic::inherit(own_traffic, &traffic);
             let answers = traffic.answer.is_some();
@@ -153,6 +155,17 @@ impl Resolver<'_> {
             hosts: draft.hosts,
             routes,
             traffic,
+        }
+    }
+
+    /// Who stores compresses.
+    fn note_idle_compression(&mut self, path: &str, draft: &TrafficDraft) {
+        let is_on = draft.compress.as_ref().is_some_and(|compress| !compress.is_off());
+        if is_on && matches!(self.cache.tier, CacheTier::Servers { .. }) {
+            self.notes.warning(
+                format!("{path}.compress"),
+                "means nothing here: the cache servers compress",
+            );
         }
     }
 

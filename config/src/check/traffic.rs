@@ -17,6 +17,7 @@ pub(super) fn own(path: &str, draft: &TrafficDraft, pattern: Option<&PathPattern
         request_fields: draft.request_fields.as_ref().map(|own| Arc::new(own.0.clone())),
         response_fields: draft.response_fields.as_ref().map(|own| Arc::new(own.0.clone())),
         rewrite: rewrite(path, draft, notes),
+        compression: draft.compress.clone().map(Arc::new),
     };
     note_captures(path, &own, pattern, notes);
     own
@@ -29,6 +30,7 @@ pub(super) fn inherit(own: Traffic, site: &Traffic) -> Traffic {
         request_fields: own.request_fields.or_else(|| site.request_fields.clone()),
         response_fields: own.response_fields.or_else(|| site.response_fields.clone()),
         rewrite: own.rewrite.or_else(|| site.rewrite.clone()),
+        compression: own.compression.or_else(|| site.compression.clone()),
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) use pattern::{
 pub(crate) use rules::{BYPASS, COOKIE, FIELD, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
 pub(crate) use traffic::{
-    BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, PATH_TEMPLATE, REMOVED_IN_REQUEST, REMOVED_IN_RESPONSE,
-    Status,
+    BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, MEDIA_TYPE, PATH_TEMPLATE, REMOVED_IN_REQUEST,
+    REMOVED_IN_RESPONSE, Status,
 };
 
 use toml::Spanned;

@@ -41,6 +41,24 @@ pub(crate) const CONTENT_TYPE: Text<String> = Text {
     print: String::clone,
 };
 
+/// Media types: one, or all of a kind.
+pub(crate) const MEDIA_TYPE: Text<String> = Text {
+    kind: "media type such as \"text/css\" or \"text/*\"",
+    parse: |text| {
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+        match text.split_once('/') {
+            Some((kind, "*")) if is_word(kind) && kind != "*" => Ok(text.to_ascii_lowercase()),
+            Some((kind, rest)) if is_word(kind) && is_word(rest) && !text.contains('*') => {
+                Ok(text.to_ascii_lowercase())
+            }
+            _ => Err(Wrong::from(format!(
+                "{text:?} is neither a media type nor a kind of them, such as \"text/*\""
+            ))),
+        }
+    },
+    print: String::clone,
+};
+
 /// What a fixed response says.
 pub(crate) const BODY: Text<String> = Text {
     kind: "text of at most 64KiB",

@@ -90,6 +90,7 @@ impl Keys for SiteDraft {
         );
         let upgrades = Maybe::or(List::any(PROTOCOL), &defaults::site_upgrades());
         v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
+        self.traffic.visit_keys(v, Place::Site);
         v.overrides(
             "rules",
             &mut self.rules,
@@ -149,6 +150,7 @@ impl Keys for RouteDraft {
         v.key("tunnel_timeout", timeout(), &mut self.tunnel_timeout, TUNNEL_TIMEOUT);
         let upgrades = Maybe::new(List::any(PROTOCOL), "the site's");
         v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
+        self.traffic.visit_keys(v, Place::Route);
         v.overrides(
             "rules",
             &mut self.rules,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 use regex::Regex;
 
+use super::compression::Compress;
 use crate::codec::{
     BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, List, Maybe, PATH_TEMPLATE, PREFIX, REGEX,
     REMOVED_IN_REQUEST, REMOVED_IN_RESPONSE, Special, Status, Text,
 };
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
-use crate::traffic::{FieldRules, FixedAnswer, Redirect, Respond, Template, Traffic};
+use crate::traffic::{Compression, FieldRules, FixedAnswer, Redirect, Respond, Template, Traffic};
 
 /// The traffic rules of a site or route as the file has them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +22,7 @@ pub(crate) struct TrafficDraft {
     pub(crate) rewrite: Option<RewriteDraft>,
     pub(crate) request_fields: Option<RequestFields>,
     pub(crate) response_fields: Option<ResponseFields>,
+    pub(crate) compress: Option<Compression>,
 }
 
 /// Whose tables they are: those of a site are described, those of a route are the same.
@@ -72,6 +74,18 @@ pub(crate) struct RequestFields(pub(crate) FieldRules);
 pub(crate) struct ResponseFields(pub(crate) FieldRules);
 
 impl TrafficDraft {
+    /// The keys, which stand before the tables.
+    pub(super) fn visit_keys<V: Visitor>(&mut self, v: &mut V, place: Place) {
+        let unless_told = if place == Place::Site { "`false`" } else { "the site's" };
+        v.key(
+            "compress",
+            Maybe::new(Compress, unless_told),
+            &mut self.compress,
+            "Compress responses on their way into the store, once per coding; see [compression.md](compression.md).",
+        );
+    }
+
+    /// The tables.
     pub(super) fn visit<V: Visitor>(&mut self, v: &mut V, place: Place) {
         let same = "As `[site.…]`, for this route: it takes the place of the site's.";
         let meaning = |of_site: &'static str| if place == Place::Site { of_site } else { same };
@@ -117,6 +131,7 @@ impl TrafficDraft {
             rewrite: traffic.rewrite.as_deref().map(RewriteDraft::of),
             request_fields: fields(&traffic.request_fields).map(RequestFields),
             response_fields: fields(&traffic.response_fields).map(ResponseFields),
+            compress: traffic.compression.as_deref().cloned(),
         }
     }
 
@@ -131,6 +146,7 @@ impl TrafficDraft {
             rewrite: own(self.rewrite, &site.rewrite),
             request_fields: own(self.request_fields, &site.request_fields),
             response_fields: own(self.response_fields, &site.response_fields),
+            compress: own(self.compress, &site.compress),
         }
     }
 
