@@ -19,6 +19,7 @@ use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
 use common::http::request::Notable;
 use common::http::response::Response;
+use common::soon::Soon;
 use common::time::WallTime;
 use common::worker::Worker;
 use http::StatusCode;
@@ -37,7 +38,7 @@ use crate::policy::reuse::StaleWhy;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
 use crate::tally::Tally;
-use crate::tier::{Answer, Call, Facts, TierRequest};
+use crate::tier::{Answer, Facts, TierRequest};
 use decide::{Decision, Past, decide, past};
 
 /// Our name in Cache-Status.
@@ -175,7 +176,7 @@ impl Local {
     }
 
     /// Answers one request.
-    pub fn call<'a>(self: &'a Arc<Self>, mut request: TierRequest<'a>) -> Call<'a> {
+    pub fn call<'a>(self: &'a Arc<Self>, mut request: TierRequest<'a>) -> Soon<'a, Answer> {
         if let Some(compressor) = &request.route.compression {
             compressor.settle(&mut request.head.headers);
         }
@@ -191,7 +192,7 @@ impl Local {
         let has_content = !request.body.is_empty() || hop.upgrade == Upgrade::Keep;
         let memory = match (past(self.memory.is_some(), route, head, has_content), &self.memory) {
             (None, Some(memory)) => memory,
-            (why, _) => return Call::Pending(self.pass(request, why.and_then(Past::fwd))),
+            (why, _) => return Soon::Coming(self.pass(request, why.and_then(Past::fwd))),
         };
         let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
         let hash = memory.hash(&key);
@@ -211,14 +212,14 @@ impl Local {
                     self.refresh(&request, hash, selected);
                 }
                 answer.facts.lookup = lookup;
-                Call::Ready(answer)
+                Soon::Ready(answer)
             }
-            Found::Ask(why) if sliced && why.is_open() => Call::Pending(Box::pin(self.by_slices(request, hash))),
-            Found::Ask(why) => Call::Pending(Box::pin(async move {
+            Found::Ask(why) if sliced && why.is_open() => Soon::coming(self.by_slices(request, hash)),
+            Found::Ask(why) => Soon::coming(async move {
                 let mut answer = self.ask(request, hash, why).await;
                 answer.facts.lookup = lookup;
                 answer
-            })),
+            }),
         }
     }
 

@@ -1,7 +1,5 @@
 //! The cache tier as one call: request in, response out. Whether it is a function or a server is one enum here.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use common::http::request::Notable;
 use common::http::response::Response;
 use common::http::upgrade::Protocol;
 use common::http1::client::ExchangeError;
+use common::soon::Soon;
 use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::CacheTier;
@@ -81,6 +80,16 @@ pub struct Answer {
     pub facts: Facts,
 }
 
+/// A response that no tier was asked for.
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self {
+            result: Ok(response),
+            facts: Facts::default(),
+        }
+    }
+}
+
 /// What is recorded of the tier's part in an exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -114,17 +123,6 @@ pub enum PurgedAt {
     Nowhere,
 }
 
-/// An answer that is there at once (a hit: no task, no await), or one that is coming.
-pub enum Call<'a> {
-    /// From store.
-    Ready(Answer),
-    /// From a server.
-    Pending(Coming<'a>),
-}
-
-/// An answer that is coming.
-pub type Coming<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
-
 impl Tier {
     /// The tier that a configuration describes; `servers` is the backend of its cache servers, where it has some.
     pub fn new(settings: &CacheTier, servers: Option<Arc<Backend>>) -> Self {
@@ -137,10 +135,10 @@ impl Tier {
     }
 
     /// Answers one request. Dropping what is pending means that the client left.
-    pub fn call<'a>(&'a self, request: TierRequest<'a>) -> Call<'a> {
+    pub fn call<'a>(&'a self, request: TierRequest<'a>) -> Soon<'a, Answer> {
         match &self.place {
             Place::Local(local) => local.call(request),
-            Place::Remote(remote) => Call::Pending(Box::pin(remote.forward(request))),
+            Place::Remote(remote) => Soon::coming(remote.forward(request)),
         }
     }
 

@@ -29,6 +29,7 @@ use common::kernel::sample::Moment;
 use common::net::tls::context::TlsContext;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
+use common::soon::Soon;
 use common::telemetry::access_log::AccessLogWriter;
 use common::time::{Clock, WallTime};
 use common::worker::Worker;
@@ -217,17 +218,22 @@ impl Watched {
 impl Service for Admin {
     type Record = Unrecorded;
 
-    async fn call(&self, request: common::http::request::Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    fn call<'a>(
+        &'a self,
+        request: common::http::request::Request,
+        _: &'a Arc<ConnInfo>,
+    ) -> Soon<'a, Reply<Unrecorded>> {
         let request = Request::from_parts(request.head, request.body);
-        Reply {
-            response: dated(match request.uri().path() {
-                path if !self.admits(path, &request) => unauthorized(),
-                "/explain" => self.explain(request).await,
-                _ => self.answer(&request),
-            }),
+        let response = match request.uri().path() {
+            path if !self.admits(path, &request) => Soon::Ready(unauthorized()),
+            "/explain" => Soon::coming(self.explain(request)),
+            _ => Soon::Ready(self.answer(&request)),
+        };
+        response.map(|response| Reply {
+            response: dated(response),
             record: Unrecorded,
             close: None,
-        }
+        })
     }
 
     fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {

@@ -16,6 +16,7 @@ use common::serve::endpoint::HttpEndpoint;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::serve::workers::{self, Plan, Running};
+use common::soon::Soon;
 use common::telemetry::access_log::AccessLog;
 use common::time::Clock;
 use common::worker::Worker;
@@ -100,9 +101,27 @@ const IMAGES: [(&str, usize); 5] = [
 impl Service for Pages {
     type Record = Unrecorded;
 
-    async fn call(&self, request: Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    fn call<'a>(&'a self, request: Request, _: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Unrecorded>> {
+        Soon::coming(self.answer(request)).map(|response| Reply {
+            response: with_date(response),
+            record: Unrecorded,
+            close: None,
+        })
+    }
+
+    fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+        Reply {
+            response: Response::new(error.status(), format!("{error}\n")),
+            record: Unrecorded,
+            close: None,
+        }
+    }
+}
+
+impl Pages {
+    async fn answer(&self, request: Request) -> Response {
         let Request { head, body, .. } = request;
-        let response = match head.uri.path() {
+        match head.uri.path() {
             "/" => page(
                 CACHE_5_MIN,
                 "<h1>It works</h1><p>This page comes from the sample origin.</p>",
@@ -132,19 +151,6 @@ impl Service for Pages {
                 Some((_, size)) => image(self.image.slice(..*size)),
                 None => Response::new(StatusCode::NOT_FOUND, "the sample origin has no such thing\n"),
             },
-        };
-        Reply {
-            response: with_date(response),
-            record: Unrecorded,
-            close: None,
-        }
-    }
-
-    fn refuse(&self, error: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
-        Reply {
-            response: Response::new(error.status(), format!("{error}\n")),
-            record: Unrecorded,
-            close: None,
         }
     }
 }

@@ -14,15 +14,15 @@ pub mod record; // the one record of the exchange
 use std::sync::Arc;
 
 use cache::purge::Strength;
-use cache::tier::{Call, Tier, TierRequest};
+use cache::tier::{Answer, Tier, TierRequest};
 use common::http::forwarded::ForwardedSettings;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::{Notable, Request};
-use common::http::response::Response;
 use common::http::upgrade;
 use common::http::via::NodeId;
 use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
+use common::soon::Soon;
 
 use crate::routes::Routes;
 use door::Door;
@@ -53,29 +53,11 @@ pub struct Exchange {
 impl Service for Exchange {
     type Record = Box<ExchangeRecord>;
 
-    async fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> Reply<Box<ExchangeRecord>> {
-        let head = &request.head;
-        let is_trusted = self.forwarded.trusts(conn.client.map(|client| client.ip()));
-        let id = RequestId::choose(is_trusted, &head.headers, conn.worker.next_id());
-        let mut record = ExchangeRecord::begin(&request, conn, id, self.logs);
-        let json = request.notable.any(Notable::ACCEPT) && refusal::wants_json(&head.headers);
-        let mut passage = None;
-        let (mut response, close) = match self.conduct(request, conn, &mut record, &mut passage).await {
-            Ok(mut response) => {
-                respond::complete(&mut response, &conn.worker);
-                (response, None)
-            }
-            Err(refusal) => (respond::refused(&refusal, &mut record, json), refusal.close()),
-        };
-        self.door.mark(&mut response);
-        if let Some(passage) = passage {
-            passage.after(&mut response);
-        }
-        record.answered(&response);
-        Reply {
-            response,
-            record,
-            close,
+    fn call<'a>(&'a self, request: Request, conn: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Box<ExchangeRecord>>> {
+        let mut under_way = UnderWay::begin(self, &request, conn);
+        match under_way.conduct(request) {
+            Ok(answer) => answer.map(|answer| under_way.reply(Ok(answer))),
+            Err(refusal) => Soon::Ready(under_way.reply(Err(refusal))),
         }
     }
 
@@ -92,47 +74,66 @@ impl Service for Exchange {
     }
 }
 
-impl Exchange {
-    async fn conduct<'a>(
-        &'a self,
-        request: Request,
-        conn: &Arc<ConnInfo>,
-        record: &mut ExchangeRecord,
-        passage: &mut Option<Passage<'a>>,
-    ) -> Result<Response, Refusal> {
+/// One request, from its head to its reply.
+struct UnderWay<'a> {
+    exchange: &'a Exchange,
+    conn: &'a Arc<ConnInfo>,
+    record: Box<ExchangeRecord>,
+    /// What the route's rules have still to do.
+    passage: Option<Passage<'a>>,
+    /// A refusal is told in JSON.
+    json: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(exchange: &'a Exchange, request: &Request, conn: &'a Arc<ConnInfo>) -> Self {
+        let fields = &request.head.headers;
+        let is_trusted = exchange.forwarded.trusts(conn.client.map(|client| client.ip()));
+        let id = RequestId::choose(is_trusted, fields, conn.worker.next_id());
+        Self {
+            exchange,
+            conn,
+            record: ExchangeRecord::begin(request, conn, id, exchange.logs),
+            passage: None,
+            json: request.notable.any(Notable::ACCEPT) && refusal::wants_json(fields),
+        }
+    }
+
+    fn conduct(&mut self, request: Request) -> Result<Soon<'a, Answer>, Refusal> {
         let Request {
             mut head,
             body,
             mut notable,
             ..
         } = request;
+        let (exchange, conn) = (self.exchange, self.conn);
         intake::normalize(&mut head, conn)?;
-        if let Some(response) = self.door.answer(&head)? {
-            return Ok(response);
+        if let Some(response) = exchange.door.answer(&head)? {
+            return Ok(Soon::Ready(response.into()));
         }
-        let target = intake::check(&head, notable, &self.node)?;
-        let (site, route) = self.routes.find(&target.host, head.uri.path())?;
-        record.routed(site);
+        let target = intake::check(&head, notable, &exchange.node)?;
+        let (site, route) = exchange.routes.find(&target.host, head.uri.path())?;
+        self.record.routed(site);
         if let Some(traffic) = &route.traffic {
-            let (ahead, rest) = traffic.before(&mut head, conn, &record.id);
-            *passage = Some(rest);
+            let (ahead, rest) = traffic.before(&mut head, conn, &self.record.id);
+            self.passage = Some(rest);
             // What the client's connection can become is not for fields to say.
             notable = notable | Notable::of(&head.headers).without(Notable::UPGRADE);
             if let Ahead::Answer(response) = ahead {
-                return Ok(response);
+                return Ok(Soon::Ready(response.into()));
             }
         }
         let route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
         let upgrade = upgrade::choose(&mut head, notable, &route.upgrades);
         let hop = Hop {
-            node: &self.node,
-            forwarded: &self.forwarded,
+            node: &exchange.node,
+            forwarded: &exchange.forwarded,
             peer: conn.client.map(|client| client.ip()),
             tls: conn.tls,
-            request_id: record.id.clone(),
+            request_id: self.record.id.clone(),
             upgrade,
         };
-        let purge = self.purge.asked(&head, hop.peer)?;
+        let purge = exchange.purge.asked(&head, hop.peer)?;
         let request = TierRequest {
             head,
             body,
@@ -141,21 +142,42 @@ impl Exchange {
             hop,
             worker: &conn.worker,
         };
-        if let Some(strength) = purge {
-            return Ok(Box::pin(self.purge(request, strength)).await);
-        }
-        let answer = match self.tier.call(request) {
-            Call::Ready(answer) => answer,
-            Call::Pending(coming) => coming.await,
-        };
-        record.facts = answer.facts;
-        answer.result.map_err(Refusal::from)
+        Ok(match purge {
+            Some(strength) => Soon::coming(exchange.purge(request, strength)),
+            None => exchange.tier.call(request),
+        })
     }
 
-    async fn purge(&self, request: TierRequest<'_>, strength: Strength) -> Response {
+    fn reply(mut self, answer: Result<Answer, Refusal>) -> Reply<Box<ExchangeRecord>> {
+        let result = answer.and_then(|answer| {
+            self.record.facts = answer.facts;
+            answer.result.map_err(Refusal::from)
+        });
+        let (mut response, close) = match result {
+            Ok(mut response) => {
+                respond::complete(&mut response, &self.conn.worker);
+                (response, None)
+            }
+            Err(refusal) => (respond::refused(&refusal, &mut self.record, self.json), refusal.close()),
+        };
+        self.exchange.door.mark(&mut response);
+        if let Some(passage) = self.passage {
+            passage.after(&mut response);
+        }
+        self.record.answered(&response);
+        Reply {
+            response,
+            record: self.record,
+            close,
+        }
+    }
+}
+
+impl Exchange {
+    async fn purge(&self, request: TierRequest<'_>, strength: Strength) -> Answer {
         let url = request.target().to_string();
         let done = self.tier.purge_request(request, strength).await;
         tracing::info!(by = "method", value = %url, ?done, strength = strength.word(), "purged");
-        purge::answer(&url, strength, &done)
+        purge::answer(&url, strength, &done).into()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing;
 use common::http::response::{Fields, Response};
+use common::soon::Coming;
 
 use super::ask::{facts, passed};
 use super::{Local, NAME, Why};
@@ -17,13 +18,13 @@ use crate::policy::key::{Key, KeyHasher};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
-use crate::tier::{Answer, Coming, Facts, TierRequest};
+use crate::tier::{Answer, Facts, TierRequest};
 
 impl Local {
     /// Forwards a request and passes the response on; `why` is `None` where there is no cache to speak of.
     ///
     /// Each way has a box of its own size: what is moved into it is no larger than it must be.
-    pub(super) fn pass<'a>(self: &'a Arc<Self>, request: TierRequest<'a>, why: Option<Fwd>) -> Coming<'a> {
+    pub(super) fn pass<'a>(self: &'a Arc<Self>, request: TierRequest<'a>, why: Option<Fwd>) -> Coming<'a, Answer> {
         match why {
             None => Box::pin(forward(request, None)),
             Some(why) if is_safe(&request.head.method) => Box::pin(self.pass_by(request, why)),

@@ -7,7 +7,7 @@ mod ending; // unread bodies, refusals, the last word
 mod upgraded; // the connection becomes a tunnel
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -33,6 +33,7 @@ use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
 use crate::serve::settings::ServeSettings;
+use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
 
@@ -290,21 +291,23 @@ impl Connection {
     /// Answers one request; `Some` when the connection ends with it.
     async fn exchange<S: Service>(&mut self, service: &S, received: Received) -> Option<CloseReason> {
         let Received { request, sending } = received;
-        let reply = {
-            let mut call = pin!(service.call(request, &self.conn));
-            poll_fn(|cx| match call.as_mut().poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                Poll::Pending => self
-                    .shared
-                    .lock()
-                    .poll_left(self.settings.half_close, cx)
-                    .map(|()| None),
-            })
-            .await
-        };
-        // The client left: dropping the call has cancelled what only it wanted.
-        let Some(reply) = reply else {
-            return Some(CloseReason::Reset);
+        let reply = match service.call(request, &self.conn) {
+            Soon::Ready(reply) => reply,
+            Soon::Coming(mut coming) => {
+                let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
+                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                    Poll::Pending => self
+                        .shared
+                        .lock()
+                        .poll_left(self.settings.half_close, cx)
+                        .map(|()| None),
+                });
+                // The client left: dropping what was coming cancels what only it wanted.
+                let Some(reply) = reply.await else {
+                    return Some(CloseReason::Reset);
+                };
+                reply
+            }
         };
         if let Body::Tunnel(server) = reply.response.body {
             let Response { status, fields, .. } = reply.response;

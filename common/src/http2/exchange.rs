@@ -3,8 +3,7 @@
 //! `server` polls it first on the task of the connection, where answers from store are done at once; what has to wait goes
 //! on on a task of its own.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -23,6 +22,7 @@ use crate::http1::parse::ParseError;
 use crate::http1::patience::Lost;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
 use crate::serve::settings::ServeSettings;
+use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
 
@@ -67,16 +67,18 @@ pub(super) async fn exchange<S: Service>(
     let received = Arc::new(AtomicU64::new(head_bytes));
     let reply = match incoming(request, &mut respond, settings, &received, began) {
         Err(error) => service.refuse(&error, conn),
-        Ok(request) => {
-            let mut call = pin!(service.call(request, conn));
-            let reply = poll_fn(|cx| match call.as_mut().poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                // The client takes its request back, or left: dropping the call cancels what only it wanted.
-                Poll::Pending => respond.poll_reset(cx).map(|_| None),
-            });
-            let Some(reply) = reply.await else { return };
-            reply
-        }
+        Ok(request) => match service.call(request, conn) {
+            Soon::Ready(reply) => reply,
+            Soon::Coming(mut coming) => {
+                let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
+                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                    // The client takes its request back, or left: dropping what was coming cancels what only it wanted.
+                    Poll::Pending => respond.poll_reset(cx).map(|_| None),
+                });
+                let Some(reply) = reply.await else { return };
+                reply
+            }
+        },
     };
     if reply.close.is_some() {
         unwanted.store(true, Ordering::Relaxed);

@@ -1,6 +1,5 @@
 //! What a listener's requests are handed to, and what comes back.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::tunnel::TunnelEnd;
 use crate::http1::parse::ParseError;
+use crate::soon::Soon;
 use crate::time::MonoTime;
 use crate::worker::Worker;
 
@@ -18,8 +18,8 @@ pub trait Service: Send + Sync + 'static {
     /// What is kept of an exchange until its response was sent.
     type Record: Record;
 
-    /// Answers one request. Dropping the future means that the client left.
-    fn call(&self, request: Request, conn: &Arc<ConnInfo>) -> impl Future<Output = Reply<Self::Record>> + Send;
+    /// Answers one request. Dropping what is coming means that the client left.
+    fn call<'a>(&'a self, request: Request, conn: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Self::Record>>;
 
     /// Words the refusal of something that is not a request; the connection closes after it.
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<Self::Record>;

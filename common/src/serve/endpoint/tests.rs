@@ -18,6 +18,7 @@ use crate::serve::limits::ConnectionLimit;
 use crate::serve::service::{Record, Reply, Sent};
 use crate::serve::settings::HalfClose;
 use crate::serve::workers::{DrainReport, Plan, Running, start};
+use crate::soon::Soon;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Counter;
 use crate::time::{Clock, mono_now};
@@ -38,10 +39,12 @@ impl Record for Unrecorded {
 impl Service for Gated {
     type Record = Unrecorded;
 
-    async fn call(&self, _: Request, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
+    fn call<'a>(&'a self, _: Request, _: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Unrecorded>> {
         self.came.send(()).unwrap();
-        self.permits.acquire().await.unwrap().forget();
-        reply(StatusCode::OK)
+        Soon::coming(async {
+            self.permits.acquire().await.unwrap().forget();
+            reply(StatusCode::OK)
+        })
     }
 
     fn refuse(&self, _: &ParseError, _: &Arc<ConnInfo>) -> Reply<Unrecorded> {
