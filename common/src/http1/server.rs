@@ -64,16 +64,22 @@ pub async fn serve_connection<S: Service>(
 ) -> Ended {
     let mut connection = Connection::new(stream, conn, settings, drain);
     connection.h2c = h2c;
+    let conn = Arc::clone(&connection.conn);
     let reason = loop {
-        match poll_fn(|cx| connection.poll_receive(cx)).await {
-            Ok(received) => {
-                if let Some(reason) = connection.exchange(&*service, received).await {
-                    connection.linger(reason).await;
+        // The request is handed on within the poll: an idle connection keeps no room for one.
+        let next = poll_fn(|cx| {
+            let received = ready!(connection.poll_receive(cx));
+            Poll::Ready(received.map(|Received { request, sending }| (service.call(request, &conn), sending)))
+        });
+        match next.await {
+            Ok((reply, sending)) => {
+                if let Some(reason) = connection.answer(reply, sending).await {
+                    Box::pin(connection.linger(reason)).await;
                     break reason;
                 }
             }
             Err(Closing::Quietly(reason)) => break reason,
-            Err(Closing::Refuse(error)) => break connection.refuse(&*service, error).await,
+            Err(Closing::Refuse(error)) => break Box::pin(connection.refuse(&*service, error)).await,
             Err(Closing::Http2) => {
                 let inbox = Arc::into_inner(connection.shared).expect("invariant: no request has a body yet");
                 let Io { stream, buf, .. } = inbox.into_inner().io;
@@ -129,6 +135,16 @@ struct Received {
 struct Sending {
     method: Method,
     version: Version,
+    close: Option<CloseReason>,
+    began: MonoTime,
+}
+
+/// A response on its way out, and what is done when it is.
+struct Outgoing<R> {
+    outbox: Outbox,
+    record: R,
+    coding: Coding,
+    /// Why the connection closes after it.
     close: Option<CloseReason>,
     began: MonoTime,
 }
@@ -288,10 +304,9 @@ impl Connection {
         }
     }
 
-    /// Answers one request; `Some` when the connection ends with it.
-    async fn exchange<S: Service>(&mut self, service: &S, received: Received) -> Option<CloseReason> {
-        let Received { request, sending } = received;
-        let reply = match service.call(request, &self.conn) {
+    /// Sends the reply to a request when it is there; `Some` when the connection ends with it.
+    async fn answer<R: Record>(&mut self, reply: Soon<'_, Reply<R>>, sending: Sending) -> Option<CloseReason> {
+        let reply = match reply {
             Soon::Ready(reply) => reply,
             Soon::Coming(mut coming) => {
                 let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
@@ -313,11 +328,12 @@ impl Connection {
             let Response { status, fields, .. } = reply.response;
             return Some(Box::pin(self.tunnel((status, fields), *server, reply.record, sending)).await);
         }
-        self.send(reply, sending).await
+        let outgoing = self.compose(reply, sending);
+        self.send(outgoing).await
     }
 
-    /// Sends a response and tells its record; `Some` when the connection has to close.
-    async fn send<R: Record>(&mut self, reply: Reply<R>, sending: Sending) -> Option<CloseReason> {
+    /// A reply as it is sent.
+    fn compose<R>(&mut self, reply: Reply<R>, sending: Sending) -> Outgoing<R> {
         let Reply {
             response,
             record,
@@ -350,19 +366,29 @@ impl Connection {
                 connection,
             },
         );
-        let mut outbox = Outbox::new(head, response.body, coding);
+        Outgoing {
+            outbox: Outbox::new(head, response.body, coding),
+            record,
+            coding,
+            close,
+            began: sending.began,
+        }
+    }
+
+    /// Sends a response and tells its record; `Some` when the connection has to close.
+    async fn send<R: Record>(&mut self, mut outgoing: Outgoing<R>) -> Option<CloseReason> {
         self.deadline.clear();
         let mut patience = Patience::new(&self.settings.send_pace());
-        let (end, failed) = poll_fn(|cx| self.poll_send(&mut outbox, &mut patience, cx)).await;
-        if failed.is_some() && coding == Coding::UntilClose {
+        let (end, failed) = poll_fn(|cx| self.poll_send(&mut outgoing.outbox, &mut patience, cx)).await;
+        if failed.is_some() && outgoing.coding == Coding::UntilClose {
             // Nothing but a reset can tell an HTTP/1.0 client that this is not all.
             self.shared.lock().io.stream.reset_on_close();
         }
-        let mut close = failed.or(close);
+        let mut close = failed.or(outgoing.close);
         if close.is_none() && !self.skip_unread().await {
             close = Some(CloseReason::UnreadBody);
         }
-        self.finish(record, &outbox, end, close, sending.began);
+        self.finish(outgoing, end, close);
         close
     }
 
@@ -402,7 +428,10 @@ impl Connection {
             .map(|()| (End::ClientGone, Some(CloseReason::Reset)))
     }
 
-    fn finish<R: Record>(&mut self, record: R, outbox: &Outbox, end: End, close: Option<CloseReason>, began: MonoTime) {
+    fn finish<R: Record>(&mut self, outgoing: Outgoing<R>, end: End, close: Option<CloseReason>) {
+        let Outgoing {
+            outbox, record, began, ..
+        } = outgoing;
         let request_bytes = self.request_bytes();
         let metrics = &self.conn.worker.metrics;
         metrics.add(Counter::BytesReceived, request_bytes);

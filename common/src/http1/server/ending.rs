@@ -61,7 +61,8 @@ impl Connection {
             close: Some(reason),
             began: mono_now(),
         };
-        self.send(reply, sending).await;
+        let outgoing = self.compose(reply, sending);
+        self.send(outgoing).await;
         self.linger(reason).await;
         reason
     }
