@@ -328,12 +328,12 @@ impl Connection {
             let Response { status, fields, .. } = reply.response;
             return Some(Box::pin(self.tunnel((status, fields), *server, reply.record, sending)).await);
         }
-        let outgoing = self.compose(reply, sending);
+        let outgoing = self.compose(reply, &sending);
         self.send(outgoing).await
     }
 
     /// A reply as it is sent.
-    fn compose<R>(&mut self, reply: Reply<R>, sending: Sending) -> Outgoing<R> {
+    fn compose<R>(&mut self, reply: Reply<R>, sending: &Sending) -> Outgoing<R> {
         let Reply {
             response,
             record,

@@ -61,7 +61,7 @@ impl Connection {
             close: Some(reason),
             began: mono_now(),
         };
-        let outgoing = self.compose(reply, sending);
+        let outgoing = self.compose(reply, &sending);
         self.send(outgoing).await;
         self.linger(reason).await;
         reason
