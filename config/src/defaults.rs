@@ -262,7 +262,11 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     // The limits below bound each step; how long a whole request may take is the application's to say.
     try_timeout: None,
     deadline: None,
+    // Whether the servers can bear requests that nobody waits for is theirs to say.
+    hedge_percentile: 0,
     ejection: EJECTION,
+    // Those that are known to be ill fail for certain, those that stand perhaps.
+    panic_percent: 0,
     // What requests come to is known anyway, and what would be asked for is the application's to say.
     health: None,
     limits: ExchangeLimits {
@@ -310,6 +314,10 @@ pub(crate) const EJECTION: EjectionSettings = EjectionSettings {
     // Below that one unlucky second would do.
     tries_min: 20,
     window: secs(10),
+    // What is slow is the application's to say; `least_loaded` gives slow servers less anyway.
+    latency_factor: 0,
+    // Nobody sees less.
+    latency_min: Duration::from_millis(50),
     // A restart takes about as long.
     time: secs(10),
     time_max: secs(300),

@@ -576,12 +576,14 @@ retry_on = [
     "proxy_internal_error",
 ]
 retry_budget_percent = 20
+hedge_percentile = 0
 connect_timeout = "4s"
 response_timeout = "30s"
 body_timeout = "30s"
 send_timeout = "30s"
 response_head_max = "64KiB"
 fields_max = 200
+panic_percent = 0
 
 [origin.a.ejection]
 failures = 5
@@ -589,6 +591,8 @@ statuses = [502, 503, 504]
 error_percent = 50
 tries_min = 20
 window = "10s"
+latency_factor = 0
+latency_min = "50ms"
 time = "10s"
 time_max = "5m"
 ejected_percent_max = 50

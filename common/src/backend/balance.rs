@@ -23,6 +23,7 @@ pub(super) struct Candidates<'a> {
     tried: &'a [usize],
     now: Duration,
     slow_start: Duration,
+    is_panic: bool,
     rank: u8,
 }
 
@@ -33,20 +34,23 @@ impl<'a> Candidates<'a> {
         tried: &'a [usize],
         now: Duration,
         slow_start: Duration,
+        is_panic: bool,
     ) -> Option<Self> {
         let untried = (0..standings.len()).filter(|i| !tried.contains(i));
-        let rank = untried.filter_map(|i| standings[i].rank(now)).min()?;
+        let rank = untried.filter_map(|i| standings[i].rank(now, is_panic)).min()?;
         Some(Self {
             standings,
             tried,
             now,
             slow_start,
+            is_panic,
             rank,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = usize> + Clone + '_ {
-        let is_one = |i: &usize| !self.tried.contains(i) && self.standings[*i].rank(self.now) == Some(self.rank);
+        let is_one =
+            |i: &usize| !self.tried.contains(i) && self.standings[*i].rank(self.now, self.is_panic) == Some(self.rank);
         (0..self.standings.len()).filter(is_one)
     }
 

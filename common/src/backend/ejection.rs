@@ -1,7 +1,7 @@
 //! When a server is left alone for what requests to it came to, and for how long. Pure: `now` comes in.
 //!
-//! Two signs: failures in a row, counted as they happen, and the share of failed tries in a window, looked at by the
-//! control thread. Called by `watch`, which holds the lock; does not log and does not count.
+//! The signs are failures in a row, counted as they happen, and what `window` finds. Called by `watch`, which holds the
+//! lock; does not log and does not count.
 
 use std::time::Duration;
 
@@ -14,15 +14,6 @@ pub(super) struct History {
     times: u32,
     /// The end of the last ejection.
     until: Option<Duration>,
-    /// When the window of the error share began, and what was counted until then.
-    window: Window,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Window {
-    since: Duration,
-    tries: u64,
-    failures: u64,
 }
 
 impl History {
@@ -38,30 +29,6 @@ impl History {
         self.until = Some(until);
         until
     }
-
-    /// Looks at the window when it is over, with all `tries` and `failures` so far; whether it asks for an ejection.
-    pub(super) fn window_says_eject(
-        &mut self,
-        now: Duration,
-        tries: u64,
-        failures: u64,
-        settings: &EjectionSettings,
-    ) -> bool {
-        if now.saturating_sub(self.window.since) < settings.window {
-            return false;
-        }
-        let (tried, failed) = (
-            tries.saturating_sub(self.window.tries),
-            failures.saturating_sub(self.window.failures),
-        );
-        self.window = Window {
-            since: now,
-            tries,
-            failures,
-        };
-        let is_known = tried >= u64::from(settings.tries_min.max(1));
-        settings.error_percent > 0 && is_known && failed * 100 >= tried * u64::from(settings.error_percent)
-    }
 }
 
 /// Enough for any maximum; keeps the doubling from overflowing.
@@ -72,6 +39,11 @@ pub(super) fn has_room(ejected: usize, servers: usize, settings: &EjectionSettin
     let percent = usize::try_from(settings.ejected_percent_max).unwrap_or(100);
     let most = (servers * percent / 100).max(usize::from(servers > 1 && percent > 0));
     servers > 1 && ejected < most
+}
+
+/// Whether so many of `servers` are ejected or unhealthy that this is mistrusted: fewer than `percent` are well.
+pub(super) const fn is_panic(well: usize, servers: usize, percent: u32) -> bool {
+    well * 100 < servers * percent as usize
 }
 
 #[cfg(test)]
@@ -88,6 +60,8 @@ mod tests {
         error_percent: 50,
         tries_min: 20,
         window: secs(10),
+        latency_factor: 0,
+        latency_min: secs(0),
         time: secs(10),
         time_max: secs(60),
         ejected_percent_max: 50,
@@ -118,34 +92,21 @@ mod tests {
     }
 
     #[test]
-    fn a_window_with_enough_tries_of_which_enough_failed_asks_for_an_ejection() {
-        for (tries, failures, expected) in [
-            (19, 19, false),
-            (20, 9, false),
-            (20, 10, true),
-            (1000, 500, true),
-            (0, 0, false),
+    fn judgement_is_mistrusted_when_too_few_are_well() {
+        for (well, servers, percent, expected) in [
+            (0, 4, 0, false),
+            (1, 4, 50, true),
+            (2, 4, 50, false),
+            (0, 1, 1, true),
+            (9, 10, 100, true),
+            (10, 10, 100, false),
         ] {
-            let mut history = History::default();
-            assert!(
-                !history.window_says_eject(secs(9), tries, failures, &SETTINGS),
-                "the window is not over"
-            );
             assert_eq!(
-                history.window_says_eject(secs(10), tries, failures, &SETTINGS),
+                is_panic(well, servers, percent),
                 expected,
-                "{failures} of {tries}"
-            );
-            assert!(
-                !history.window_says_eject(secs(20), tries, failures, &SETTINGS),
-                "nothing new since"
+                "{well} of {servers}, {percent} %"
             );
         }
-        let off = EjectionSettings {
-            error_percent: 0,
-            ..SETTINGS
-        };
-        assert!(!History::default().window_says_eject(secs(10), 100, 100, &off));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod settings; // plain settings
 pub mod resolve; // names → addresses, at the start
 mod latency; // how slow a server is: pure
+mod times; // times in buckets, for medians and percentiles
 mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
 mod pool; // connections of one server: idle ones, limits, the queue
@@ -17,6 +18,8 @@ mod facts; // what comes of it
 mod retry; // whether a failed request may be sent again: pure
 mod budget; // how many may be sent again at once
 mod ejection; // when a server is left alone, and for how long: pure
+mod window; // who is an outlier among the servers: pure
+mod hedge; // a second server is asked as well when the first takes long
 mod send; // the conductor
 mod each; // the same request to every server
 mod watch; // what becomes of a server for what requests came to

@@ -6,7 +6,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -18,6 +18,7 @@ use super::budget::Budget;
 use super::connect::{Addresses, ConnectOptions};
 use super::ejection::History;
 use super::facts::{Facts, Outcome};
+use super::hedge::HedgeDelay;
 use super::pool::{Lease, Pool, Source};
 use super::resolve::SocketAddrOrUnix;
 use super::retry::{self, Decision, Policy};
@@ -25,6 +26,8 @@ use super::secure::{BackendTls, Security};
 use super::settings::{BackendSettings, Balance, ExchangeLimits};
 use super::standing::{Standing, Until};
 use super::stats::{Present, ServerSnapshot, Stats};
+use super::times::Times;
+use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::http1::client::{Connection, ExchangeError, Failure, Home};
@@ -42,9 +45,15 @@ pub struct Backend {
     pub(super) standings: Box<[Standing]>,
     /// What each server has saved up for its turns; see [`balance::round_robin`].
     credits: Mutex<Box<[i64]>>,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// What is remembered of each server's ejections. One lock, so that no more are ejected than may be.
     pub(super) histories: Mutex<Box<[History]>>,
+    /// What all servers came to lately, side by side.
+    pub(super) window: Mutex<Window>,
+    /// So few servers are well that this is mistrusted; decided by the control thread.
+    pub(super) is_panic: AtomicBool,
+    /// When a second server is asked as well.
+    pub(super) hedge: HedgeDelay,
     pub(super) connect_options: ConnectOptions,
     /// Moments in `standings` are counted from here.
     made: MonoTime,
@@ -60,6 +69,8 @@ pub(super) struct Server {
     pub(super) addresses: Addresses,
     pub(super) pool: Arc<Pool>,
     pub(super) stats: Stats,
+    /// Times to the response head, where ejection or hedging wants them.
+    pub(super) times: Option<Box<Times>>,
     /// Failures since the last success.
     pub(super) failures_in_a_row: AtomicU32,
     /// Why its name could not be resolved again, last time.
@@ -86,6 +97,7 @@ struct Ready {
 pub(super) struct Ask<'a> {
     pub(super) head: &'a Parts,
     pub(super) has_content: bool,
+    pub(super) key: u64,
     pub(super) limits: &'a ExchangeLimits,
     pub(super) worker: &'a Worker,
     /// When all tries have to be over.
@@ -97,11 +109,13 @@ impl Backend {
     /// many `workers`.
     pub fn new(settings: BackendSettings, addresses: Vec<Vec<SocketAddrOrUnix>>, workers: usize) -> Self {
         let mut addresses = addresses.into_iter();
+        let wants_times = settings.ejection.latency_factor > 0 || settings.hedge_percentile > 0;
         let server = |server: &super::settings::ServerSettings| Server {
             name: server.address.to_string().into(),
             addresses: Addresses::new(addresses.next().unwrap_or_default(), server.is_tls),
             pool: Arc::new(Pool::new(&settings, workers)),
             stats: Stats::default(),
+            times: wants_times.then(Box::default),
             failures_in_a_row: AtomicU32::new(0),
             resolve_error: Mutex::default(),
         };
@@ -115,6 +129,9 @@ impl Backend {
             name: settings.name.as_str().into(),
             budget: Budget::new(settings.retry_budget_percent),
             histories: Mutex::new(vec![History::default(); servers.len()].into()),
+            window: Mutex::default(),
+            is_panic: AtomicBool::new(false),
+            hedge: HedgeDelay::default(),
             connect_options: ConnectOptions::new(&settings),
             servers,
             settings,
@@ -162,6 +179,7 @@ impl Backend {
             has_content: !matches!(body, Body::Empty),
             until: self.settings.deadline.map(|deadline| worker.clock.mono() + deadline),
             head: &head,
+            key,
             limits,
             worker,
         };
@@ -174,10 +192,21 @@ impl Backend {
         let mut unsent = Some(body);
         let mut next = self.pick(key, &tried, worker);
         let mut retry = None;
-        while let Some(server) = next {
-            let attempted = self
-                .attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
-                .await;
+        while let Some(mut server) = next {
+            let hedge_delay = if facts.attempts == 0 {
+                self.hedge_delay(&ask)
+            } else {
+                None
+            };
+            let attempted = if let Some(delay) = hedge_delay {
+                let (heard, other, attempted) = Box::pin(self.hedged(server, delay, &ask, &mut facts)).await;
+                server = heard;
+                tried.extend(other);
+                attempted
+            } else {
+                self.attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
+                    .await
+            };
             // Counted off before the next one is asked for: it is over.
             drop(retry.take());
             let policy = Policy {
@@ -261,18 +290,23 @@ impl Backend {
         servers.map(present).collect()
     }
 
+    /// Whether so few servers are well that all are asked alike.
+    pub fn is_panic(&self) -> bool {
+        self.is_panic.load(Ordering::Relaxed)
+    }
+
     pub(super) fn since_made(&self, now: MonoTime) -> Duration {
         now.saturating_duration_since(self.made)
     }
 
     /// Requests in flight and in line, of all servers.
-    fn load(&self) -> usize {
+    pub(super) fn load(&self) -> usize {
         self.servers.iter().map(|server| server.pool.load()).sum()
     }
 
-    fn pick(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<usize> {
+    pub(super) fn pick(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<usize> {
         let now = self.since_made(worker.clock.mono());
-        let candidates = Candidates::new(&self.standings, tried, now, self.settings.slow_start)?;
+        let candidates = Candidates::new(&self.standings, tried, now, self.settings.slow_start, self.is_panic())?;
         let load = |server: usize| self.servers[server].pool.load();
         Some(match self.settings.balance {
             _ if self.servers.len() == 1 => 0,
@@ -414,7 +448,7 @@ impl Backend {
         let now = ask.worker.clock.mono();
         let took = now - since;
         facts.first_byte = Some(took);
-        self.standings[number].latency.observe(took, self.since_made(now));
+        self.note_answered(number, took, now);
         ask.worker.metrics.observe(Histogram::BackendFirstByteSeconds, took);
         Ok(response)
     }

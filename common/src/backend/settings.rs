@@ -51,12 +51,18 @@ pub struct BackendSettings {
     pub retry_on: Vec<RetryCause>,
     /// Requests that are being sent again, in percent of all in flight.
     pub retry_budget_percent: u32,
+    /// Share of response heads that are there before a request without content is sent to a second server as well, in
+    /// percent; zero: never.
+    pub hedge_percentile: u32,
     /// How long one try may take to the end of the response head; `None`: as long as `limits` allow.
     pub try_timeout: Option<Duration>,
     /// How long all tries together may take to the end of the response head.
     pub deadline: Option<Duration>,
     /// When a server is left alone for what requests to it came to.
     pub ejection: EjectionSettings,
+    /// Below this share of servers that are neither ejected nor unhealthy, in percent, requests go to all alike; zero:
+    /// only when none is left.
+    pub panic_percent: u32,
     /// How servers are asked for their health; `None`: only requests tell.
     pub health: Option<HealthSettings>,
     /// Limits of time and size.
@@ -87,8 +93,12 @@ pub struct EjectionSettings {
     pub error_percent: u32,
     /// Tries within `window` below which that share says nothing.
     pub tries_min: u32,
-    /// What `error_percent` looks at.
+    /// What `error_percent` and `latency_factor` look at.
     pub window: Duration,
+    /// How many times the others' median a server's median time to the response head may be within `window`; zero: any.
+    pub latency_factor: u32,
+    /// Below that no server is slow.
+    pub latency_min: Duration,
     /// How long the first ejection lasts; each further one lasts twice the one before.
     pub time: Duration,
     /// How long one may last at most.

@@ -146,10 +146,12 @@ impl Standing {
 
     /// Which servers go before which: lower is asked first, equal ones share, `None` is never asked.
     ///
-    /// Where nobody is up, all that are not taken out are asked alike: better than an error for certain.
-    pub(super) fn rank(&self, now: Duration) -> Option<u8> {
+    /// Where nobody is up, all that are not taken out are asked alike: better than an error for certain. While `is_panic`,
+    /// ejections, health checks and the difference of backups count for nothing.
+    pub(super) fn rank(&self, now: Duration, is_panic: bool) -> Option<u8> {
         let backup = u8::from(self.is_backup);
         match self.state(now) {
+            ServerState::Up | ServerState::Ejected | ServerState::Unhealthy if is_panic => Some(0),
             ServerState::Up => Some(backup),
             ServerState::Refusing | ServerState::Ejected | ServerState::Unhealthy => Some(2 + backup),
             ServerState::Draining => Some(4),
@@ -237,25 +239,60 @@ mod tests {
     #[test]
     fn the_gravest_state_is_told_and_decides_who_goes_first() {
         let (server, backup) = (standing(1, false), standing(1, true));
-        assert_eq!((server.rank(NOW), backup.rank(NOW)), (Some(0), Some(1)));
+        assert_eq!((server.rank(NOW, false), backup.rank(NOW, false)), (Some(0), Some(1)));
         server.penalty.set(SOON);
-        assert_eq!((server.state(NOW), server.rank(NOW)), (ServerState::Refusing, Some(2)));
+        assert_eq!(
+            (server.state(NOW), server.rank(NOW, false)),
+            (ServerState::Refusing, Some(2))
+        );
         server.ejected.set(SOON);
-        assert_eq!((server.state(NOW), server.rank(NOW)), (ServerState::Ejected, Some(2)));
+        assert_eq!(
+            (server.state(NOW), server.rank(NOW, false)),
+            (ServerState::Ejected, Some(2))
+        );
         assert_eq!(server.state(SOON), ServerState::Up, "both end by themselves");
         assert!(server.set_unhealthy(true) && !server.set_unhealthy(true));
         backup.set_unhealthy(true);
-        assert_eq!((server.rank(SOON), backup.rank(SOON)), (Some(2), Some(3)));
+        assert_eq!((server.rank(SOON, false), backup.rank(SOON, false)), (Some(2), Some(3)));
         assert_eq!(server.set_order(Order::Drain), Order::Ready);
         assert_eq!(
-            (server.state(SOON), server.rank(SOON)),
+            (server.state(SOON), server.rank(SOON, false)),
             (ServerState::Draining, Some(4))
         );
         assert_eq!(server.set_order(Order::Down), Order::Drain);
-        assert_eq!((server.state(SOON), server.rank(SOON)), (ServerState::Down, None));
+        assert_eq!(
+            (server.state(SOON), server.rank(SOON, false)),
+            (ServerState::Down, None)
+        );
         server.set_order(Order::Ready);
         server.set_unhealthy(false);
         assert_eq!(server.state(SOON), ServerState::Up);
+    }
+
+    #[test]
+    fn in_a_panic_those_that_are_thought_ill_are_asked_as_well() {
+        let servers = [
+            standing(1, false),
+            standing(1, true),
+            standing(1, false),
+            standing(1, false),
+        ];
+        servers[0].set_unhealthy(true);
+        servers[2].ejected.set(SOON);
+        servers[3].penalty.set(SOON);
+        assert_eq!(
+            servers.each_ref().map(|server| server.rank(NOW, true)),
+            [Some(0), Some(0), Some(0), Some(2)]
+        );
+        servers[0].set_order(Order::Drain);
+        servers[1].set_order(Order::Down);
+        assert_eq!(
+            servers[..2]
+                .iter()
+                .map(|server| server.rank(NOW, true))
+                .collect::<Vec<_>>(),
+            [Some(4), None]
+        );
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         retries: 1,
         retry_on: RETRY_ON.to_vec(),
         retry_budget_percent: 100,
+        hedge_percentile: 0,
         try_timeout: None,
         deadline: None,
         ejection: EjectionSettings {
@@ -71,10 +72,13 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
             error_percent: 0,
             tries_min: 20,
             window: LONG,
+            latency_factor: 0,
+            latency_min: Duration::ZERO,
             time: LONG,
             time_max: LONG,
             ejected_percent_max: 100,
         },
+        panic_percent: 0,
         health: None,
         limits: limits(),
     }

@@ -2,6 +2,8 @@
 //! `standing`, failures by the thousand in `faults`.
 
 mod faults; // ten thousand failures of every kind
+mod hedging; // a second server is asked as well
+mod simulation; // one of ten servers turns slow, in virtual time
 mod standing; // what becomes of servers and connections
 
 use std::sync::Arc;

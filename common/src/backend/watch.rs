@@ -11,8 +11,9 @@ use tracing::{info, warn};
 use super::connect::ConnectFailure;
 use super::ejection;
 use super::resolve::SocketAddrOrUnix;
-use super::send::Backend;
+use super::send::{Backend, Server};
 use super::standing::{Order, ServerState};
+use super::window::Totals;
 use crate::http::origin_error::OriginError;
 use crate::time::MonoTime;
 
@@ -54,6 +55,14 @@ impl Backend {
         }
         info!(origin = self.name(), origin.addr = %server.name, order = order.word(), "an operator's order");
         Ok(before)
+    }
+
+    /// The head of a response came after this time.
+    pub(super) fn note_answered(&self, number: usize, took: Duration, now: MonoTime) {
+        self.standings[number].latency.observe(took, self.since_made(now));
+        if let Some(times) = &self.servers[number].times {
+            times.observe(took);
+        }
     }
 
     /// A server answered as it should.
@@ -163,7 +172,7 @@ impl Backend {
         *last = Some(why);
     }
 
-    /// What is due: servers whose ejection is over come back, and those with too large a share of failures are ejected.
+    /// What is due: servers whose ejection is over come back, and outliers are ejected.
     pub(super) fn tick(&self, now: MonoTime) {
         let since_made = self.since_made(now);
         for (number, (server, standing)) in self.servers.iter().zip(&self.standings).enumerate() {
@@ -171,12 +180,50 @@ impl Backend {
                 self.come_back(number, now);
                 info!(origin = self.name(), origin.addr = %server.name, "the server's ejection is over");
             }
-            let (tries, failures) = (server.stats.attempts(), server.stats.blamed_so_far());
-            let settings = &self.settings.ejection;
-            let is_due = self.histories.lock()[number].window_says_eject(since_made, tries, failures, settings);
-            if is_due {
-                self.eject(number, since_made, "the share of failed requests");
-            }
+        }
+        let totals = || self.servers.iter().map(Server::totals).collect();
+        let outliers = self.window.lock().outliers(since_made, &self.settings.ejection, totals);
+        for (number, outlier) in outliers {
+            self.eject(number, since_made, outlier.word());
+        }
+        self.note_panic(since_made);
+        if self.settings.hedge_percentile > 0 {
+            let times = self
+                .servers
+                .iter()
+                .filter_map(|server| Some(server.times.as_ref()?.counts()));
+            let all = times.reduce(|all, of_server| all.plus(&of_server)).unwrap_or_default();
+            self.hedge.learn(all, self.settings.hedge_percentile);
+        }
+    }
+
+    /// Whether too few servers are well for that to be believed.
+    fn note_panic(&self, now: Duration) {
+        let states = || self.standings.iter().map(|standing| standing.state(now));
+        let counted = states()
+            .filter(|state| !matches!(state, ServerState::Down | ServerState::Draining))
+            .count();
+        let well = states()
+            .filter(|state| matches!(state, ServerState::Up | ServerState::Refusing))
+            .count();
+        let is_panic = ejection::is_panic(well, counted, self.settings.panic_percent);
+        if self.is_panic.swap(is_panic, Ordering::Relaxed) == is_panic {
+            return;
+        }
+        if is_panic {
+            warn!(
+                origin = self.name(),
+                well,
+                servers = counted,
+                "too few servers are well, all are asked alike"
+            );
+        } else {
+            info!(
+                origin = self.name(),
+                well,
+                servers = counted,
+                "enough servers are well again"
+            );
         }
     }
 
@@ -208,5 +255,15 @@ impl Backend {
         self.standings[number].back.set(now);
         self.servers[number].failures_in_a_row.store(0, Ordering::Relaxed);
         self.servers[number].stats.entered(ServerState::Up);
+    }
+}
+
+impl Server {
+    fn totals(&self) -> Totals {
+        Totals {
+            tries: self.stats.attempts(),
+            failures: self.stats.blamed_so_far(),
+            times: self.times.as_ref().map(|times| Box::new(times.counts())),
+        }
     }
 }

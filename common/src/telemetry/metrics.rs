@@ -134,6 +134,8 @@ counters! {
     BackendQueueTimeouts "tidegate_backend_queue_timeouts_total" "" "Requests that waited too long for a connection to a backend" "connections_max of a backend is reached" "Raise connections_max, or look at why the backend is slow";
     BackendRetries "tidegate_backend_retries_total" "" "Requests sent again because the first attempt failed before anything was answered" "Backends close idle connections, or refuse" "Nothing while it is rare";
     BackendRetriesRefused "tidegate_backend_retries_refused_total" "" "Requests not sent again because the retry budget was spent" "Many requests fail at once: an outage, kept from multiplying" "Look at the backend; raise retry_budget_percent only if it can bear it";
+    BackendHedges "tidegate_backend_hedges_total" "" "Requests sent to a second server because the first took longer than most" "A share of servers is slow, or hedge_percentile is low" "Compare with tidegate_backend_hedges_won_total";
+    BackendHedgesWon "tidegate_backend_hedges_won_total" "" "Requests that the second server answered first" "Hedging helps" "Nothing; look at the slow server if they are many";
 }
 
 macro_rules! histograms {
@@ -250,6 +252,7 @@ families! {
     BackendSynRetransmits Counter "tidegate_backend_syn_retransmits_total" ["backend" "server"] "SYNs that had to be sent again to reach a server" "SYNs or their answers are lost on the way, or the server drops them" "See docs/tcp-health.md";
     BackendReused Counter "tidegate_backend_reused_total" ["backend" "server"] "Requests sent over a connection that was idle" "Keep-alive works: near tidegate_backend_requests_total" "Nothing";
     BackendServerState Gauge "tidegate_backend_server_state" ["backend" "server" "state"] "1 for the state that a server is in: up, refusing, ejected, unhealthy, draining or down" "Servers that are not up get no requests while others can" "See docs/backends.md; the log has a line for each change";
+    BackendPanic Gauge "tidegate_backend_panic" ["backend"] "1 while fewer servers than panic_percent are well, and all are asked alike" "Health checks or ejections have taken out too many to be believed" "Look at the servers, and at the checks";
     BackendServerChanges Counter "tidegate_backend_server_changes_total" ["backend" "server" "state"] "How often a server came into a state" "A server that comes and goes is in trouble" "Look at the server";
     BackendHandshakes Counter "tidegate_backend_handshakes_total" ["backend" "server" "outcome"] "TCP connects to a server by outcome, each address tried counted" "no_local_port: local ports towards this server are used up; timed_out: SYNs or their answers are lost" "More keepalive connections, net.ipv4.ip_local_port_range, or see docs/tcp-health.md";
     BackendSlowHandshakes Counter "tidegate_backend_slow_handshakes_total" ["backend" "server"] "TCP connects that took 0.9 s or more: a SYN or its answer was lost" "Loss on the way, or a server that drops SYNs" "See docs/tcp-health.md";

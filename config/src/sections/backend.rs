@@ -72,6 +72,14 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     visit_connections(v, backend);
     visit_retries(v, backend);
     visit_limits(v, backend);
+    let meaning = "When fewer servers than this, in percent, are neither ejected nor unhealthy, all are asked alike, backups \
+                   too; 0: only when none is left.";
+    v.key(
+        "panic_percent",
+        Count { min: 0, max: 100 },
+        &mut backend.panic_percent,
+        meaning,
+    );
     let meaning = "TLS with the servers that begin with `https://`.";
     v.optional("tls", &mut backend.tls, meaning);
     let meaning = "When a server is left alone for what requests to it came to.";
@@ -162,6 +170,14 @@ fn visit_retries<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
         "Requests that may be being sent again at once, in percent of those in flight; three per second are allowed in any \
          case.",
     );
+    let meaning = "When a request that may be sent twice is sent to a second server as well, and the first answer taken: \
+                   when it takes longer than this percentage of the requests of late; within `retry_budget_percent`; 0: never.";
+    v.key(
+        "hedge_percentile",
+        Count { min: 0, max: 99 },
+        &mut backend.hedge_percentile,
+        meaning,
+    );
     v.key(
         "try_timeout",
         Maybe::new(Duration::TIMEOUT, "none"),
@@ -223,7 +239,7 @@ impl Keys for EjectionSettings {
             &mut self.error_percent,
             meaning,
         );
-        let meaning = "Tries within `window` below which `error_percent` says nothing.";
+        let meaning = "Tries within `window` below which it says nothing.";
         v.key(
             "tries_min",
             Count { min: 1, max: 1_000_000 },
@@ -234,8 +250,18 @@ impl Keys for EjectionSettings {
             "window",
             Duration::TIMEOUT,
             &mut self.window,
-            "What `error_percent` looks at.",
+            "What `error_percent` and `latency_factor` look at.",
         );
+        let meaning = "How many times the others' median its own median time to the response head may be within `window` \
+                       before a server is ejected; 0: never.";
+        v.key(
+            "latency_factor",
+            Count { min: 0, max: 1000 },
+            &mut self.latency_factor,
+            meaning,
+        );
+        let meaning = "Medians up to here eject no server, whatever `latency_factor` says.";
+        v.key("latency_min", Duration::WAIT, &mut self.latency_min, meaning);
         let meaning = "How long the first ejection lasts; each further one lasts twice the one before.";
         v.key("time", Duration::TIMEOUT, &mut self.time, meaning);
         v.key(

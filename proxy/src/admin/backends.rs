@@ -120,6 +120,10 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
     per_word(page, Family::BackendServerState, &servers, |server| {
         ServerState::ALL.map(|state| (state.word(), u64::from(state == server.state)))
     });
+    let mut panic = page.family(Family::BackendPanic);
+    for backend in watched.backends() {
+        panic.sample(&[("backend", backend.name())], u64::from(backend.is_panic()));
+    }
     per_word(page, Family::BackendServerChanges, &servers, |server| {
         server
             .changes

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tests::client::once;
 use tests::message::Response;
@@ -11,7 +12,7 @@ use tests::script::Script;
 use tests::setup::{Setup, Shape};
 use tests::sys::SIGKILL;
 use tests::tidegate::{Tidegate, run};
-use tests::wait::eventually;
+use tests::wait::{eventually, nap};
 
 /// A site without cache in front of these servers, as TOML.
 fn setup(servers: &str) -> Setup {
@@ -133,6 +134,74 @@ fn a_body_that_breaks_off_counts_as_a_failure() {
     let labels = format!(r#"server="{}",error="http_response_incomplete""#, cutting.address());
     assert_eq!(tidegate.metric("tidegate_backend_errors_total", &labels), 2);
     assert_eq!(answers(&tidegate, 4), counts(&[("two", 4)]));
+}
+
+#[test]
+fn a_server_that_is_slower_than_the_others_is_ejected_where_that_is_wanted() {
+    let slow = Origin::start(|_| {
+        nap(Duration::from_millis(30));
+        Script::ok("slow")
+    });
+    let (two, three) = (Origin::saying("two"), Origin::saying("three"));
+    let servers = format!("['{}', '{}', '{}']", slow.address(), two.address(), three.address());
+    let tidegate = setup(&servers)
+        .set("origin.o.balance", "'round_robin'")
+        .set("origin.o.ejection.latency_factor", "3")
+        .set("origin.o.ejection.latency_min", "'5ms'")
+        .set("origin.o.ejection.tries_min", "5")
+        .set("origin.o.ejection.window", "'500ms'")
+        .start();
+    let labels = format!(r#"server="{}",state="ejected""#, slow.address());
+    eventually("it is ejected", || {
+        answers(&tidegate, 12);
+        tidegate.metric("tidegate_backend_server_changes_total", &labels) == 1
+    });
+    assert!(!answers(&tidegate, 12).contains_key("slow"));
+    let log = tidegate.front.process.log();
+    assert!(log.contains("its latency, compared with the others'"), "{log}");
+}
+
+#[test]
+fn a_request_that_takes_longer_than_most_is_asked_of_a_second_server() {
+    let is_stuck = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_stuck);
+    let sticking = Origin::start(move |_| match told.load(Ordering::SeqCst) {
+        true => Script::new().hold(),
+        false => Script::ok("one"),
+    });
+    let well = Origin::saying("two");
+    let tidegate = setup(&format!("['{}', '{}']", sticking.address(), well.address()))
+        .set("origin.o.balance", "'round_robin'")
+        .set("origin.o.ejection.failures", "0")
+        .set("origin.o.hedge_percentile", "90")
+        .set("origin.o.response_timeout", "'1s'")
+        .start();
+    answers(&tidegate, 120);
+    is_stuck.store(true, Ordering::SeqCst);
+    // Until the times of late are learnt from, half of the requests end with a 504.
+    eventually("the second server has answered first", || {
+        tidegate.get("/");
+        tidegate.metric("tidegate_backend_hedges_won_total", "") > 0
+    });
+    assert_eq!(answers(&tidegate, 8), counts(&[("two", 8)]));
+    tidegate.wait_until_no_backend_is_busy();
+}
+
+#[test]
+fn when_most_servers_fail_their_checks_these_are_not_believed() {
+    let ill = || Origin::start(|request| Script::answer(if request.target() == "/up" { 500 } else { 200 }, "", "ill"));
+    let (one, two, well) = (ill(), ill(), Origin::saying("well"));
+    let servers = format!("['{}', '{}', '{}']", one.address(), two.address(), well.address());
+    let tidegate = setup(&servers)
+        .set("origin.o.balance", "'round_robin'")
+        .set("origin.o.panic_percent", "50")
+        .set("origin.o.health.path", "'/up'")
+        .set("origin.o.health.interval", "'20ms'")
+        .start();
+    eventually("it panics", || {
+        tidegate.front.metric("tidegate_backend_panic", r#"backend="o""#) == 1
+    });
+    assert_eq!(answers(&tidegate, 6), counts(&[("ill", 4), ("well", 2)]));
 }
 
 #[test]

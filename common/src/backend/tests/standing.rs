@@ -133,6 +133,33 @@ async fn a_server_whose_share_of_failures_is_too_large_is_ejected_when_the_windo
 }
 
 #[tokio::test]
+async fn when_too_few_are_well_all_are_asked_until_enough_are_again() {
+    let servers = [Server::answering("0"), Server::answering("1"), Server::answering("2")];
+    let sockets = servers.iter().map(Server::socket).collect();
+    let (backend, worker) = (
+        backend(sockets, |settings| settings.panic_percent = 50),
+        testing::worker(0),
+    );
+    let asked = async || {
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..6 {
+            asked.insert(content(get(&backend, &worker).await).await);
+        }
+        asked.into_iter().collect::<String>()
+    };
+    let turn_ill = |server: usize, is_ill: bool| {
+        backend.note_health(server, !is_ill, "a test", mono_now());
+        backend.tick(mono_now());
+    };
+    turn_ill(0, true);
+    assert_eq!((backend.is_panic(), asked().await.as_str()), (false, "12"));
+    turn_ill(1, true);
+    assert_eq!((backend.is_panic(), asked().await.as_str()), (true, "012"));
+    turn_ill(1, false);
+    assert_eq!((backend.is_panic(), asked().await.as_str()), (false, "12"));
+}
+
+#[tokio::test]
 async fn operators_orders_are_followed() {
     let (one, two) = (Server::answering("one"), Server::answering("two"));
     let (backend, worker) = (backend(vec![one.socket(), two.socket()], |_| ()), testing::worker(0));
