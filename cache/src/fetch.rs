@@ -12,9 +12,10 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::affinity;
 use crate::policy::age::Times;
 use crate::policy::content_range::ByteRange;
-use crate::policy::key::{Key, KeyHasher};
+use crate::policy::key::Key;
 use crate::policy::not_stored::NotStored;
 use crate::policy::request::make_unconditional;
 use crate::policy::rules::Rules;
@@ -37,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) tls: bool,
     /// The number of the slice that is asked for; `None`: the whole, or what the client asks for.
     pub(crate) slice: Option<u64>,
+    /// The hash that picks the origin's server, where one does.
+    spread: u64,
 }
 
 /// A response of the origin's, its head before hop-by-hop fields are removed.
@@ -54,6 +57,7 @@ pub(crate) struct Fetched {
 impl Ask {
     /// A request that is about to be forwarded.
     pub(crate) fn new(client: Parts, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
+        let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
         let mut fetch = client.clone();
         outgoing::prepare(&mut fetch, hop);
         Self {
@@ -63,6 +67,7 @@ impl Ask {
             fetch,
             tls: hop.tls,
             slice: None,
+            spread,
         }
     }
 
@@ -80,6 +85,8 @@ impl Ask {
             fetch,
             tls: self.tls,
             slice: Some(number),
+            // Slices of one whole stay together.
+            spread: self.spread,
         }
     }
 
@@ -96,7 +103,7 @@ impl Ask {
             compression.map(|compressor| (compressor, compressor.asked(&head.method, &self.client.headers)));
         let backend = &self.route.backend;
         let outcome = backend
-            .send(head, body, self.spread(), &self.route.limits, &self.worker)
+            .send(head, body, self.spread, &self.route.limits, &self.worker)
             .await;
         let times = Times {
             request,
@@ -170,11 +177,6 @@ impl Ask {
             response: &fetched.fields,
             times: fetched.times,
         }
-    }
-
-    /// A hash of the key that is the same in all processes, for consistent hashing; slices of one whole stay together.
-    fn spread(&self) -> u64 {
-        self.key_of_whole().hash(&KeyHasher::fixed()).0
     }
 }
 

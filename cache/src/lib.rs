@@ -12,6 +12,7 @@ mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters
 mod invalidated; // what unsafe requests make of fetches under way, and of slices
 mod compress; // what the origin sent → the coding that the client likes
+mod affinity; // which server of a backend, by a hash
 mod fetch; // what is asked of the origin
 mod fill; // a response body → content that many read
 pub mod tally; // why things happened, counted

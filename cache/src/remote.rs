@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::backend::{self, Backend, Told};
+use common::backend::{self, Backend, Handover, Holder, Told};
 use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
 use common::http::origin_error::OriginError;
@@ -13,10 +13,12 @@ use common::net::pace::LogGate;
 use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::WhenDown;
-use http::Method;
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 
+use crate::affinity;
 use crate::explain::reason::Reason;
 use crate::explain::{Explanation, Place, Question, Verdict};
 use crate::fetch;
@@ -86,18 +88,21 @@ impl Remote {
             worker,
             ..
         } = request;
-        let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key).hash(&self.hasher);
+        let key = affinity::hash(&self.servers, &head, &hop, &route.rules.key, worker);
+        let to_origin = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
         outgoing::prepare(&mut head, &hop);
         if hop.upgrade == Upgrade::Keep && self.when_down == WhenDown::Origin {
-            return direct(head, body, route, worker).await;
+            return direct(head, body, to_origin, route, worker).await;
         }
-        // Nobody owns a tunnel, so they go to all servers alike.
-        let key = match hop.upgrade {
-            Upgrade::Keep => worker.next_id(),
-            Upgrade::Remove => key.0,
-        };
+        let is_read = matches!(body, Body::Empty) && hop.upgrade == Upgrade::Remove && matches!(head.method, Method::GET | Method::HEAD);
+        if let Some(handover) = self.servers.handover(key, worker)
+            && is_read
+            && let Some(outcome) = self.of_holders(handover, &head, worker).await
+        {
+            return answer(outcome, self.servers.shared_name());
+        }
         let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
-        let mut outcome = self.servers.send(head, body, key, &route.limits, worker).await;
+        let mut outcome = self.servers.send(head, body, key, self.servers.limits(), worker).await;
         let mut origin = self.servers.shared_name();
         let error = match outcome.result {
             Err(ExchangeError::Origin(error)) => Some(error),
@@ -115,19 +120,41 @@ impl Remote {
                     "no cache server answers, asking the origin"
                 );
             }
-            outcome = route.backend.send(head, body, key, &route.limits, worker).await;
+            outcome = route.backend.send(head, body, to_origin, &route.limits, worker).await;
             origin = route.backend.shared_name();
         }
         answer(outcome, origin)
     }
+
+    /// The response that the owner of a key has stored, or else that the key's former owner has.
+    async fn of_holders(&self, handover: Handover, head: &Parts, worker: &Arc<Worker>) -> Option<backend::Outcome> {
+        for holder in [Holder::Owner, Holder::Former] {
+            let mut head = head.clone();
+            head.headers.append(CACHE_CONTROL, ONLY_IF_CACHED);
+            let outcome = self.servers.ask_holder((handover, holder), head, worker).await;
+            // "the server SHOULD either respond using a stored response […] or respond with a 504 (Gateway Timeout)"
+            // (RFC 9111 §5.2.1.7)
+            let is_stored = outcome
+                .result
+                .as_ref()
+                .is_ok_and(|response| response.status() != StatusCode::GATEWAY_TIMEOUT);
+            if is_stored {
+                if holder == Holder::Former {
+                    worker.metrics.count(Counter::TierHandover);
+                }
+                return Some(outcome);
+            }
+        }
+        worker.metrics.count(Counter::TierHandoverMiss);
+        None
+    }
 }
 
+const ONLY_IF_CACHED: HeaderValue = HeaderValue::from_static("only-if-cached");
+
 /// Past the cache servers: a tunnel has nothing to do with them, would take two places on one, and end with it.
-async fn direct(head: Parts, body: Body, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
-    let outcome = route
-        .backend
-        .send(head, body, worker.next_id(), &route.limits, worker)
-        .await;
+async fn direct(head: Parts, body: Body, key: u64, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
+    let outcome = route.backend.send(head, body, key, &route.limits, worker).await;
     answer(outcome, route.backend.shared_name())
 }
 

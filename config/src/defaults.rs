@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use common::backend::settings::{
-    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HealthSettings, RetryCause,
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, HealthSettings, RetryCause,
 };
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
@@ -230,6 +230,14 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     balance: Balance::LeastLoaded,
     // As much above its share as spreads a hot key before its owner is the slowest of all.
     hash_load_percent: 150,
+    // A key is stored on one server.
+    hash_by: HashBy::Key,
+    // A key that is too much for its owner is passed on by `hash_load_percent`.
+    hot_key_servers: 1,
+    // Less is no trouble for one server.
+    hot_key_rate: 1_000,
+    // Not every cache obeys only-if-cached.
+    handover: Duration::ZERO,
     // Caches fill and code gets compiled within the first seconds; a full share at once looks like the next failure.
     slow_start: secs(10),
     // nginx's common 512, but for the whole process and not once more per worker.

@@ -11,10 +11,11 @@ use super::ask::{facts, passed};
 use super::{Local, NAME, Why};
 use http::Method;
 
+use crate::affinity;
 use crate::answer::CACHE_STATUS;
 use crate::fetch::{self, Ask, Fetched};
 use crate::policy::invalidate::{invalidates, is_safe};
-use crate::policy::key::{Key, KeyHasher};
+use crate::policy::key::Key;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
@@ -115,8 +116,7 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         worker,
         ..
     } = request;
-    let key = Key::new(fetch::target(&head, hop.tls), &head.headers, &route.rules.key);
-    let spread = key.hash(&KeyHasher::fixed()).0;
+    let spread = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
     outgoing::prepare(&mut head, &hop);
     let compression = route.compression.as_ref();
     let compression = compression.map(|compressor| (compressor, compressor.asked(&head.method, &head.headers)));

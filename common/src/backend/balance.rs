@@ -60,6 +60,17 @@ impl<'a> Candidates<'a> {
         self.all().next().or(untried).unwrap_or(0)
     }
 
+    /// Which of two servers has the lower score for `key`.
+    fn compare(&self, key: u64, a: usize, b: usize) -> Ordering {
+        let score = |server: usize| {
+            let standing = &self.standings[server];
+            let hash = mix(key ^ standing.name_hash);
+            (score(hash, u64::from(standing.weight.max(1))), hash)
+        };
+        let ((a, a_hash), (b, b_hash)) = (score(a), score(b));
+        a.partial_cmp(&b).unwrap_or(Ordering::Equal).then(a_hash.cmp(&b_hash))
+    }
+
     fn weight_milli(&self, server: usize) -> u64 {
         self.standings[server].weight_milli(self.now, self.slow_start).max(1)
     }
@@ -144,17 +155,19 @@ pub(super) fn owner(candidates: &Candidates<'_>, key: u64, percent: u32, load: i
         let share = (in_flight * u128::from(weight(server)) * u128::from(percent)).div_ceil(weights.max(1) * 100);
         (load(server) as u128) < share.max(LOAD_FLOOR as u128)
     };
-    let score = |server: usize| {
-        let hash = mix(key ^ candidates.standings[server].name_hash);
-        (score(hash, weight(server)), hash)
-    };
-    let best = |a: &usize, b: &usize| {
-        let ((a, a_hash), (b, b_hash)) = (score(*a), score(*b));
-        a.partial_cmp(&b).unwrap_or(Ordering::Equal).then(a_hash.cmp(&b_hash))
-    };
+    let best = |a: &usize, b: &usize| candidates.compare(key, *a, *b);
     let with_room = candidates.all().filter(|server| has_room(*server)).max_by(best);
     let picked = with_room.or_else(|| candidates.all().max_by(best));
     picked.unwrap_or_else(|| candidates.first())
+}
+
+/// One of the `count` servers that come first for `key`: what a hot key is spread over.
+pub(super) fn one_of_owners(candidates: &Candidates<'_>, key: u64, count: usize, random: u64) -> usize {
+    let mut owners: Vec<usize> = candidates.all().collect();
+    owners.sort_unstable_by(|a, b| candidates.compare(key, *b, *a));
+    owners.truncate(count.max(1));
+    let picked = below(random >> 32, owners.len());
+    owners.get(picked).copied().unwrap_or_else(|| candidates.first())
 }
 
 /// Weighted rendezvous hashing: the chance to have the highest score is the weight's share.

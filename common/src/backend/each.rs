@@ -66,9 +66,10 @@ impl Backend {
         let ask = Ask {
             head,
             has_content: false,
+            key: 0,
             limits,
             worker,
-            until: self.settings.deadline.map(|deadline| worker.clock.mono() + deadline),
+            until: self.until(head, worker),
         };
         let mut facts = Facts::default();
         let answer = self.attempt(server, &ask, Body::Empty, Source::New, &mut facts).await;

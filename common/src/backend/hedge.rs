@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Response;
+use http::header::UPGRADE;
 use parking_lot::Mutex;
 
 use super::budget::Retry;
@@ -60,6 +61,10 @@ impl Backend {
     /// After how long a second server is to be asked; `None`: never, for this request or at all.
     pub(super) fn hedge_delay(&self, ask: &Ask<'_>) -> Option<Duration> {
         if self.settings.hedge_percentile == 0 || ask.has_content || self.servers.len() < 2 {
+            return None;
+        }
+        // A second tunnel would be one that somebody serves and nobody uses.
+        if ask.head.headers.contains_key(UPGRADE) {
             return None;
         }
         // "A proxy MUST NOT automatically retry non-idempotent requests." (RFC 9110 §9.2.2)

@@ -10,6 +10,7 @@ mod latency; // how slow a server is: pure
 mod times; // times in buckets, for medians and percentiles
 mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
+mod hot; // which keys are asked for most
 mod pool; // connections of one server: idle ones, limits, the queue
 pub mod secure; // TLS with the servers
 mod connect; // a new connection, and what its failure is called
@@ -20,6 +21,8 @@ mod budget; // how many may be sent again at once
 mod ejection; // when a server is left alone, and for how long: pure
 mod window; // who is an outlier among the servers: pure
 mod hedge; // a second server is asked as well when the first takes long
+mod pick; // which server is asked next
+mod handover; // keys of servers that are new are asked of who held them before
 mod send; // the conductor
 mod each; // the same request to every server
 mod watch; // what becomes of a server for what requests came to
@@ -35,9 +38,10 @@ mod tests; // the whole, against scripted servers
 pub use control::Control;
 pub use each::Told;
 pub use facts::{Facts, Outcome};
+pub use handover::{Handover, Holder};
 pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
 pub use secure::{BackendTls, BackendTlsError};
 pub use send::Backend;
-pub use standing::{Order, ServerState};
+pub use standing::{Order, ServerState, stable_hash};
 pub use stats::{CONNECT_BUCKETS, ServerSnapshot};
 pub use watch::NoSuchServer;

@@ -6,30 +6,32 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-use super::balance::{self, Candidates, PENALTY};
+use super::balance::PENALTY;
 use super::budget::Budget;
 use super::connect::{Addresses, ConnectOptions};
 use super::ejection::History;
 use super::facts::{Facts, Outcome};
 use super::hedge::HedgeDelay;
+use super::hot::HotKeys;
 use super::pool::{Lease, Pool, Source};
 use super::resolve::SocketAddrOrUnix;
 use super::retry::{self, Decision, Policy};
 use super::secure::{BackendTls, Security};
-use super::settings::{BackendSettings, Balance, ExchangeLimits};
+use super::settings::{BackendSettings, ExchangeLimits};
 use super::standing::{Standing, Until};
 use super::stats::{Present, ServerSnapshot, Stats};
 use super::times::Times;
 use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
+use crate::http::time_left;
 use crate::http1::client::{Connection, ExchangeError, Failure, Home};
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::time::{MonoTime, mono_now};
@@ -44,7 +46,9 @@ pub struct Backend {
     /// What picking knows of each server, in the same order.
     pub(super) standings: Box<[Standing]>,
     /// What each server has saved up for its turns; see [`balance::round_robin`].
-    credits: Mutex<Box<[i64]>>,
+    pub(super) credits: Mutex<Box<[i64]>>,
+    /// Which keys are asked for most, where more than one server is to hold them.
+    pub(super) hot: Option<HotKeys>,
     pub(super) budget: Budget,
     /// What is remembered of each server's ejections. One lock, so that no more are ejected than may be.
     pub(super) histories: Mutex<Box<[History]>>,
@@ -127,6 +131,7 @@ impl Backend {
                 .collect(),
             credits: Mutex::new(vec![0; servers.len()].into()),
             name: settings.name.as_str().into(),
+            hot: (settings.hot_key_servers > 1).then(|| HotKeys::new(settings.hot_key_rate)),
             budget: Budget::new(settings.retry_budget_percent),
             histories: Mutex::new(vec![History::default(); servers.len()].into()),
             window: Mutex::default(),
@@ -164,25 +169,20 @@ impl Backend {
 
     /// Sends a request to one of the servers, and again where that is safe.
     ///
-    /// `key` is a hash of the cache key that is the same in every process; only consistent hashing looks at it.
+    /// `key` is a hash that is the same in every process; only consistent hashing looks at it ([`Self::hash_by`]).
+    /// Where the request has a deadline, each server is told how much of it is left.
     /// Dropping the future closes the connection and gives its place to the next in line; so does dropping the body of
     /// the response before its end.
     pub async fn send(
         self: &Arc<Self>,
-        head: Parts,
+        mut head: Parts,
         body: Body,
         key: u64,
         limits: &ExchangeLimits,
         worker: &Arc<Worker>,
     ) -> Outcome {
-        let ask = Ask {
-            has_content: !matches!(body, Body::Empty),
-            until: self.settings.deadline.map(|deadline| worker.clock.mono() + deadline),
-            head: &head,
-            key,
-            limits,
-            worker,
-        };
+        let has_content = !matches!(body, Body::Empty);
+        let until = self.until(&head, worker);
         let mut facts = Facts::default();
         let mut retries_left = self.settings.retries;
         let mut source = Source::Any;
@@ -193,6 +193,17 @@ impl Backend {
         let mut next = self.pick(key, &tried, worker);
         let mut retry = None;
         while let Some(mut server) = next {
+            if let Some(until) = until {
+                time_left::tell(&mut head.headers, until.saturating_duration_since(worker.clock.mono()));
+            }
+            let ask = Ask {
+                head: &head,
+                has_content,
+                key,
+                limits,
+                worker,
+                until,
+            };
             let hedge_delay = if facts.attempts == 0 {
                 self.hedge_delay(&ask)
             } else {
@@ -216,7 +227,7 @@ impl Backend {
             let decision;
             (decision, unsent, result) = match attempted {
                 Ok(response) => {
-                    let decision = retry::decide_response(response.status(), ask.has_content, &head.method, policy);
+                    let decision = retry::decide_response(response.status(), has_content, &head.method, policy);
                     (decision, None, Ok(response))
                 }
                 Err(failure) => {
@@ -224,7 +235,7 @@ impl Backend {
                     (decision, failure.body, Err(failure.error))
                 }
             };
-            let is_late = ask.until.is_some_and(|until| worker.clock.mono() >= until);
+            let is_late = until.is_some_and(|until| worker.clock.mono() >= until);
             next = match decision {
                 Decision::Fail => None,
                 _ if is_late => None,
@@ -252,6 +263,17 @@ impl Backend {
         Outcome { result, unsent, facts }
     }
 
+    /// When the answer has to be there: by the settings, and by what the hop before has told.
+    pub(super) fn until(&self, head: &Parts, worker: &Worker) -> Option<MonoTime> {
+        let limit = self
+            .settings
+            .deadline
+            .into_iter()
+            .chain(time_left::told(&head.headers))
+            .min();
+        limit.map(|limit| worker.clock.mono() + limit)
+    }
+
     /// Closes idle connections that `worker` used last and that are dead, or idle for longer than `idle_timeout`.
     /// To be called on that worker now and then.
     pub fn sweep(&self, worker: &Worker) {
@@ -259,18 +281,6 @@ impl Backend {
         for server in &self.servers {
             server.pool.sweep(worker.index, now);
         }
-    }
-
-    /// The server that owns `key`, if it may be asked now and has no more than its share to do; `None` where keys have no owner.
-    pub fn owner(&self, key: u64) -> Option<Arc<str>> {
-        let now = self.since_made(mono_now());
-        let candidates = Candidates::new(&self.standings, &[], now, self.settings.slow_start)?;
-        let owner = match self.settings.balance {
-            _ if self.servers.len() == 1 => 0,
-            Balance::ConsistentHash => balance::owner(&candidates, key, self.settings.hash_load_percent, |_| 0),
-            Balance::RoundRobin | Balance::LeastLoaded | Balance::LeastConnections => return None,
-        };
-        Some(Arc::clone(&self.servers[owner].name))
     }
 
     /// All servers as they are now, in the order of the settings.
@@ -290,31 +300,8 @@ impl Backend {
         servers.map(present).collect()
     }
 
-    /// Whether so few servers are well that all are asked alike.
-    pub fn is_panic(&self) -> bool {
-        self.is_panic.load(Ordering::Relaxed)
-    }
-
     pub(super) fn since_made(&self, now: MonoTime) -> Duration {
         now.saturating_duration_since(self.made)
-    }
-
-    /// Requests in flight and in line, of all servers.
-    pub(super) fn load(&self) -> usize {
-        self.servers.iter().map(|server| server.pool.load()).sum()
-    }
-
-    pub(super) fn pick(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<usize> {
-        let now = self.since_made(worker.clock.mono());
-        let candidates = Candidates::new(&self.standings, tried, now, self.settings.slow_start, self.is_panic())?;
-        let load = |server: usize| self.servers[server].pool.load();
-        Some(match self.settings.balance {
-            _ if self.servers.len() == 1 => 0,
-            Balance::RoundRobin => balance::round_robin(&candidates, &mut self.credits.lock()),
-            Balance::LeastLoaded => balance::least_loaded(&candidates, worker.next_id(), load),
-            Balance::LeastConnections => balance::least_connections(&candidates, worker.next_id(), load),
-            Balance::ConsistentHash => balance::owner(&candidates, key, self.settings.hash_load_percent, load),
-        })
     }
 
     pub(super) async fn attempt(

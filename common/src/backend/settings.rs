@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::http::origin_error::OriginError;
 use crate::net::settings::TcpKeepalive;
 use crate::net::tls::settings::ConnectorSettings;
@@ -21,6 +23,14 @@ pub struct BackendSettings {
     /// How much more than its share of the requests in flight a server may have, in percent of that share, before
     /// consistent hashing passes its keys on; 100 or more.
     pub hash_load_percent: u32,
+    /// What consistent hashing hashes.
+    pub hash_by: HashBy,
+    /// Servers that a hot key is spread over, with consistent hashing; one: none is.
+    pub hot_key_servers: usize,
+    /// Requests per second from this process that make a key hot.
+    pub hot_key_rate: u32,
+    /// How long keys of a server that joined are asked of those who held them before, an ever smaller part; zero: never.
+    pub handover: Duration,
     /// How long a server that comes back gets less than its weight; zero: at once.
     pub slow_start: Duration,
     /// Idle connections kept per server, for all workers together.
@@ -80,6 +90,8 @@ pub struct ServerSettings {
     pub weight: u32,
     /// Asked only while no other can be.
     pub is_backup: bool,
+    /// It joins the others when the process starts, and holds nothing yet.
+    pub is_new: bool,
 }
 
 /// Passive ejection: by what requests came to.
@@ -172,8 +184,21 @@ pub enum Balance {
     LeastLoaded,
     /// The one with the fewest requests in flight.
     LeastConnections,
-    /// By a hash of the cache key, so that one key stays on one server (rendezvous hashing), within a bound of load.
+    /// By a hash (of what: [`HashBy`]), so that one key stays on one server (rendezvous hashing), within a bound of load.
     ConsistentHash,
+}
+
+/// What decides where a request goes, with consistent hashing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// The cache key.
+    Key,
+    /// The client's address.
+    Client,
+    /// The value of a field.
+    Field(HeaderName),
+    /// The value of a cookie.
+    Cookie(String),
 }
 
 /// What a request may be sent again for: an error by its RFC 9209 word, or a status.
@@ -192,6 +217,7 @@ impl From<ServerAddress> for ServerSettings {
             is_tls: false,
             weight: 1,
             is_backup: false,
+            is_new: false,
         }
     }
 }

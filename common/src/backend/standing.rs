@@ -22,6 +22,8 @@ pub(super) struct Standing {
     pub(super) ejected: Until,
     /// When it came back; zero where it has been there from the start.
     pub(super) back: Until,
+    /// Since when it may be asked, where it was not from the start: what its keys stand for is elsewhere.
+    pub(super) joined: Until,
     pub(super) latency: Latency,
 }
 
@@ -100,8 +102,12 @@ impl ServerState {
 impl Standing {
     /// A server of this configured name, up.
     pub(super) fn new(name: &str, settings: &ServerSettings) -> Self {
+        let joined = Until::default();
+        if settings.is_new {
+            joined.set(Duration::from_micros(1));
+        }
         Self {
-            name_hash: name_hash(name),
+            name_hash: stable_hash(name.as_bytes()),
             weight: settings.weight,
             is_backup: settings.is_backup,
             order: AtomicU8::new(Order::Ready as u8),
@@ -109,6 +115,7 @@ impl Standing {
             penalty: Until::default(),
             ejected: Until::default(),
             back: Until::default(),
+            joined,
             latency: Latency::default(),
         }
     }
@@ -202,9 +209,9 @@ impl Until {
 }
 
 /// FNV-1a, mixed. Written out because it must never change: all fronts of a fleet have to agree on it across versions.
-pub(super) fn name_hash(name: &str) -> u64 {
-    mix(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     }))
 }
 
@@ -232,6 +239,7 @@ mod tests {
                 address,
                 weight,
                 is_backup,
+                is_new: false,
             },
         )
     }
@@ -315,7 +323,7 @@ mod tests {
     #[test]
     fn hashes_do_not_change_between_versions() {
         assert_eq!(mix(1), 0x5692_161d_100b_05e5);
-        assert_eq!(name_hash("10.0.0.2:6081"), 0x5281_ab39_9dc1_bf58);
+        assert_eq!(stable_hash(b"10.0.0.2:6081"), 0x5281_ab39_9dc1_bf58);
     }
 
     #[test]

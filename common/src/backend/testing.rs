@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use parking_lot::Mutex;
 
 use super::settings::{
-    BackendSettings, Balance, EjectionSettings, ExchangeLimits, RetryCause, ServerAddress, ServerSettings,
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, RetryCause, ServerAddress, ServerSettings,
 };
 use crate::http::origin_error::OriginError;
 use crate::telemetry::access_log::AccessLog;
@@ -48,6 +48,10 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         servers,
         balance: Balance::RoundRobin,
         hash_load_percent: 150,
+        hash_by: HashBy::Key,
+        hot_key_servers: 1,
+        hot_key_rate: 1000,
+        handover: Duration::ZERO,
         slow_start: Duration::ZERO,
         keepalive: 8,
         connections_max: 16,

@@ -15,7 +15,7 @@ use super::send::{Backend, Server};
 use super::standing::{Order, ServerState};
 use super::window::Totals;
 use crate::http::origin_error::OriginError;
-use crate::time::MonoTime;
+use crate::time::{MonoTime, mono_now};
 
 /// There is no such server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +124,7 @@ impl Backend {
     pub(super) fn note_connected(&self, number: usize) {
         if self.standings[number].penalty.clear() {
             let server = &self.servers[number].name;
+            self.standings[number].joined.set(self.since_made(mono_now()));
             info!(origin = self.name(), origin.addr = %server, "the server takes connections again");
         }
     }
@@ -187,6 +188,9 @@ impl Backend {
             self.eject(number, since_made, outlier.word());
         }
         self.note_panic(since_made);
+        if let Some(hot) = &self.hot {
+            hot.halve();
+        }
         if self.settings.hedge_percentile > 0 {
             let times = self
                 .servers
@@ -253,6 +257,7 @@ impl Backend {
         // The moment of making stands for "never away", so a server that comes back at once is one step later.
         let now = self.since_made(now).max(Duration::from_micros(1));
         self.standings[number].back.set(now);
+        self.standings[number].joined.set(now);
         self.servers[number].failures_in_a_row.store(0, Ordering::Relaxed);
         self.servers[number].stats.entered(ServerState::Up);
     }

@@ -11,5 +11,6 @@ pub mod via; // Via and loop detection (CDN-Loop)
 pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
 pub mod upgrade; // which protocols a client may change to
+pub mod time_left; // how long the hop before still waits
 pub mod outgoing; // what every request that goes on is given
 pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

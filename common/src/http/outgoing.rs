@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Version, request};
 
 use super::forwarded::{self, ForwardedSettings, Received};
 use super::hop_by_hop::{self, Upgrade};
+use super::time_left::TIME_LEFT;
 use super::via::{self, NodeId};
 
 /// The field that carries an exchange's id to the next hop.
@@ -101,6 +102,9 @@ pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
         authority,
     };
     forwarded::apply(hop.forwarded, &received, &mut head.headers);
+    if !hop.forwarded.trusts(hop.peer) {
+        head.headers.remove(&TIME_LEFT);
+    }
     via::append_via(&mut head.headers, head.version);
     via::append_cdn_loop(&mut head.headers, hop.node);
     head.headers.insert(X_REQUEST_ID, hop.request_id.to_value());

@@ -1,6 +1,6 @@
 //! Origins and cache servers: their names, their servers, and limits that depend on each other.
 
-use common::backend::settings::{BackendSettings, ServerSettings};
+use common::backend::settings::{BackendSettings, Balance, HashBy, ServerSettings};
 
 use crate::codec::is_name;
 use crate::defaults;
@@ -17,6 +17,10 @@ pub(super) fn origins(drafts: Vec<(String, BackendSettings)>, notes: &mut Notes)
             notes.error(&*path, message);
         }
         check(&path, &mut origin, notes);
+        for (i, _) in origin.servers.iter().enumerate().filter(|(_, server)| server.is_new) {
+            let message = "has `new`, which is for cache servers: an origin's servers hand no keys over";
+            notes.error(format!("{path}.servers[{i}]"), message);
+        }
         origins.push(BackendSettings { name, ..origin });
     }
     origins
@@ -71,6 +75,18 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
     if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
         let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
         notes.warning(format!("{path}.tls.verify"), message);
+    }
+    if backend.balance != Balance::ConsistentHash {
+        for (key, is_set) in [
+            ("hash_by", backend.hash_by != HashBy::Key),
+            ("hot_key_servers", backend.hot_key_servers > 1),
+            ("handover", !backend.handover.is_zero()),
+        ] {
+            if is_set {
+                let message = "means something only with balance = \"consistent_hash\"";
+                notes.error(format!("{path}.{key}"), message);
+            }
+        }
     }
     if backend.ejection.time > backend.ejection.time_max {
         let message = format!("is longer than {path}.ejection.time_max");

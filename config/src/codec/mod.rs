@@ -10,7 +10,7 @@ pub(crate) use address::{ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, I
 pub(crate) use pattern::{
     BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
 };
-pub(crate) use rules::{BYPASS, COOKIE, FIELD, Negative, Query};
+pub(crate) use rules::{BYPASS, COOKIE, FIELD, HASH_BY, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
 pub(crate) use traffic::{
     BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, MEDIA_TYPE, PATH_TEMPLATE, REMOVED_IN_REQUEST,

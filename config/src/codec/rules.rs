@@ -3,6 +3,7 @@
 
 use std::time;
 
+use common::backend::settings::HashBy;
 use http::{HeaderName, StatusCode};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -32,6 +33,18 @@ pub(crate) const BYPASS: Text<BypassRule> = Text {
     kind: "\"field:NAME\", \"field:NAME=VALUE\", \"cookie:NAME\" or \"query:NAME\"",
     parse: parse_bypass,
     print: print_bypass,
+};
+
+/// What consistent hashing hashes.
+pub(crate) const HASH_BY: Text<HashBy> = Text {
+    kind: "\"key\", \"client\", \"field:NAME\" or \"cookie:NAME\"",
+    parse: parse_hash_by,
+    print: |by| match by {
+        HashBy::Key => "key".to_owned(),
+        HashBy::Client => "client".to_owned(),
+        HashBy::Field(name) => format!("field:{name}"),
+        HashBy::Cookie(name) => format!("cookie:{name}"),
+    },
 };
 
 /// A query parameter's name.
@@ -73,6 +86,19 @@ fn parse_bypass(text: &str) -> Result<BypassRule, Wrong> {
         ("cookie", _) => (COOKIE.parse)(rest).map(BypassRule::Cookie),
         ("query", _) => (PARAMETER.parse)(rest).map(BypassRule::Query),
         _ => Err(wrong()),
+    }
+}
+
+fn parse_hash_by(text: &str) -> Result<HashBy, Wrong> {
+    match text.split_once(':') {
+        None if text == "key" => Ok(HashBy::Key),
+        None if text == "client" => Ok(HashBy::Client),
+        Some(("field", name)) => field(name).map(HashBy::Field),
+        Some(("cookie", name)) => (COOKIE.parse)(name).map(HashBy::Cookie),
+        _ => Err(
+            Wrong::from(format!("{text:?} says neither key, client, field nor cookie"))
+                .hint("such as \"cookie:session\""),
+        ),
     }
 }
 

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::tls::TLS_VERSION;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
     Special,
 };
 use crate::defaults;
@@ -25,6 +25,7 @@ pub(crate) struct ServerDraft {
     address: Option<ServerSettings>,
     weight: u32,
     backup: bool,
+    new: bool,
 }
 
 impl Keys for BackendSettings {
@@ -67,6 +68,16 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     let meaning = "With `consistent_hash`: requests in flight that a server may have, in percent of its share, before its \
                    keys go to the next one.";
     v.key("hash_load_percent", percent, &mut backend.hash_load_percent, meaning);
+    let meaning = "With `consistent_hash`, what is hashed: the cache key, the client's address, or what a field or a cookie \
+                   says; a request without that goes to any server.";
+    v.key("hash_by", HASH_BY, &mut backend.hash_by, meaning);
+    let meaning = "With `consistent_hash`: servers that a key is spread over while it is asked for more than `hot_key_rate` \
+                   times per second.";
+    let count = Count { min: 1, max: 100 };
+    v.key("hot_key_servers", count, &mut backend.hot_key_servers, meaning);
+    let meaning = "Requests per second for one key, of this process, from which on it is hot.";
+    let rate = Count { min: 1, max: 1_000_000 };
+    v.key("hot_key_rate", rate, &mut backend.hot_key_rate, meaning);
     let meaning = "How long a server that comes back gets less than its weight; not with `consistent_hash`.";
     v.key("slow_start", Duration::WAIT, &mut backend.slow_start, meaning);
     visit_connections(v, backend);
@@ -384,6 +395,7 @@ impl Codec<ServerSettings> for Server {
                 Some(ServerSettings {
                     weight: draft.weight,
                     is_backup: draft.backup,
+                    is_new: draft.new,
                     ..draft.address?
                 })
             }
@@ -393,24 +405,31 @@ impl Codec<ServerSettings> for Server {
 
     fn write(&self, value: &ServerSettings) -> Option<String> {
         let preset = ServerDraft::preset();
-        if (value.weight, value.is_backup) == (preset.weight, preset.backup) {
+        if (value.weight, value.is_backup, value.is_new) == (preset.weight, preset.backup, preset.new) {
             return SERVER.write(value);
         }
         Inline.write(&ServerDraft {
             address: Some(value.clone()),
             weight: value.weight,
             backup: value.is_backup,
+            new: value.is_new,
         })
     }
 }
 
 impl Keys for ServerDraft {
     fn preset() -> Self {
-        let ServerSettings { weight, is_backup, .. } = ServerSettings::from(ServerAddress::Unix("/".into()));
+        let ServerSettings {
+            weight,
+            is_backup,
+            is_new,
+            ..
+        } = ServerSettings::from(ServerAddress::Unix("/".into()));
         Self {
             address: None,
             weight,
             backup: is_backup,
+            new: is_new,
         }
     }
 
@@ -425,6 +444,8 @@ impl Keys for ServerDraft {
             &mut self.backup,
             "Asked only while no other server can be.",
         );
+        let meaning = "It joins the other cache servers when the process starts (see `handover`); not for origins.";
+        v.key("new", Flag, &mut self.new, meaning);
     }
 }
 

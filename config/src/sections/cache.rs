@@ -133,6 +133,9 @@ impl Keys for CacheDraft {
                 &mut self.when_down,
                 "What happens when no cache server answers: the origin is asked directly, or the client gets the error.",
             );
+            let meaning = "How long an ever smaller part of the keys of a server that is new, or was away, is asked of it and of \
+                           who held them before with only-if-cached, before it fetches them; 0: never.";
+            v.key("handover", Duration::WAIT, &mut self.backend.handover, meaning);
             visit_backend(v, &mut self.backend);
             v.optional(
                 "servers_health",

@@ -17,6 +17,7 @@ fn server(name: &str, weight: u32, is_backup: bool) -> Standing {
             address,
             weight,
             is_backup,
+            is_new: false,
         },
     )
 }
@@ -154,6 +155,36 @@ fn a_key_goes_to_the_next_in_its_order_while_its_owner_is_tried_or_in_penalty() 
         let others: Vec<usize> = (0..5).filter(|i| *i != owner).collect();
         assert_eq!(owner_of(&in_penalty, key, &others, NOW), Some(owner));
         assert_eq!(owner_of(&in_penalty, key, &[0, 1, 2, 3, 4], NOW), None);
+    }
+}
+
+#[test]
+fn a_hot_key_is_spread_over_the_first_servers_in_its_order() {
+    let servers = servers(6);
+    for key in keys().take(20) {
+        let found = candidates(&servers, &[], NOW).unwrap();
+        let first = owner(&found, key, 150, |_| 0);
+        let second = owner_of(&servers, key, &[first], NOW).unwrap();
+        let third = owner_of(&servers, key, &[first, second], NOW).unwrap();
+        let mut asked = [0; 6];
+        for i in 0..3000_u64 {
+            asked[one_of_owners(&found, key, 3, mix(i))] += 1;
+        }
+        for server in 0..6 {
+            let is_owner = [first, second, third].contains(&server);
+            assert!(
+                if is_owner {
+                    (900..1100).contains(&asked[server])
+                } else {
+                    asked[server] == 0
+                },
+                "{asked:?}"
+            );
+        }
+        assert!(
+            (0..6).contains(&one_of_owners(&found, key, 99, mix(key))),
+            "more than there are"
+        );
     }
 }
 
