@@ -27,8 +27,8 @@ pub fn in_both_shapes(body: impl Fn(Shape)) {
 #[derive(Clone, Debug)]
 pub struct Setup {
     shape: Shape,
-    /// Keys by section; `cache.memory` and `cache.stored_response_max` go where the store is, `cache.when_down` to a
-    /// front with cache servers, `front.*` and `log.access.*` to the front, everything else to every process.
+    /// Keys by section; `cache.memory` and `cache.stored_response_max` go where the store is, `cache.when_down` and others
+    /// ([`ABOUT_SERVERS`]) to a front with cache servers, `front.*` and `log.access.*` to the front, everything else to every process.
     keys: BTreeMap<String, BTreeMap<String, String>>,
     sites: String,
 }
@@ -105,21 +105,21 @@ impl Setup {
 
     /// The file of a process that is all in one.
     pub fn in_process(&self) -> String {
-        self.render(|key| key != "cache.when_down", "")
+        self.render(|key| !is_about_servers(key), "")
     }
 
     /// The file of a front with cache servers at these addresses.
     pub fn front(&self, servers: &[String]) -> String {
-        let everywhere =
-            |key: &str| ["cache.when_down", "cache.purge_allow"].contains(&key) || key.starts_with("cache.rules.");
+        let everywhere = |key: &str| {
+            is_about_servers(key) || key == "cache.purge_allow" || key.starts_with("cache.rules.")
+        };
         let stored = |key: &str| key.starts_with("cache.") && !everywhere(key);
         self.render(|key| !stored(key), &format!("servers = {servers:?}\n"))
     }
 
     /// The file of a cache server.
     pub fn cache_server(&self) -> String {
-        let fronts =
-            |key: &str| key.starts_with("front.") || key.starts_with("log.access.") || key == "cache.when_down";
+        let fronts = |key: &str| key.starts_with("front.") || key.starts_with("log.access.") || is_about_servers(key);
         self.render(|key| !fronts(key), "listen = ['127.0.0.1:0']\n")
     }
 
@@ -142,4 +142,17 @@ impl Setup {
         }
         text + &self.sites
     }
+}
+
+/// What a front says about its cache servers.
+const ABOUT_SERVERS: [&str; 5] = [
+    "cache.when_down",
+    "cache.handover",
+    "cache.deadline",
+    "cache.response_timeout",
+    "cache.ejection.failures",
+];
+
+fn is_about_servers(key: &str) -> bool {
+    ABOUT_SERVERS.contains(&key)
 }

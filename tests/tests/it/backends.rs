@@ -174,6 +174,7 @@ fn a_request_that_takes_longer_than_most_is_asked_of_a_second_server() {
         .set("origin.o.balance", "'round_robin'")
         .set("origin.o.ejection.failures", "0")
         .set("origin.o.hedge_percentile", "90")
+        .set("origin.o.retry_budget_percent", "100")
         .set("origin.o.response_timeout", "'1s'")
         .start();
     answers(&tidegate, 120);

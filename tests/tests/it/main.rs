@@ -29,6 +29,9 @@ mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod explain; // what would become of a request
 mod slices; // large representations, fetched and joined in slices
+mod balance; // which server, by what; keys that move; deadlines between tiers
+mod mixed; // other people's caches and fronts beside ours
+mod examples; // the examples run
 mod purge; // what an operator takes out of the store
 mod backends; // weights, ejection, health checks, orders, retries
 mod streaming; // large bodies in little memory
