@@ -94,7 +94,9 @@ impl Remote {
         if hop.upgrade == Upgrade::Keep && self.when_down == WhenDown::Origin {
             return direct(head, body, to_origin, route, worker).await;
         }
-        let is_read = matches!(body, Body::Empty) && hop.upgrade == Upgrade::Remove && matches!(head.method, Method::GET | Method::HEAD);
+        let is_read = matches!(body, Body::Empty)
+            && hop.upgrade == Upgrade::Remove
+            && matches!(head.method, Method::GET | Method::HEAD);
         if let Some(handover) = self.servers.handover(key, worker)
             && is_read
             && let Some(outcome) = self.of_holders(handover, &head, worker).await

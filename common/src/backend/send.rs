@@ -14,7 +14,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::balance::PENALTY;
-use super::budget::Budget;
+use super::budget::{Budget, Retry};
 use super::connect::{Addresses, ConnectOptions};
 use super::ejection::History;
 use super::facts::{Facts, Outcome};
@@ -215,8 +215,8 @@ impl Backend {
                 tried.extend(other);
                 attempted
             } else {
-                self.attempt(server, &ask, unsent.take().unwrap_or_default(), source, &mut facts)
-                    .await
+                let body = unsent.take().unwrap_or_default();
+                self.attempt(server, &ask, body, source, &mut facts).await
             };
             // Counted off before the next one is asked for: it is over.
             drop(retry.take());
@@ -245,15 +245,10 @@ impl Backend {
                 }
                 Decision::NextServer => {
                     tried.push(server);
-                    let other = self.pick(key, &tried, worker);
-                    if other.is_some() {
-                        retry = self.budget.take(self.load(), self.since_made(worker.clock.mono()));
-                        retries_left -= 1;
-                        if retry.is_none() {
-                            worker.metrics.count(Counter::BackendRetriesRefused);
-                        }
-                    }
-                    other.filter(|_| retry.is_some())
+                    retries_left -= 1;
+                    let (server, leave) = self.next_server(key, &tried, worker).unzip();
+                    retry = leave;
+                    server
                 }
             };
             if next.is_some() {
@@ -261,6 +256,16 @@ impl Backend {
             }
         }
         Outcome { result, unsent, facts }
+    }
+
+    /// Another server for a request that is to be sent again, where there is one and the budget lets it.
+    fn next_server(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<(usize, Retry<'_>)> {
+        let other = self.pick(key, tried, worker)?;
+        let leave = self.budget.take(self.load(), self.since_made(worker.clock.mono()));
+        if leave.is_none() {
+            worker.metrics.count(Counter::BackendRetriesRefused);
+        }
+        Some((other, leave?))
     }
 
     /// When the answer has to be there: by the settings, and by what the hop before has told.
