@@ -110,9 +110,8 @@ impl Setup {
 
     /// The file of a front with cache servers at these addresses.
     pub fn front(&self, servers: &[String]) -> String {
-        let everywhere = |key: &str| {
-            is_about_servers(key) || key == "cache.purge_allow" || key.starts_with("cache.rules.")
-        };
+        let everywhere =
+            |key: &str| is_about_servers(key) || key == "cache.purge_allow" || key.starts_with("cache.rules.");
         let stored = |key: &str| key.starts_with("cache.") && !everywhere(key);
         self.render(|key| !stored(key), &format!("servers = {servers:?}\n"))
     }

@@ -34,9 +34,6 @@ pub(super) struct HedgeDelay {
     seen: Mutex<Counts>,
 }
 
-/// Who answered or failed last, whom else it was asked of, and what came of it.
-pub(super) type Hedged = (usize, Option<usize>, Result<Response<Body>, Failure>);
-
 impl HedgeDelay {
     fn get(&self) -> Option<Duration> {
         let micros = self.micros.load(Ordering::Relaxed);
@@ -59,8 +56,8 @@ impl HedgeDelay {
 
 impl Backend {
     /// After how long a second server is to be asked; `None`: never, for this request or at all.
-    pub(super) fn hedge_delay(&self, ask: &Ask<'_>) -> Option<Duration> {
-        if self.settings.hedge_percentile == 0 || ask.has_content || self.servers.len() < 2 {
+    pub(super) fn hedge_delay(&self, ask: &Ask<'_>, facts: &Facts) -> Option<Duration> {
+        if self.settings.hedge_percentile == 0 || ask.has_content || self.servers.len() < 2 || facts.attempts > 0 {
             return None;
         }
         // A second tunnel would be one that somebody serves and nobody uses.
@@ -72,13 +69,17 @@ impl Backend {
     }
 
     /// A first try, and after `delay` a second one beside it. The one whose answer is not needed any more is hung up on.
+    ///
+    /// `server` becomes the one that was heard; another one that was asked is `tried` then.
     pub(super) async fn hedged(
         self: &Arc<Self>,
-        first: usize,
+        server: &mut usize,
         delay: Duration,
         ask: &Ask<'_>,
+        tried: &mut Vec<usize>,
         facts: &mut Facts,
-    ) -> Hedged {
+    ) -> Result<Response<Body>, Failure> {
+        let first = *server;
         let started = ask.worker.clock.mono();
         let (mut of_first, mut of_second) = (Facts::default(), Facts::default());
         let mut one = Box::pin(self.attempt(first, ask, Body::Empty, Source::Any, &mut of_first));
@@ -88,7 +89,7 @@ impl Backend {
         } else {
             None
         };
-        let (server, other, result) = match (in_time, second) {
+        let (heard, other, result) = match (in_time, second) {
             (Some(result), _) => (first, None, result),
             (None, None) => (first, None, one.as_mut().await),
             (None, Some((second, _leave))) => {
@@ -107,7 +108,7 @@ impl Backend {
             }
         };
         drop(one);
-        if server != first && result.is_ok() {
+        if heard != first && result.is_ok() {
             ask.worker.metrics.count(Counter::BackendHedgesWon);
             // Nobody will hear how long it takes: at least this long.
             let now = ask.worker.clock.mono();
@@ -115,8 +116,10 @@ impl Backend {
                 .latency
                 .observe(now - started, self.since_made(now));
         }
-        *facts = merged(of_first, of_second, server == first);
-        (server, other, result)
+        *facts = merged(of_first, of_second, heard == first);
+        *server = heard;
+        tried.extend(other);
+        result
     }
 
     /// Another server that is well, and the leave to ask it as well.

@@ -204,19 +204,12 @@ impl Backend {
                 worker,
                 until,
             };
-            let hedge_delay = if facts.attempts == 0 {
-                self.hedge_delay(&ask)
-            } else {
-                None
-            };
-            let attempted = if let Some(delay) = hedge_delay {
-                let (heard, other, attempted) = Box::pin(self.hedged(server, delay, &ask, &mut facts)).await;
-                server = heard;
-                tried.extend(other);
-                attempted
-            } else {
-                let body = unsent.take().unwrap_or_default();
-                self.attempt(server, &ask, body, source, &mut facts).await
+            let attempted = match self.hedge_delay(&ask, &facts) {
+                None => {
+                    let body = unsent.take().unwrap_or_default();
+                    self.attempt(server, &ask, body, source, &mut facts).await
+                }
+                Some(delay) => Box::pin(self.hedged(&mut server, delay, &ask, &mut tried, &mut facts)).await,
             };
             // Counted off before the next one is asked for: it is over.
             drop(retry.take());
