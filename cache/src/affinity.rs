@@ -30,7 +30,7 @@ pub(crate) fn hash(backend: &Backend, head: &Parts, hop: &Hop<'_>, rules: &KeyRu
         }
         Some(HashBy::Client) => {
             let client = forwarded::client_address(hop.forwarded, hop.peer, &head.headers);
-            client.map(|client| of_address(client))
+            client.map(of_address)
         }
         Some(HashBy::Field(name)) => head
             .headers

@@ -10,8 +10,8 @@ use toml::de::DeValue;
 
 use super::tls::TLS_VERSION;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
-    Special,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER,
+    Size, Special,
 };
 use crate::defaults;
 use crate::schema::{Codec, Keys, Spot, Visitor};
