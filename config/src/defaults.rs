@@ -10,6 +10,7 @@ use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
+use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{ConnectorSettings, TlsSettings, TlsVersion, UnknownName};
 use common::serve::settings::{HalfClose, ServeSettings, SourceSettings, WorkerSettings};
@@ -19,7 +20,7 @@ use common::telemetry::log::LogFormat;
 
 use http::{HeaderName, StatusCode};
 
-use crate::model::{ServersHealth, WhenDown};
+use crate::model::{Health, ServersHealth, WhenDown};
 use crate::rules::{
     AcceptEncodingRule, AcceptLanguageRule, ClientRules, Heuristic, KeyRules, LifetimeRules, OriginDirectives,
     QueryRule, RangeRules, Rules, SetCookieRule, StaleRules, TagRules, VaryRules, WaitOver, WaitRules,
@@ -360,6 +361,17 @@ pub(crate) const CACHE_SERVER_RESPONSE_TIMEOUT: Duration = secs(75);
 
 /// On this machine only: health and metrics are nobody else's business.
 pub(crate) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
+
+/// How the kernel is looked at; the thresholds have their reasons where they are declared.
+pub(crate) fn health() -> Health {
+    Health {
+        // A look costs about a millisecond, and a stall shorter than a second fills no queue of an ordinary length.
+        sample_every: secs(1),
+        // One system call of a microsecond, in a connection's life of many more.
+        accepts_looked_at: 1,
+        thresholds: Thresholds::default(),
+    }
+}
 
 /// The health of cache servers.
 pub(crate) const fn servers_health() -> ServersHealth {

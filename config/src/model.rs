@@ -9,6 +9,7 @@ use common::backend::settings::{BackendSettings, ExchangeLimits, ServerAddress};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
+use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::TlsSettings;
 use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
@@ -25,6 +26,8 @@ pub struct Config {
     pub process: Process,
     /// What one client may take from all others.
     pub limits: Limits,
+    /// How the kernel is looked at.
+    pub health: Health,
     /// Present: this process meets clients.
     pub front: Option<Front>,
     /// Certificates; listeners refer to them by name.
@@ -52,6 +55,17 @@ pub struct Process {
     pub group: Option<String>,
     /// Below which directory the kernel's settings and counters are read; `/` is this machine.
     pub proc_root: PathBuf,
+}
+
+/// `[health]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// How often the kernel is looked at.
+    pub sample_every: Duration,
+    /// Each how-manieth accepted connection is looked at; 0: none.
+    pub accepts_looked_at: u32,
+    /// From when on something is a finding.
+    pub thresholds: Thresholds,
 }
 
 /// `[limits]`.

@@ -448,6 +448,13 @@ status = [200, 204]
 [[site]]
 hosts = ["A.example"]
 origin = "a"
+[health]
+sample_every = "2s"
+accepts_looked_at = 10
+[health.thresholds]
+window_short = "20s"
+drops_min = 7
+drops_share = "0.25%"
 [log]
 level = "debug"
 format = "json"
@@ -606,6 +613,35 @@ default = false
 origin = "a"
 cache = true
 upgrades = ["websocket"]
+
+[health]
+sample_every = "1s"
+accepts_looked_at = 1
+
+[health.thresholds]
+window_short = "10s"
+window_long = "1m"
+close_after = "15s"
+settle = "75s"
+events_max = 1000
+drops_min = 5
+drops_share = "0.1%"
+backlog_small = 512
+pause = "250ms"
+syn_backlog_share = "70%"
+cookies_answered_share = "50%"
+half_open_repeated_min = 3
+accepts_min = 20
+synack_loss_share = "1%"
+timestamps_min = 3
+half_open_reset_share = "5%"
+conntrack_share = "95%"
+connects_min = 20
+connect_loss_share = "1%"
+connect_loss_few_min = 5
+connect_loss_few_share = "25%"
+connect_failures_min = 3
+local_ports_share = "90%"
 
 [log]
 level = "info"

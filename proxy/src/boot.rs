@@ -190,7 +190,10 @@ fn bind(config: &Config) -> Result<Vec<Open>, Failure> {
     let bind = |(role, index, settings, shards): (Role, usize, &ListenSettings, usize)| {
         let bound = listener::bind(settings, shards);
         bound
-            .map(|bound| Open { role, index, bound })
+            .map(|bound| {
+                bound.accepts.look_at_each(config.health.accepts_looked_at);
+                Open { role, index, bound }
+            })
             .map_err(|error| Failure::coded(error.exit_code(), error))
     };
     front.chain(cache).chain(admin).map(bind).collect()
@@ -317,7 +320,15 @@ impl Process {
             .enumerate()
             .map(|(index, backend)| (leg(index), Arc::clone(backend)));
         let workers = self.workers.clone();
-        Control::new(health, plan::context(config), listeners, workers, backends.collect())
+        let every = config.health.sample_every;
+        Control::new(
+            health,
+            every,
+            plan::context(config),
+            listeners,
+            workers,
+            backends.collect(),
+        )
     }
 }
 

@@ -51,8 +51,8 @@ pub enum Status {
 
 impl Health {
     /// Before the first look, with what the preflight said.
-    pub fn new(root: ProcRoot, roles: Roles, settings: Vec<Finding>) -> Arc<Self> {
-        let engine = Engine::new(Thresholds::default(), roles);
+    pub fn new(root: ProcRoot, thresholds: Thresholds, roles: Roles, settings: Vec<Finding>) -> Arc<Self> {
+        let engine = Engine::new(thresholds, roles);
         Arc::new(Self {
             root,
             state: Mutex::new(State {

@@ -179,6 +179,19 @@ impl Process {
         self.status("VmHWM:")
     }
 
+    /// The CPU time that all its threads have used so far, in the kernel's ticks of 10 ms.
+    pub fn cpu(&self) -> std::time::Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // proc(5): after the name in parentheses utime and stime are the 12th and 13th.
+        let after = stat.rsplit(") ").next().unwrap();
+        let ticks = after
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap());
+        std::time::Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     fn status(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -68,13 +68,43 @@ impl AsFd for Look<'_> {
 /// What was seen of a listener's connections when they were accepted, since the start.
 ///
 /// Written by all workers, once per connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AcceptCounts {
+    /// Each how-manieth connection is looked at; 0: none.
+    every: AtomicU32,
+    /// Connections so far, where not each is looked at.
+    seen: AtomicU32,
     looked_at: AtomicU64,
     synack_repeated: AtomicU64,
 }
 
+impl Default for AcceptCounts {
+    /// Each connection is looked at.
+    fn default() -> Self {
+        Self {
+            every: AtomicU32::new(1),
+            seen: AtomicU32::new(0),
+            looked_at: AtomicU64::new(0),
+            synack_repeated: AtomicU64::new(0),
+        }
+    }
+}
+
 impl AcceptCounts {
+    /// From now on each `every`th connection is to be looked at; 0: none.
+    pub fn look_at_each(&self, every: u32) {
+        self.every.store(every, Ordering::Relaxed);
+    }
+
+    /// Whether a connection that was accepted is to be looked at.
+    pub fn wants_a_look(&self) -> bool {
+        match self.every.load(Ordering::Relaxed) {
+            0 => false,
+            1 => true,
+            every => self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(every),
+        }
+    }
+
     /// Counts one.
     pub fn count(&self, accepted: &Accepted) {
         self.looked_at.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 pub mod rlimit; // file descriptors
 pub mod user; // who it becomes after binding
 pub mod affinity; // which CPUs it may use
+pub mod netns; // another process's network namespace
 
 #[cfg(test)]
 pub(crate) mod own_process; // tests that change their process

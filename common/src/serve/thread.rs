@@ -246,6 +246,9 @@ impl Admission {
     /// What the kernel knows of a TCP connection that nothing was written to yet; how long it waited to be accepted.
     fn look(&self, stream: &Stream) -> Option<Duration> {
         let Stream::Tcp(socket) = stream else { return None };
+        if !self.accepts.wants_a_look() {
+            return None;
+        }
         let accepted = tcp_info::accepted(socket.as_fd()).ok()?;
         self.accepts.count(&accepted);
         self.floor

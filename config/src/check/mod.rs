@@ -10,7 +10,7 @@ mod traffic; // redirects, fields, rewriting
 mod sites; // hosts, routes, origins by name
 
 use crate::defaults;
-use crate::model::{Cache, CacheTier, Config, Front, Process, UnknownHost};
+use crate::model::{Cache, CacheTier, Config, Front, Health, Process, UnknownHost};
 use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
@@ -33,6 +33,7 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     let config = Config {
         process: draft.process,
         limits: draft.limits,
+        health: health(draft.health, notes),
         front,
         tls,
         cache,
@@ -95,6 +96,20 @@ fn rules_tables(index: usize, site: &SiteDraft) -> impl Iterator<Item = String> 
         .filter(|(_, route)| route.rules.is_some());
     own.into_iter()
         .chain(routes.map(move |(j, _)| format!("site[{index}].route[{j}].rules")))
+}
+
+fn health(health: Health, notes: &mut Notes) -> Health {
+    let [short, long] = health.thresholds.windows;
+    if short > long {
+        notes.error("health.thresholds.window_short", "is longer than window_long");
+    }
+    if health.sample_every > short / 2 {
+        notes.warning(
+            "health.sample_every",
+            "is more than half of health.thresholds.window_short: what is short is not seen",
+        );
+    }
+    health
 }
 
 fn note_process(process: &Process, notes: &mut Notes) {

@@ -29,6 +29,24 @@ pub(crate) const SERVER: Text<ServerSettings> = Text {
     print: print_server,
 };
 
+/// A part of a whole.
+pub(crate) const SHARE: Text<f64> = Text {
+    kind: "percentage such as \"0.1%\"",
+    parse: |text| {
+        let percent = text
+            .strip_suffix('%')
+            .and_then(|number| number.trim().parse::<f64>().ok());
+        match percent {
+            Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+            _ => Err(Wrong::from(format!(
+                "expected a percentage from \"0%\" to \"100%\"; found {text:?}"
+            ))),
+        }
+    },
+    // Six digits: 0.1 % is 0.001, which is no binary fraction.
+    print: |share| format!("{}%", (share * 1e8).round() / 1e6),
+};
+
 /// An admin listener to ask, over plain HTTP.
 pub(crate) const ADMIN_SERVER: Text<ServerAddress> = Text {
     kind: "admin listener such as \"10.0.0.7:9900\", \"name:9900\" or \"unix:/path\"",

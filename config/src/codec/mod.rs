@@ -6,7 +6,9 @@ mod pattern; // hosts, paths, expressions, names
 mod rules; // what cache rules are made of
 mod traffic; // what traffic rules are made of
 
-pub(crate) use address::{ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LOG_TARGET, MODE, NETWORK, SERVER};
+pub(crate) use address::{
+    ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LOG_TARGET, MODE, NETWORK, SERVER, SHARE,
+};
 pub(crate) use pattern::{
     BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
 };

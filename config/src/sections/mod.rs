@@ -5,6 +5,7 @@
 
 mod serve; // [process], [front]
 mod limits; // [limits]
+mod health; // [health], [health.thresholds]
 mod listen; // one listener
 mod front_listen; // one listener of [front]
 mod tls; // [tls.NAME], [front.http2]
@@ -27,13 +28,14 @@ pub(crate) use traffic::TrafficDraft;
 use common::backend::settings::BackendSettings;
 use common::net::tls::settings::TlsSettings;
 
-use crate::model::{Admin, Config, Limits, Log, Process};
+use crate::model::{Admin, Config, Health, Limits, Log, Process};
 use crate::schema::{Keys, Visitor};
 
 /// A whole file.
 pub(crate) struct Draft {
     pub(crate) process: Process,
     pub(crate) limits: Limits,
+    pub(crate) health: Health,
     pub(crate) front: Option<FrontDraft>,
     pub(crate) tls: Vec<(String, TlsSettings)>,
     pub(crate) cache: Option<CacheDraft>,
@@ -48,6 +50,7 @@ impl Keys for Draft {
         Self {
             process: Process::preset(),
             limits: Limits::preset(),
+            health: Health::preset(),
             front: None,
             tls: Vec::new(),
             cache: None,
@@ -97,6 +100,11 @@ impl Keys for Draft {
             "Health and metrics.\nWithout this table there is no admin listener.",
         );
         v.table(
+            "health",
+            &mut self.health,
+            "How the kernel's view of handshakes is watched.",
+        );
+        v.table(
             "log",
             &mut self.log,
             "tidegate's own log, which goes to standard error.",
@@ -109,6 +117,7 @@ impl From<&Config> for Draft {
         Self {
             process: config.process.clone(),
             limits: config.limits.clone(),
+            health: config.health.clone(),
             front: config.front.as_ref().map(FrontDraft::from),
             tls: config.tls.iter().map(|tls| (tls.name.clone(), tls.clone())).collect(),
             cache: CacheDraft::of(&config.cache),

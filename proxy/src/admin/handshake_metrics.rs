@@ -2,13 +2,14 @@
 //!
 //! Labels are bounded: legs, causes, states and counters are enums, listeners, shards and servers are as configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::kernel::counters::Counter;
 use common::kernel::diagnosis::legs::Verdict;
 use common::kernel::preflight::finding::Severity;
 use common::kernel::reading::Why;
 use common::kernel::sample::{ListenerSample, Sample};
+use common::kernel::sockets::census::StateCounts;
 use common::kernel::sockets::entry::State as TcpState;
 use common::telemetry::exposition::Exposition;
 use common::telemetry::metrics::Family;
@@ -34,6 +35,7 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
         listeners(page, &state, &sample.listeners);
         kernel(page, sample);
         local_ports(page, sample);
+        sockets_by_state(page, sample);
     }
 }
 
@@ -190,4 +192,43 @@ fn local_ports(page: &mut Exposition, sample: &Sample) {
             );
         }
     }
+}
+
+/// The sockets of each listener and towards each server, by TCP state.
+fn sockets_by_state(page: &mut Exposition, sample: &Sample) {
+    let census = sample.census.as_ref().ok();
+    let mut listeners = page.family(Family::ListenerSockets);
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    for listener in &sample.listeners {
+        let counts = listener.port.and_then(|port| census?.by_listener.get(&port));
+        // The members of a group have one port.
+        let Some(counts) = counts.filter(|_| told.insert(&listener.name)) else {
+            continue;
+        };
+        for (state, count) in taken(counts) {
+            listeners.sample(&[("listener", &listener.name), ("state", state)], count);
+        }
+    }
+    let mut servers = page.family(Family::BackendSockets);
+    for server in &sample.connects {
+        let counts = server.address.and_then(|address| census?.by_server.get(&address));
+        for (state, count) in counts.into_iter().flat_map(taken) {
+            servers.sample(
+                &[
+                    ("backend", &server.backend),
+                    ("server", &server.server),
+                    ("state", state),
+                ],
+                count,
+            );
+        }
+    }
+}
+
+/// The states that some sockets are in, listening ones excepted.
+fn taken(counts: &StateCounts) -> impl Iterator<Item = (&'static str, u64)> {
+    let states = TcpState::ALL.iter().filter(|&&state| state != TcpState::Listen);
+    states
+        .map(|&state| (state.word(), u64::from(counts.get(state))))
+        .filter(|(_, count)| *count > 0)
 }

@@ -28,5 +28,10 @@ pub fn preflight(config: &Config) -> Result<Arc<Health>, Failure> {
             .collect();
         return Err(Failure::new(Code::Config, lines.join("\n")));
     }
-    Ok(Health::new(root, plan::roles(config), findings))
+    Ok(Health::new(
+        root,
+        config.health.thresholds.clone(),
+        plan::roles(config),
+        findings,
+    ))
 }

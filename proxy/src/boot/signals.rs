@@ -74,9 +74,6 @@ impl Watch {
     }
 }
 
-/// How often the kernel is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// How long workers that were told to end at once may take.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -112,9 +109,10 @@ impl Signals {
         })
     }
 
-    /// The next signal; until then, a look each second.
+    /// The next signal; until then, a look now and then.
     async fn next_while_looking(&mut self, control: &mut Control) -> Told {
-        let mut interval = tokio::time::interval_at(mono_now() + LOOK_EVERY, LOOK_EVERY);
+        let every = control.every;
+        let mut interval = tokio::time::interval_at(mono_now() + every, every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

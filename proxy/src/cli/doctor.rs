@@ -6,8 +6,10 @@ mod look; // this machine, by our own look
 use std::path::PathBuf;
 use std::time::Duration;
 
+use common::kernel::diagnosis::settings::Thresholds;
 use common::kernel::preflight::{Machine, PreflightContext, sysctl_file};
 use common::kernel::root::ProcRoot;
+use common::process::netns;
 use config::Loaded;
 
 use super::ask::Token;
@@ -20,6 +22,9 @@ pub struct Arguments {
     /// The report of a running tidegate, such as `http://127.0.0.1:9900`; without it, all listeners of this machine.
     #[arg(long, value_name = "URL", conflicts_with_all = ["proc_root", "sysctl", "config", "seconds"])]
     admin: Option<String>,
+    /// Look from inside the network namespace of this process, such as a container's; needs the right to enter it.
+    #[arg(long, value_name = "PID", conflicts_with_all = ["admin", "proc_root", "sysctl"])]
+    pid: Option<u32>,
     #[command(flatten)]
     token: Token,
     /// Go on, with a new report every few seconds.
@@ -72,12 +77,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn on_this_machine(arguments: &Arguments) -> Result<Verdict, Failure> {
-    let (context, configured_root) = match &arguments.config {
+    if let Some(pid) = arguments.pid {
+        // Before any thread is started: /proc/net is that of the first one.
+        netns::enter(pid).map_err(|error| {
+            Failure::new(
+                Code::CannotTell,
+                format_args!("--pid {pid}: its network namespace: {error}"),
+            )
+        })?;
+    }
+    let (context, thresholds, configured_root) = match &arguments.config {
         Some(file) => {
             let Loaded { config, .. } = config::load(file).map_err(|problems| Failure::new(Code::Config, problems))?;
-            (plan::context(&config), Some(config.process.proc_root))
+            let thresholds = config.health.thresholds.clone();
+            (plan::context(&config), thresholds, Some(config.process.proc_root))
         }
-        None => (PreflightContext::default(), None),
+        None => (PreflightContext::default(), Thresholds::default(), None),
     };
     let dir = arguments
         .proc_root
@@ -92,6 +107,7 @@ fn on_this_machine(arguments: &Arguments) -> Result<Verdict, Failure> {
     look::run(
         &root,
         &context,
+        thresholds,
         Duration::from_secs(arguments.seconds),
         arguments.json,
         arguments.watch,

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::backend::{Backend, ServerSnapshot, SocketAddrOrUnix};
 use common::kernel::diagnosis::Observed;
@@ -24,6 +25,8 @@ use super::{Health, plan};
 pub struct Control {
     /// Where it is written down.
     pub health: Arc<Health>,
+    /// How often it is looked.
+    pub every: Duration,
     /// What the configuration wants of the machine.
     pub context: PreflightContext,
     /// Listeners by leg.
@@ -42,6 +45,7 @@ impl Control {
     /// Ready to look.
     pub fn new(
         health: Arc<Health>,
+        every: Duration,
         context: PreflightContext,
         listeners: Vec<(Leg, Arc<Bound>)>,
         workers: Vec<Arc<Worker>>,
@@ -51,6 +55,7 @@ impl Control {
         let reserve = File::open("/dev/null").ok();
         Self {
             health,
+            every,
             context,
             listeners,
             workers,

@@ -7,8 +7,9 @@ use std::process::Command;
 use tests::health::{findings, report, verdict, wait_for_looks};
 use tests::network::{alone, knock, set};
 use tests::origin::Origin;
+use tests::programs::{installed, skipped};
 use tests::setup::Setup;
-use tests::sys::raise_open_files;
+use tests::sys::{is_root, raise_open_files};
 use tests::tidegate::run;
 use tests::wait::eventually;
 
@@ -109,4 +110,28 @@ fn the_doctor_names_a_listener_that_does_not_accept() {
         });
         drop((clients, listener));
     });
+}
+
+#[test]
+fn the_doctor_looks_from_inside_another_process_network() {
+    if !is_root() || installed("unshare").is_none() {
+        return skipped("the doctor's --pid: only root may enter a network namespace");
+    }
+    let here = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = here.local_addr().unwrap().to_string();
+    let mut inside = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
+    let pid = inside.id().to_string();
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    eventually("it has a network of its own", || {
+        std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|theirs| theirs != own)
+    });
+    let inside_of = run(&["doctor", "--pid", &pid, "--seconds", "1", "--json"]);
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    assert!(inside_of.stdout.contains("\"listeners\":[]"), "{}", inside_of.text());
+    let outside = run(&["doctor", "--seconds", "1", "--json"]);
+    assert!(outside.stdout.contains(&here), "{}", outside.text());
+    let nobody = run(&["doctor", "--pid", "4194305", "--seconds", "1"]);
+    assert_eq!(nobody.code, 2, "{}", nobody.text());
+    nobody.expect_one_line_about("--pid 4194305");
 }

@@ -43,6 +43,7 @@ mod handshake_live; // health in network namespaces of its own
 mod handshake_causes; // each cause made to happen there
 mod cache_servers_health; // what cache servers say, on the front's page
 mod admin_access; // tokens, certificates, unix sockets
+mod sampler_cost; // what watching costs, on demand
 mod tls; // certificates, handshakes, redirects
 mod origin_tls; // TLS towards origins
 mod http2; // streams, floods, drain

@@ -24,12 +24,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub fn run(
     root: &ProcRoot,
     context: &PreflightContext,
+    thresholds: Thresholds,
     time: Duration,
     as_json: bool,
     watch: bool,
 ) -> Result<Verdict, Failure> {
     let mut sampler = Sampler::new(root.clone());
-    let mut engine = Engine::new(Thresholds::default(), Roles::default());
+    let mut engine = Engine::new(thresholds, Roles::default());
     let mut look = || sampler.sample(Moment::now(&Clock::System), Listeners::All);
     engine.observe(look());
     let mut left = if watch { WATCH_EVERY.min(time) } else { time };
