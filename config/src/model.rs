@@ -12,6 +12,7 @@ use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::TlsSettings;
+use common::serve::proxied::ProxySettings;
 use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
@@ -103,6 +104,8 @@ pub struct FrontListener {
     pub redirect_https: bool,
     /// `max-age` of `Strict-Transport-Security`.
     pub hsts: Option<Duration>,
+    /// Connections come through load balancers that send PROXY headers.
+    pub proxied: Option<ProxySettings>,
 }
 
 /// What a request for a host without a site gets.

@@ -529,7 +529,7 @@ source_prefix_v6 = 64
 
 [front]
 listen = [
-    { address = "0.0.0.0:80", backlog = "auto", http2 = false, redirect_https = false },
+    { address = "0.0.0.0:80", backlog = "auto", http2 = false, redirect_https = false, proxy_protocol = false, proxy_from = [] },
 ]
 unknown_host = "misdirected"
 header_timeout = "10s"

@@ -23,6 +23,7 @@ use cache::store::memory::Memory;
 use cache::tier::Local;
 use common::backend::Backend;
 use common::http::body::Body;
+use common::http::interim::Desk;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::kernel::sample::Moment;
@@ -222,6 +223,7 @@ impl Service for Admin {
         &'a self,
         request: common::http::request::Request,
         _: &'a Arc<ConnInfo>,
+        _: &'a Desk,
     ) -> Soon<'a, Reply<Unrecorded>> {
         let request = Request::from_parts(request.head, request.body);
         let response = match request.uri().path() {

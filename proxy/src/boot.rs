@@ -356,6 +356,7 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<
         settings: Arc::new(front.serve.clone()),
         tls: tls.map_err(|error| Failure::new(Code::Config, error))?.map(Arc::new),
         http2: listener.http2.then_some(front.http2),
+        proxied: listener.proxied.clone().map(Arc::new),
     }))
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::http::interim::Desk;
 use common::http::request::Request;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
@@ -101,7 +102,7 @@ const IMAGES: [(&str, usize); 5] = [
 impl Service for Pages {
     type Record = Unrecorded;
 
-    fn call<'a>(&'a self, request: Request, _: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Unrecorded>> {
+    fn call<'a>(&'a self, request: Request, _: &'a Arc<ConnInfo>, _: &'a Desk) -> Soon<'a, Reply<Unrecorded>> {
         Soon::coming(self.answer(request)).map(|response| Reply {
             response: with_date(response),
             record: Unrecorded,

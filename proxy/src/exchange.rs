@@ -16,6 +16,7 @@ use std::sync::Arc;
 use cache::purge::Strength;
 use cache::tier::{Answer, Tier, TierRequest};
 use common::http::forwarded::ForwardedSettings;
+use common::http::interim::Desk;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::{Notable, Request};
 use common::http::upgrade;
@@ -23,6 +24,7 @@ use common::http::via::NodeId;
 use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
 use common::soon::Soon;
+use http::Version;
 
 use crate::routes::Routes;
 use door::Door;
@@ -53,9 +55,14 @@ pub struct Exchange {
 impl Service for Exchange {
     type Record = Box<ExchangeRecord>;
 
-    fn call<'a>(&'a self, request: Request, conn: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Box<ExchangeRecord>>> {
+    fn call<'a>(
+        &'a self,
+        request: Request,
+        conn: &'a Arc<ConnInfo>,
+        desk: &'a Desk,
+    ) -> Soon<'a, Reply<Box<ExchangeRecord>>> {
         let mut under_way = UnderWay::begin(self, &request, conn);
-        match under_way.conduct(request) {
+        match under_way.conduct(request, desk) {
             Ok(answer) => answer.map(|answer| under_way.reply(Ok(answer))),
             Err(refusal) => Soon::Ready(under_way.reply(Err(refusal))),
         }
@@ -99,7 +106,7 @@ impl<'a> UnderWay<'a> {
         }
     }
 
-    fn conduct(&mut self, request: Request) -> Result<Soon<'a, Answer>, Refusal> {
+    fn conduct(&mut self, request: Request, desk: &'a Desk) -> Result<Soon<'a, Answer>, Refusal> {
         let Request {
             mut head,
             body,
@@ -132,6 +139,8 @@ impl<'a> UnderWay<'a> {
             tls: conn.tls,
             request_id: self.record.id.clone(),
             upgrade,
+            // "a server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 §15.2)
+            desk: (head.version != Version::HTTP_10).then_some(desk),
         };
         let purge = exchange.purge.asked(&head, hop.peer)?;
         let request = TierRequest {

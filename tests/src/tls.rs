@@ -49,7 +49,14 @@ impl Tls {
     /// # Errors
     /// Why the handshake failed.
     pub fn connect(&self, address: &str, name: &str) -> std::io::Result<TlsClient> {
-        let socket = TcpStream::connect(address)?;
+        self.over(TcpStream::connect(address)?, name)
+    }
+
+    /// Asks for `name` on a connection that has begun already.
+    ///
+    /// # Errors
+    /// Why the handshake failed.
+    pub fn over(&self, socket: TcpStream, name: &str) -> std::io::Result<TlsClient> {
         socket.set_read_timeout(Some(Deadline::soon().left()))?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let session = ClientConnection::new(Arc::clone(&self.0), name).unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::backend;
 use common::http::origin_error::OriginError;
+use common::http::outgoing::Hop;
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use http::{HeaderMap, Method};
@@ -101,7 +102,12 @@ impl Local {
         {
             let mut head = request.head.clone();
             head.method = Method::GET;
-            let ask = Arc::new(Ask::new(head, &request.hop, request.route, request.worker));
+            // The client has its answer already.
+            let hop = Hop {
+                desk: None,
+                ..request.hop.clone()
+            };
+            let ask = Arc::new(Ask::new(head, &hop, request.route, request.worker));
             let why = Why {
                 fwd: Fwd::Stale,
                 selected: Some(selected),

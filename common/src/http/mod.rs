@@ -12,5 +12,6 @@ pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
 pub mod upgrade; // which protocols a client may change to
 pub mod time_left; // how long the hop before still waits
+pub mod interim; // 1xx on their way to the client
 pub mod outgoing; // what every request that goes on is given
 pub mod origin_error; // what went wrong towards a server, in RFC 9209's words

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Version, request};
 
 use super::forwarded::{self, ForwardedSettings, Received};
 use super::hop_by_hop::{self, Upgrade};
+use super::interim::Desk;
 use super::time_left::TIME_LEFT;
 use super::via::{self, NodeId};
 
@@ -30,6 +31,8 @@ pub struct Hop<'a> {
     pub request_id: RequestId,
     /// Whether the Upgrade field goes on.
     pub upgrade: Upgrade,
+    /// Where interim responses go; `None` where nobody waits for them.
+    pub desk: Option<&'a Desk>,
 }
 
 /// The id of an exchange: given by a peer that is believed, or made here. 16 hexadecimal digits when made.
@@ -109,4 +112,7 @@ pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
     via::append_cdn_loop(&mut head.headers, hop.node);
     head.headers.insert(X_REQUEST_ID, hop.request_id.to_value());
     head.version = Version::HTTP_11;
+    if let Some(desk) = hop.desk {
+        head.extensions.insert(desk.courier());
+    }
 }

@@ -23,6 +23,7 @@ use super::tunnel::ServerEnd;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::connection_options;
+use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
 use crate::http::tunnel::Tunnel;
 use crate::http::upgrade;
@@ -140,6 +141,7 @@ impl Connection {
             scanned: 0,
             interim: 0,
             asks_upgrade: head.headers.contains_key(UPGRADE),
+            courier: head.extensions.get::<Courier>().cloned(),
             send_failed: false,
         };
         let received_before = exchange.io.received;
@@ -168,6 +170,8 @@ pub(super) struct Exchange {
     interim: u32,
     /// The request asks for another protocol, so a 101 may answer it.
     asks_upgrade: bool,
+    /// Brings interim responses to the client whose request it is.
+    courier: Option<Courier>,
     /// The request could not be sent whole; a response may be there all the same.
     send_failed: bool,
 }
@@ -187,7 +191,7 @@ impl Exchange {
             if !self.io.buf.is_empty() {
                 match self.parse(limits)? {
                     Some(head) if head.status.is_informational() && !self.is_final(&head) => {
-                        self.interim(&head)?;
+                        self.interim(head)?;
                         continue;
                     }
                     Some(head) => return Poll::Ready(Ok(head)),
@@ -262,7 +266,10 @@ impl Exchange {
 
     /// "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110 §15.2). A
     /// 101 that nobody asked for is an error.
-    fn interim(&mut self, head: &ResponseHead) -> Result<(), OriginError> {
+    ///
+    /// "A proxy MUST forward 1xx responses unless the proxy itself requested the generation of the 1xx response." (ibid.) It
+    /// is we who ask for 100.
+    fn interim(&mut self, head: ResponseHead) -> Result<(), OriginError> {
         self.interim += 1;
         if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim > INTERIM_MAX {
             return Err(OriginError::HttpProtocolError);
@@ -270,6 +277,8 @@ impl Exchange {
         if head.status == StatusCode::CONTINUE {
             self.outbox.release();
             self.deadline.clear();
+        } else if let Some(courier) = &self.courier {
+            courier.bring(head.status, head.fields);
         }
         Ok(())
     }

@@ -56,6 +56,17 @@ pub(crate) fn response_head(out: &mut Vec<u8>, status: StatusCode, fields: &Fiel
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the head of an interim response, which is all there is of it.
+pub(crate) fn interim_head(out: &mut Vec<u8>, status: StatusCode, map: &HeaderMap) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(out, map);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends a request head. The target is sent in origin-form, or as `*`.
 pub(crate) fn request_head(out: &mut Vec<u8>, head: &request::Parts, coding: Coding) {
     out.extend_from_slice(head.method.as_str().as_bytes());

@@ -3,6 +3,7 @@
 //! The connection and the body share the socket; the state of the body lives with the connection, so that what was left
 //! unread is known after the body is dropped.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -39,6 +40,8 @@ pub(crate) struct Inbox {
     pub request: u64,
     /// `100 Continue` is owed before the body is read.
     pub continue_owed: bool,
+    /// Interim responses, rendered, that the socket has not taken yet.
+    pub interim: Vec<u8>,
 }
 
 /// How far a body was read.
@@ -78,12 +81,10 @@ impl Inbox {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(self.fail(error)))),
             }
-            if self.continue_owed {
-                match self.poll_continue(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
-                    Poll::Pending => return Poll::Pending,
-                }
+            if self.continue_owed
+                && let Err(error) = self.poll_continue(cx)
+            {
+                return Poll::Ready(Some(Err(self.fail(error))));
             }
             match self.io.poll_fill(cx, BODY_READ) {
                 Poll::Pending => return Poll::Pending,
@@ -139,19 +140,26 @@ impl Inbox {
 
     /// Says `100 Continue`: "A server MAY omit sending a 100 (Continue) response if it has already received some or all of
     /// the content" (RFC 9110 §10.1.1), so it is only said when something has to be waited for.
-    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-        match self
-            .io
-            .stream
-            .poll_write_vectored(cx, &[std::io::IoSlice::new(CONTINUE)])
-        {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(written)) if written == CONTINUE.len() => {
-                self.continue_owed = false;
-                Poll::Ready(Ok(()))
+    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        self.continue_owed = false;
+        self.interim.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.poll_interim(cx).map_err(|_| BodyError::ClientGone)
+    }
+
+    /// Sends what the socket takes of the interim responses. What is left goes with the final one at the latest.
+    pub(crate) fn poll_interim(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.interim.is_empty() {
+            let slices = [io::IoSlice::new(&self.interim)];
+            match self.io.stream.poll_write_vectored(cx, &slices) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => drop(self.interim.drain(..written)),
+                Poll::Ready(Err(error)) => return Err(error),
             }
-            Poll::Ready(_) => Poll::Ready(Err(BodyError::ClientGone)),
+        }
+        match self.io.stream.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 

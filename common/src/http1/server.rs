@@ -4,6 +4,7 @@
 //! client leaving, and then drops what it was doing. Bodies stream both ways at once; neither is buffered whole.
 
 mod ending; // unread bodies, refusals, the last word
+mod meanwhile; // interim responses, and whether the client is still there
 mod upgraded; // the connection becomes a tunnel
 
 use std::future::{Future, poll_fn};
@@ -27,6 +28,7 @@ use super::render::{self, Coding, ResponseFrame};
 use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::{ConnectionOptions, connection_options};
+use crate::http::interim::Desk;
 use crate::http::request::{Notable, Request};
 use crate::http::response::Response;
 use crate::net::stream::Stream;
@@ -66,14 +68,15 @@ pub async fn serve_connection<S: Service>(
     connection.h2c = h2c;
     let conn = Arc::clone(&connection.conn);
     let reason = loop {
+        let desk = Desk::default();
         // The request is handed on within the poll: an idle connection keeps no room for one.
         let next = poll_fn(|cx| {
             let received = ready!(connection.poll_receive(cx));
-            Poll::Ready(received.map(|Received { request, sending }| (service.call(request, &conn), sending)))
+            Poll::Ready(received.map(|Received { request, sending }| (service.call(request, &conn, &desk), sending)))
         });
         match next.await {
             Ok((reply, sending)) => {
-                if let Some(reason) = connection.answer(reply, sending).await {
+                if let Some(reason) = connection.answer(reply, &desk, sending).await {
                     Box::pin(connection.linger(reason)).await;
                     break reason;
                 }
@@ -168,6 +171,7 @@ impl Connection {
             body: Reading::Done,
             request: 0,
             continue_owed: false,
+            interim: Vec::new(),
         };
         Self {
             shared: Arc::new(Mutex::new(inbox)),
@@ -305,22 +309,29 @@ impl Connection {
     }
 
     /// Sends the reply to a request when it is there; `Some` when the connection ends with it.
-    async fn answer<R: Record>(&mut self, reply: Soon<'_, Reply<R>>, sending: Sending) -> Option<CloseReason> {
+    async fn answer<R: Record>(
+        &mut self,
+        reply: Soon<'_, Reply<R>>,
+        desk: &Desk,
+        sending: Sending,
+    ) -> Option<CloseReason> {
+        let metrics = &self.conn.worker.metrics;
         let reply = match reply {
             Soon::Ready(reply) => reply,
             Soon::Coming(mut coming) => {
                 let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
                     Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                    Poll::Pending => self
-                        .shared
-                        .lock()
-                        .poll_left(self.settings.half_close, cx)
-                        .map(|()| None),
+                    Poll::Pending => {
+                        meanwhile::poll(&self.shared, desk, self.settings.half_close, metrics, cx).map(|()| None)
+                    }
                 });
                 // The client left: dropping what was coming cancels what only it wanted.
                 let Some(reply) = reply.await else {
                     return Some(CloseReason::Reset);
                 };
+                while let Some(interim) = desk.take() {
+                    meanwhile::say(&self.shared, &interim, metrics);
+                }
                 reply
             }
         };
@@ -348,8 +359,12 @@ impl Connection {
         if self.drain.is_draining() {
             close = close.or(Some(CloseReason::Drain));
         }
-        close = close.or_else(|| self.shared.lock().unusable());
-        let mut head = Vec::with_capacity(768);
+        let mut head = {
+            let mut inbox = self.shared.lock();
+            close = close.or_else(|| inbox.unusable());
+            std::mem::take(&mut inbox.interim)
+        };
+        head.reserve(768);
         let connection = match (close, sending.version) {
             (Some(_), _) => Some("close"),
             (None, Version::HTTP_10) => Some("keep-alive"),

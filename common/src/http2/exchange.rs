@@ -17,6 +17,7 @@ use super::request::{self, Said};
 use super::request_body::RequestBody;
 use super::response::{self, Sending};
 use crate::http::body::Body;
+use crate::http::interim::{Desk, Interim};
 use crate::http::request::{Notable, Request};
 use crate::http1::parse::ParseError;
 use crate::http1::patience::Lost;
@@ -65,17 +66,26 @@ pub(super) async fn exchange<S: Service>(
     let method = request.method().clone();
     let head_bytes = request.uri().path().len() as u64 + response::size(request.headers());
     let received = Arc::new(AtomicU64::new(head_bytes));
+    let desk = Desk::default();
     let reply = match incoming(request, &mut respond, settings, &received, began) {
         Err(error) => service.refuse(&error, conn),
-        Ok(request) => match service.call(request, conn) {
+        Ok(request) => match service.call(request, conn, &desk) {
             Soon::Ready(reply) => reply,
             Soon::Coming(mut coming) => {
                 let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
                     Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                    // The client takes its request back, or left: dropping what was coming cancels what only it wanted.
-                    Poll::Pending => respond.poll_reset(cx).map(|_| None),
+                    Poll::Pending => {
+                        while let Poll::Ready(interim) = desk.poll_next(cx) {
+                            say(interim, &mut respond, conn);
+                        }
+                        // The client takes its request back, or left: dropping what was coming cancels what only it wanted.
+                        respond.poll_reset(cx).map(|_| None)
+                    }
                 });
                 let Some(reply) = reply.await else { return };
+                while let Some(interim) = desk.take() {
+                    say(interim, &mut respond, conn);
+                }
                 reply
             }
         },
@@ -84,6 +94,17 @@ pub(super) async fn exchange<S: Service>(
         unwanted.store(true, Ordering::Relaxed);
     }
     send(reply, respond, &method, &open.0, &received, began).await;
+}
+
+/// Sends an interim response (RFC 9113 §8.1).
+fn say(interim: Interim, respond: &mut SendResponse<Bytes>, conn: &ConnInfo) {
+    let mut head = http::Response::new(());
+    *head.status_mut() = interim.status;
+    *head.headers_mut() = interim.fields;
+    match respond.send_informational(head) {
+        Ok(()) => conn.worker.metrics.count(Counter::InterimResponses),
+        Err(error) => tracing::trace!(%error, "an interim response to a client that is gone"),
+    }
 }
 
 /// The stream as a request.

@@ -7,5 +7,6 @@ pub mod listener; // listening sockets, built with socket2
 pub mod pace; // back off, and do not fill the log
 pub mod address_set; // many address blocks
 pub mod accept; // taking connections, paced
+pub mod proxy_protocol; // who a connection is from, said by a load balancer
 pub mod stream; // one connected socket: TCP or unix, plain or with TLS
 pub mod tls; // certificates, handshakes, records

@@ -6,12 +6,13 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, ReadBuf};
+use nix::sys::socket::MsgFlags;
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::TlsStream;
@@ -89,6 +90,38 @@ impl Stream {
     pub fn is_quiet(&self) -> bool {
         let read = each!(self, socket => socket.try_read(&mut [0]), tls => return tls.socket.is_quiet());
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Looks at what is there without taking it, as far as `buf` goes; 0 is the end of the stream. Not with TLS.
+    ///
+    /// Ready at once when something is there, however often it was looked at.
+    pub(crate) fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let mut peek = || {
+                let flags = MsgFlags::MSG_PEEK;
+                nix::sys::socket::recv(self.as_fd().as_raw_fd(), buf, flags).map_err(io::Error::from)
+            };
+            let peeked = match self {
+                Self::Tcp(socket) => socket.try_io(Interest::READABLE, &mut peek),
+                Self::Unix(socket) => socket.try_io(Interest::READABLE, &mut peek),
+                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            };
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    /// Takes what is there, as far as `buf` goes, without TLS.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(buf);
+        ready!(self.poll_read(cx, &mut room))?;
+        match room.filled().len() {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            taken => Poll::Ready(Ok(taken)),
+        }
     }
 
     /// Ready when the reactor has heard something: bytes, the end, or an error.

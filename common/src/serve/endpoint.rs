@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::drain::Drain;
+use super::proxied::{self, ProxySettings};
 use super::seat::Seat;
 use super::service::{CloseReason, ConnInfo, Service};
 use super::settings::ServeSettings;
@@ -24,6 +25,11 @@ pub trait Endpoint: Send + Sync + 'static {
     ///
     /// The task holds `seat` until the connection ended and heeds its drain.
     fn serve(&self, stream: Stream, conn: Arc<ConnInfo>, seat: Seat);
+
+    /// Whether the peer of a connection is a load balancer, which says who the client is.
+    fn is_proxied(&self) -> bool {
+        false
+    }
 }
 
 /// HTTP, answered by a [`Service`].
@@ -36,6 +42,8 @@ pub struct HttpEndpoint<S> {
     pub tls: Option<Arc<TlsAcceptor>>,
     /// Speak HTTP/2 as well: with TLS to those who ask for it by ALPN, without it to those who begin with its preface.
     pub http2: Option<Http2Settings>,
+    /// Connections begin with a PROXY header.
+    pub proxied: Option<Arc<ProxySettings>>,
 }
 
 impl<S: Service> HttpEndpoint<S> {
@@ -46,6 +54,7 @@ impl<S: Service> HttpEndpoint<S> {
             settings: Arc::new(settings),
             tls: None,
             http2: None,
+            proxied: None,
         }
     }
 
@@ -95,9 +104,21 @@ impl<S: Service> HttpEndpoint<S> {
 }
 
 impl<S: Service> Endpoint for HttpEndpoint<S> {
-    fn serve(&self, stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
+    fn is_proxied(&self) -> bool {
+        self.proxied.is_some()
+    }
+
+    fn serve(&self, mut stream: Stream, mut conn: Arc<ConnInfo>, mut seat: Seat) {
         let endpoint = self.clone();
         tokio::spawn(async move {
+            if let Some(settings) = &endpoint.proxied {
+                let until = conn.accepted + endpoint.settings.header_timeout;
+                // In a box, for the sake of the connections that have none.
+                let header = Box::pin(proxied::receive(settings, until, &mut stream, &mut conn, &mut seat));
+                if let Err(reason) = header.await {
+                    return seat.leave(reason);
+                }
+            }
             let drain = seat.drain().clone();
             let reason = match endpoint.tls.clone() {
                 None => endpoint.speak(stream, conn, drain).await,
@@ -115,6 +136,7 @@ impl<S> Clone for HttpEndpoint<S> {
             settings: Arc::clone(&self.settings),
             tls: self.tls.clone(),
             http2: self.http2,
+            proxied: self.proxied.clone(),
         }
     }
 }

@@ -51,22 +51,28 @@ impl ConnectionLimit {
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .map_err(|_| Shed::Connections)?;
-        let (Some(sources), Some(peer)) = (&self.sources, peer) else {
-            return Ok(None);
-        };
-        sources.enter(peer).map_err(|_| {
-            self.give_back(None);
-            Shed::Source
-        })
+        let Some(peer) = peer else { return Ok(None) };
+        self.enter(peer).inspect_err(|_| self.give_back(None))
+    }
+
+    /// Takes a place among those of this source, if there is one.
+    pub(super) fn enter(&self, peer: IpAddr) -> Result<Option<Source>, Shed> {
+        let sources = self.sources.as_ref();
+        sources.map_or(Ok(None), |sources| sources.enter(peer).map_err(|_| Shed::Source))
+    }
+
+    /// Gives a place among those of a source back.
+    pub(super) fn left(&self, source: Option<Source>) {
+        if let (Some(sources), Some(source)) = (&self.sources, source) {
+            sources.left(source);
+        }
     }
 
     /// Gives one place back.
     pub(super) fn give_back(&self, source: Option<Source>) {
         let before = self.open.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "a place was given back twice");
-        if let (Some(sources), Some(source)) = (&self.sources, source) {
-            sources.left(source);
-        }
+        self.left(source);
     }
 
     /// Connections open now.

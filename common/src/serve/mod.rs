@@ -9,6 +9,7 @@ pub mod source; // who a peer is to limits, and how many connections it has
 pub mod limits; // connections in total and per source
 pub mod seat; // one open connection's place
 pub(crate) mod tunnel; // bytes both ways, after a 101
+pub mod proxied; // who a load balancer says that a connection is from
 pub mod endpoint; // how a listener's connections are served
 mod thread; // one worker's life: accept, tick, drain
 pub mod workers; // one thread per core

@@ -73,6 +73,20 @@ impl Seat {
         &self.floor.drain
     }
 
+    /// The connection is this client's, as was said after it had been let in; it is counted for him from now on.
+    ///
+    /// # Errors
+    /// He has as many as he may have.
+    pub(super) fn belongs_to(&mut self, client: IpAddr) -> Result<(), CloseReason> {
+        let limit = &self.floor.limit;
+        let source = limit.enter(client).map_err(|reason| {
+            self.floor.worker.metrics.count(reason.counter());
+            CloseReason::SourceLimit
+        })?;
+        limit.left(std::mem::replace(&mut self.source, source));
+        Ok(())
+    }
+
     /// The connection ended for a reason of its own.
     pub fn leave(mut self, reason: CloseReason) {
         self.close = Some(reason);
@@ -118,6 +132,8 @@ const fn counter(reason: CloseReason) -> Counter {
         CloseReason::Reset => Counter::CloseReset,
         CloseReason::Handshake => Counter::CloseHandshake,
         CloseReason::Upgraded => Counter::CloseUpgraded,
+        CloseReason::ProxyHeader => Counter::CloseProxyHeader,
+        CloseReason::SourceLimit => Counter::CloseSourceLimit,
     }
 }
 
@@ -161,6 +177,8 @@ mod tests {
             CloseReason::UnreadBody,
             CloseReason::Reset,
             CloseReason::Upgraded,
+            CloseReason::ProxyHeader,
+            CloseReason::SourceLimit,
         ] {
             let labels = counter(reason).descriptor().labels;
             assert_eq!(labels, format!("reason=\"{}\"", reason.word()));

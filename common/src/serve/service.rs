@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::body::BodyError;
+use crate::http::interim::Desk;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::tunnel::TunnelEnd;
@@ -18,8 +19,8 @@ pub trait Service: Send + Sync + 'static {
     /// What is kept of an exchange until its response was sent.
     type Record: Record;
 
-    /// Answers one request. Dropping what is coming means that the client left.
-    fn call<'a>(&'a self, request: Request, conn: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Self::Record>>;
+    /// Answers one request; what comes before the answer goes to the desk. Dropping what is coming means that the client left.
+    fn call<'a>(&'a self, request: Request, conn: &'a Arc<ConnInfo>, desk: &'a Desk) -> Soon<'a, Reply<Self::Record>>;
 
     /// Words the refusal of something that is not a request; the connection closes after it.
     fn refuse(&self, error: &ParseError, conn: &Arc<ConnInfo>) -> Reply<Self::Record>;
@@ -115,6 +116,10 @@ pub enum CloseReason {
     Handshake,
     /// The connection became a tunnel.
     Upgraded,
+    /// It had to begin with a PROXY header, and did not.
+    ProxyHeader,
+    /// Its client, whom the PROXY header named, has as many as it may have.
+    SourceLimit,
 }
 
 impl CloseReason {
@@ -135,6 +140,8 @@ impl CloseReason {
             Self::Reset => "reset",
             Self::Handshake => "handshake",
             Self::Upgraded => "upgraded",
+            Self::ProxyHeader => "proxy_header",
+            Self::SourceLimit => "source_limit",
         }
     }
 }

@@ -203,7 +203,9 @@ impl Admission {
         let id = self.floor.next_id();
         let now = mono_now();
         let accept_wait = self.look(&stream);
-        let seat = match self.floor.seat(peer.map(|peer| peer.ip())) {
+        // A load balancer has many connections: they are its clients', whom it names later.
+        let source = peer.filter(|_| !self.endpoint.is_proxied());
+        let seat = match self.floor.seat(source.map(|source| source.ip())) {
             Ok(seat) => seat,
             Err(reason) => {
                 self.tell(reason, peer, now);

@@ -67,6 +67,12 @@ counters! {
     CloseReset "tidegate_connections_close_reasons_total" r#"reason="reset""# "Why client connections ended" "The client reset the connection" "Nothing";
     CloseHandshake "tidegate_connections_close_reasons_total" r#"reason="handshake""# "Why client connections ended" "The TLS handshake failed" "See tidegate_tls_handshake_failures_total";
     CloseUpgraded "tidegate_connections_close_reasons_total" r#"reason="upgraded""# "Why client connections ended" "The connection became a tunnel and ended" "Nothing";
+    CloseProxyHeader "tidegate_connections_close_reasons_total" r#"reason="proxy_header""# "Why client connections ended" "A connection to a listener with proxy_protocol did not begin as it had to" "See tidegate_proxy_headers_refused_total";
+    CloseSourceLimit "tidegate_connections_close_reasons_total" r#"reason="source_limit""# "Why client connections ended" "The client that a PROXY header named had as many connections as it may have" "See tidegate_connections_shed_total";
+    ProxySource "tidegate_proxy_headers_refused_total" r#"cause="source""# "Connections closed for their PROXY header" "A peer that is not in proxy_from" "List the load balancer, or close the port to everybody else";
+    ProxyMalformed "tidegate_proxy_headers_refused_total" r#"cause="malformed""# "Connections closed for their PROXY header" "A listed peer that sends something else" "Turn the PROXY protocol on at the load balancer, or proxy_protocol off here";
+    ProxyTimeout "tidegate_proxy_headers_refused_total" r#"cause="timeout""# "Connections closed for their PROXY header" "A listed peer that sent no whole header within front.header_timeout" "Look at the load balancer";
+    ProxyGone "tidegate_proxy_headers_refused_total" r#"cause="gone""# "Connections closed for their PROXY header" "The peer left before its header was whole: health checks that only connect" "Nothing";
     TunnelsOpened "tidegate_tunnels_opened_total" "" "Exchanges that became tunnels (101)" "WebSocket and other upgrades; opened minus ended are open now" "Nothing";
     TunnelEndClient "tidegate_tunnels_ended_total" r#"reason="tunnel_client""# "Why tunnels ended" "Both sides ended, the client first" "Nothing";
     TunnelEndServer "tidegate_tunnels_ended_total" r#"reason="tunnel_server""# "Why tunnels ended" "Both sides ended, the origin first" "Nothing";
@@ -109,6 +115,7 @@ counters! {
     Responses3xx "tidegate_responses_total" r#"class="3xx""# "Final responses sent to clients by status class" "Redirections and not-modifieds" "Nothing";
     Responses4xx "tidegate_responses_total" r#"class="4xx""# "Final responses sent to clients by status class" "Client errors" "Look at the access log";
     Responses5xx "tidegate_responses_total" r#"class="5xx""# "Final responses sent to clients by status class" "Server errors" "Look at tidegate_origin_errors_total";
+    InterimResponses "tidegate_interim_responses_total" "" "Interim responses of origins (1xx, such as 103 Early Hints) passed on to clients" "Origins send them" "Nothing";
     ResponsesCut "tidegate_responses_cut_total" "" "Responses that ended before they were whole" "Clients left, or origins failed in mid-body" "Compare with the origin errors";
     BytesReceived "tidegate_client_bytes_received_total" "" "Bytes read from clients" "Traffic" "Nothing";
     BytesSent "tidegate_client_bytes_sent_total" "" "Bytes written to clients" "Traffic" "Nothing";

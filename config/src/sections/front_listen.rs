@@ -2,15 +2,17 @@
 
 use std::time;
 
+use common::http::forwarded::IpNetwork;
 use common::net::settings::{ListenAddress, ListenSettings};
+use common::serve::proxied::ProxySettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::listen::{Listen, ListenDraft};
-use crate::codec::{ADDRESS, Duration, Flag, Inline, Maybe, NAME};
+use crate::codec::{ADDRESS, Duration, Flag, Inline, List, Maybe, NAME, NETWORK};
 use crate::defaults;
 use crate::model::FrontListener;
-use crate::problem::Notes;
+use crate::problem::{Notes, Wrong};
 use crate::reader::join;
 use crate::schema::{Codec, Keys, Spot, Visitor};
 
@@ -24,6 +26,8 @@ struct Draft {
     http2: Option<bool>,
     redirect_https: bool,
     hsts: Option<time::Duration>,
+    proxy_protocol: bool,
+    proxy_from: Vec<IpNetwork>,
 }
 
 impl Codec<FrontListener> for FrontListen {
@@ -50,6 +54,12 @@ impl Codec<FrontListener> for FrontListen {
             http2: Some(value.http2),
             redirect_https: value.redirect_https,
             hsts: value.hsts,
+            proxy_protocol: value.proxied.is_some(),
+            proxy_from: value
+                .proxied
+                .as_ref()
+                .map(|proxied| proxied.from.clone())
+                .unwrap_or_default(),
         };
         Inline.write(&draft)
     }
@@ -63,6 +73,8 @@ impl Keys for Draft {
             http2: None,
             redirect_https: false,
             hsts: None,
+            proxy_protocol: false,
+            proxy_from: Vec::new(),
         }
     }
 
@@ -84,6 +96,16 @@ impl Keys for Draft {
             &mut self.hsts,
             "Send `Strict-Transport-Security` with this `max-age` (RFC 6797).",
         );
+        let meaning =
+            "Connections begin with a PROXY header (version 1 or 2), which says who the client is; others are closed.";
+        v.key("proxy_protocol", Flag, &mut self.proxy_protocol, meaning);
+        v.key(
+            "proxy_from",
+            List::any(NETWORK),
+            &mut self.proxy_from,
+            "With `proxy_protocol`: the load balancers; connections from anywhere else are closed. On a unix socket, the \
+             modes of its file say who may connect.",
+        );
     }
 }
 
@@ -101,6 +123,7 @@ impl Draft {
             // (RFC 6797 §7.2)
             notes.error(join(path, "hsts"), "means nothing without tls");
         }
+        let proxied = self.proxied(path, notes);
         let socket: ListenSettings = self.socket.into_settings(path, notes)?;
         if with_tls && matches!(socket.address, ListenAddress::Unix { .. }) {
             notes.error(join(path, "tls"), "means nothing on a unix socket");
@@ -112,6 +135,27 @@ impl Draft {
             tls: self.tls,
             redirect_https: self.redirect_https,
             hsts: self.hsts,
+            proxied,
+        })
+    }
+
+    fn proxied(&self, path: &str, notes: &mut Notes) -> Option<ProxySettings> {
+        let (key, is_listed) = (join(path, "proxy_from"), !self.proxy_from.is_empty());
+        if !self.proxy_protocol {
+            if is_listed {
+                notes.error(key, "means nothing without proxy_protocol = true");
+            }
+            return None;
+        }
+        if !is_listed && !self.socket.is_unix() && !notes.has(&format!("{key}[0]")) {
+            let wrong = Wrong::from("proxy_protocol needs proxy_from, the addresses of the load balancers");
+            notes.error(
+                path,
+                wrong.hint("whoever may send a PROXY header may claim to be any client"),
+            );
+        }
+        Some(ProxySettings {
+            from: self.proxy_from.clone(),
         })
     }
 }

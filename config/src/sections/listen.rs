@@ -123,6 +123,10 @@ impl ListenDraft {
         }
     }
 
+    pub(super) const fn is_unix(&self) -> bool {
+        matches!(self.address, Some(ListenAddress::Unix { .. }))
+    }
+
     pub(super) fn of(settings: &ListenSettings) -> Self {
         let (mode, v6only) = match &settings.address {
             ListenAddress::Unix { mode, .. } => (Some(*mode), None),

@@ -18,6 +18,8 @@ mod compression; // negotiated, stored once per coding
 mod traffic_rules; // redirects, fields, rewritten paths
 mod bodies; // framing, streaming, trailers, 100-continue
 mod upgrades; // WebSocket and other tunnels
+mod interim; // 103 Early Hints and the like
+mod proxy_protocol; // who a load balancer says that a client is
 mod malformed; // requests that must be refused
 mod odd; // requests that look odd and are right
 mod hygiene; // what messages lose and gain on their way

@@ -20,7 +20,8 @@ impl Connection {
         record: R,
         sending: Sending,
     ) -> CloseReason {
-        let mut head = Vec::with_capacity(512);
+        let mut head = std::mem::take(&mut self.shared.lock().interim);
+        head.reserve(512);
         let frame = ResponseFrame {
             coding: Coding::None,
             announced: None,

@@ -9,6 +9,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::http::interim::Desk;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http1::parse::ParseError;
@@ -39,7 +40,7 @@ impl Record for Unrecorded {
 impl Service for Gated {
     type Record = Unrecorded;
 
-    fn call<'a>(&'a self, _: Request, _: &'a Arc<ConnInfo>) -> Soon<'a, Reply<Unrecorded>> {
+    fn call<'a>(&'a self, _: Request, _: &'a Arc<ConnInfo>, _: &'a Desk) -> Soon<'a, Reply<Unrecorded>> {
         self.came.send(()).unwrap();
         Soon::coming(async {
             self.permits.acquire().await.unwrap().forget();
