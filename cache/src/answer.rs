@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::content_range::{ByteRange, PartialContent};
+use crate::policy::held;
 use crate::policy::multipart::Multipart;
 use crate::policy::outcome::CacheStatus;
 use crate::policy::range::{IfRange, RangeSet, Resolved};
@@ -65,7 +66,7 @@ pub(crate) fn answer(
     let mut response = match made {
         Some(Made::Response(response)) => response,
         Some(other) => return other,
-        None => match in_range(stored, asked).or_else(|| whole(stored)) {
+        None => match made_of(stored, asked) {
             Some(response) => response,
             None => return Made::Unreadable,
         },
@@ -76,6 +77,35 @@ pub(crate) fn answer(
     added.push_number(&AGE, age.as_secs());
     added.push_written(&CACHE_STATUS, |text| status.write(text));
     Made::Response(response)
+}
+
+fn made_of(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
+    match stored.meta.partial {
+        None => in_range(stored, asked).or_else(|| whole(stored)),
+        Some(part) => in_part(stored, part, asked),
+    }
+}
+
+/// A range that lies in a stored part.
+fn in_part(stored: &Stored, part: PartialContent, asked: &Asked<'_>) -> Option<Response> {
+    let (validators, rules) = (&stored.meta.validators, &asked.rules.ranges);
+    let range = held::answer_from(part, validators, asked.digest.range, asked.fields, rules, asked.now)?;
+    let first = range.first - part.range.first;
+    let fields = stored_fields::for_206(stored.fields.map(), asked.fields.contains_key(IF_RANGE));
+    let mut response = Response {
+        status: StatusCode::PARTIAL_CONTENT,
+        fields: fields.into(),
+        body: match stored.content.pieces() {
+            Some(pieces) => {
+                let last = first + (range.len() - 1);
+                Body::chunks(cut(pieces, ByteRange { first, last }).into())
+            }
+            None => Body::stream(Window::onto(stored.content.body()?, first, range.len())),
+        },
+    };
+    let content_range = PartialContent { range, ..part };
+    response.fields.added.push_display(&CONTENT_RANGE, content_range);
+    Some(response)
 }
 
 fn whole(stored: &Stored) -> Option<Response> {
@@ -112,7 +142,7 @@ fn on_condition(stored: &Stored, asked: &Asked<'_>, current: bool) -> Option<Mad
 /// A part of it, where one was asked for and can be given; otherwise the whole is the right answer.
 fn in_range(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
     let range = asked.digest.range?;
-    if stored.meta.status != StatusCode::OK || stored.meta.partial.is_some() {
+    if stored.meta.status != StatusCode::OK {
         return None;
     }
     let length = stored.content.length()?;
@@ -189,7 +219,7 @@ fn multiple(stored: &Stored, ranges: &[ByteRange], length: u64, token: u64) -> O
 }
 
 /// The bytes of a range, cut out of the pieces without copying.
-fn cut(pieces: &[Bytes], range: ByteRange) -> Vec<Bytes> {
+pub(crate) fn cut(pieces: &[Bytes], range: ByteRange) -> Vec<Bytes> {
     let mut cut = Vec::new();
     let mut start = 0_u64;
     for piece in pieces {

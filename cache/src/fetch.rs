@@ -8,16 +8,18 @@ use common::http::hop_by_hop::{self, Upgrade};
 use common::http::outgoing::{self, Hop};
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
-use http::header::HOST;
+use http::header::{HOST, IF_RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::affinity;
 use crate::policy::age::Times;
-use crate::policy::content_range::ByteRange;
+use crate::policy::content_range::{ByteRange, PartialInvalid};
+use crate::policy::held;
 use crate::policy::key::Key;
 use crate::policy::not_stored::NotStored;
-use crate::policy::request::make_unconditional;
+use crate::policy::range::RangeSet;
+use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::rules::Rules;
 use crate::policy::slice;
 use crate::policy::store::{self, Storable};
@@ -159,12 +161,35 @@ impl Ask {
         {
             return Err(NotStored::TooLarge);
         }
-        // A range that a client asked for, on a route whose own slices are stored.
-        let is_partial = fetched.status == StatusCode::PARTIAL_CONTENT && self.slice.is_none();
-        if is_partial && !self.rules().ranges.store_partial {
+        let mut storable = match fetched.status {
+            StatusCode::PARTIAL_CONTENT if self.slice.is_none() => self.storable_part(method, fetched)?,
+            _ => store::storable(&self.exchange(method, fetched), self.rules())?,
+        };
+        if let (Some(partial), Some(length)) = (&mut storable.meta.partial, fetched.body.len()) {
+            *partial = partial.received(length).map_err(NotStored::Partial)?;
+        }
+        Ok(storable)
+    }
+
+    /// The same for a part that came for a client's Range.
+    fn storable_part(&self, method: &Method, fetched: &Fetched) -> Result<Storable, NotStored> {
+        let rules = self.rules();
+        // On a route with slices, these are what is stored.
+        if !rules.ranges.store_partial || rules.key.slice > 0 {
             return Err(NotStored::PartialOff);
         }
-        store::storable(&self.exchange(method, fetched), self.rules())
+        // "the sender SHOULD NOT generate other representation header fields beyond those required" (RFC 9110 §15.3.7) in
+        // answer to If-Range: for others they would be missing.
+        if self.client.headers.contains_key(IF_RANGE) {
+            return Err(NotStored::RequestSpecific);
+        }
+        let storable = store::storable(&self.exchange(method, fetched), rules)?;
+        let asked = RequestDigest::of(method, &self.client.headers).range;
+        let asked = asked.and_then(|range| RangeSet::parse(range, &rules.ranges).ok());
+        match (storable.meta.partial, asked) {
+            (Some(got), Some(asked)) if held::is_asked_for(got, &asked) => Ok(storable),
+            _ => Err(NotStored::Partial(PartialInvalid::WrongRange)),
+        }
     }
 
     /// The exchange as the policy looks at it.

@@ -71,7 +71,7 @@ pub(crate) async fn fill(
 ) -> Filled {
     let mut held = Held { budget, bytes: 0 };
     let mut outgrown = Some(outgrown);
-    let mut received = 0;
+    let mut received = content.received();
     loop {
         if poll_fn(|cx| content.poll_room(cx)).await == Demand::Abandoned {
             content.end(Err(BodyError::Internal("nobody reads it")));

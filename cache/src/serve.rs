@@ -6,6 +6,7 @@
 pub(crate) mod decide; // what a request comes to: one decision for serving and for explain
 mod ask; // the origin has to be asked: who fetches, who waits
 mod lead; // one leader's fetch
+mod part; // a stored part: completed, joined with others
 mod sliced; // a request that is answered by joining slices
 mod slice; // one slice: stored, or fetched by whoever leads
 mod joined; // slices → one body
@@ -87,6 +88,12 @@ struct Why {
 }
 
 impl Why {
+    /// Whether what is stored is the whole.
+    fn has_whole(&self) -> bool {
+        let stored = self.selected.as_ref().map(Selected::stored);
+        stored.is_some_and(|stored| stored.meta.partial.is_none())
+    }
+
     /// Whether nothing is stored whole that could answer: then the origin may be asked for slices.
     fn is_open(&self) -> bool {
         let stored = self.selected.as_ref().map(Selected::stored);
@@ -253,6 +260,10 @@ impl Local {
                     fwd: why.into(),
                     selected,
                 });
+            }
+            Decision::Complete { index } => {
+                let (fwd, selected) = (Fwd::Partial, selected(index));
+                return Found::Ask(Why { fwd, selected });
             }
             Decision::Fetch(fwd) => return Found::Ask(Why { fwd, selected: None }),
             // Slices may be stored of what is not stored whole.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cache::policy::rules::{RangeRules, Rules};
 use cache::tier::{Compressor, Tier, TierRoute};
 use common::backend::settings::BackendSettings;
 use common::backend::{Backend, BackendTls, ResolveError};
@@ -194,21 +193,15 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
 
 /// What the tier needs to know about a route; `None` where traffic rules answer everything.
 fn tier_route(route: &config::Route, origins: &[Arc<Backend>]) -> Option<Arc<TierRoute>> {
-    // Partial responses pass; ranges are answered from what is stored whole.
-    let ranges = RangeRules {
-        store_partial: false,
-        ..route.rules.ranges
-    };
-    let rules = Rules {
-        ranges,
-        ..route.rules.clone()
-    };
     let is_cached = route.cache == CacheMode::Standard;
     // Slices are ranges, and ranges are of the content as it is.
     let compression = route.traffic.compression.as_deref();
     let compression = compression
-        .filter(|wanted| !wanted.is_off() && rules.key.slice == 0)
+        .filter(|wanted| !wanted.is_off() && route.rules.key.slice == 0)
         .cloned();
+    let mut rules = route.rules.clone();
+    // A part of the content as it is would stand where compressed content is wanted.
+    rules.ranges.store_partial &= compression.is_none();
     Some(Arc::new(TierRoute {
         backend: Arc::clone(&origins[route.origin?]),
         limits: route.limits.clone(),

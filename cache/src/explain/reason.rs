@@ -60,6 +60,9 @@ impl Reason {
     /// Why nothing that is stored can answer.
     pub(crate) fn miss(fwd: Fwd, stored: &[Arc<Stored>]) -> Self {
         let mut sentence = "nothing is stored for this key".to_owned();
+        if fwd == Fwd::Partial {
+            sentence = "only a part is stored for this key, not all that is asked for, or it is stale".to_owned();
+        }
         if fwd == Fwd::VaryMiss {
             let names = stored.iter().flat_map(|stored| stored.meta.vary.names());
             let mut names: Vec<_> = names.map(HeaderName::as_str).collect();

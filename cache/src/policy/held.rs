@@ -1,10 +1,13 @@
 //! Which bytes of a representation are stored, and joining further ones (RFC 9111 §3.3, §3.4).
 
+use common::time::WallTime;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::conditional;
 use super::content_range::{ByteRange, PartialContent, PartialInvalid};
-use super::range::RangeSpec;
+use super::range::{IfRange, RangeSet, RangeSpec};
 use super::request::make_unconditional;
+use super::rules::RangeRules;
 use super::validators::Validators;
 
 /// The bytes that are held of one representation.
@@ -112,31 +115,75 @@ impl Held {
     }
 }
 
-/// Turns a request for the origin into one for these bytes. With `stored` they are to be joined to what is stored under
-/// those validators: If-Range makes the origin send the whole (200) when the representation is another one by now.
+/// Turns a request for the origin into one for what is missing after the first `held` bytes, which are stored under these
+/// validators: If-Range makes the origin send the whole (200) when the representation is another one by now.
 ///
 /// # Errors
 /// When what is stored has no strong validator, so that nothing could ever be joined to it.
-pub fn ask_for_range(
-    request: &mut HeaderMap,
-    range: ByteRange,
-    stored: Option<&Validators>,
-) -> Result<(), PartialInvalid> {
+pub fn ask_for_rest(request: &mut HeaderMap, held: u64, stored: &Validators) -> Result<(), PartialInvalid> {
+    // "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak. A
+    // client MUST NOT generate an If-Range header field containing an HTTP-date unless the client has no entity tag
+    // for the corresponding representation and the date is a strong validator" (RFC 9110 §13.1.5)
+    let tag = stored.etag.as_ref().map(|tag| tag.value());
+    let date = stored.last_modified.as_ref().map(|date| &date.value);
+    let validator = tag
+        .or(date)
+        .filter(|_| stored.is_strong())
+        .ok_or(PartialInvalid::Validator)?;
     make_unconditional(request);
-    if let Some(stored) = stored {
-        // "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as weak. A
-        // client MUST NOT generate an If-Range header field containing an HTTP-date unless the client has no entity tag
-        // for the corresponding representation and the date is a strong validator" (RFC 9110 §13.1.5)
-        let tag = stored.etag.as_ref().map(|tag| tag.value());
-        let date = stored.last_modified.as_ref().map(|date| &date.value);
-        let validator = tag
-            .or(date)
-            .filter(|_| stored.is_strong())
-            .ok_or(PartialInvalid::Validator)?;
-        request.insert(header::IF_RANGE, validator.clone());
-    }
-    put_range(request, range);
+    request.insert(header::IF_RANGE, validator.clone());
+    let value = HeaderValue::try_from(format!("bytes={held}-"));
+    request.insert(header::RANGE, value.expect("invariant: digits are a field value"));
     Ok(())
+}
+
+/// What a further part makes of a stored one: both together, when they are of one representation and nothing is missing
+/// between them.
+///
+/// # Errors
+/// When they are not.
+pub fn union(
+    stored: (PartialContent, &Validators),
+    new: (PartialContent, &Validators),
+) -> Result<PartialContent, PartialInvalid> {
+    may_join(stored.1, new.1)?;
+    let mut held = Held::of(stored.0);
+    held.join(new.0)?;
+    match held.ranges() {
+        [range] => Ok(PartialContent {
+            range: *range,
+            complete_length: held.complete_length(),
+        }),
+        _ => Err(PartialInvalid::WrongRange),
+    }
+}
+
+/// The bytes of a stored part that answer a request with this Range and If-Range, if all of them are in it.
+pub fn answer_from(
+    stored: PartialContent,
+    validators: &Validators,
+    range: Option<&HeaderValue>,
+    request: &HeaderMap,
+    rules: &RangeRules,
+    now: WallTime,
+) -> Option<ByteRange> {
+    let ranges = RangeSet::parse(range?, rules).ok()?;
+    if conditional::if_range(request, validators, now) == IfRange::Fails {
+        return None;
+    }
+    Held::of(stored).answer(ranges.single()?)
+}
+
+/// Whether a 206 that came for a client's Range has anything of what was asked for. "a server might want to send only a
+/// subset of the data requested for reasons of its own" (RFC 9110 §15.3.7), or more.
+pub fn is_asked_for(got: PartialContent, asked: &RangeSet) -> bool {
+    let length = got.complete_length.unwrap_or(u64::MAX);
+    asked.specs().iter().any(|spec| match spec.resolve(length) {
+        // Nobody knows where the end is.
+        _ if matches!(spec, RangeSpec::Suffix(_)) && got.complete_length.is_none() => true,
+        Some(asked) => asked.first <= got.range.last && got.range.first <= asked.last,
+        None => false,
+    })
 }
 
 /// Makes a request one for these bytes.
@@ -163,6 +210,7 @@ pub fn may_join(stored: &Validators, new: &Validators) -> Result<(), PartialInva
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::rules::Rules;
     use crate::policy::testing;
 
     fn part(first: u64, last: u64, complete_length: Option<u64>) -> PartialContent {
@@ -258,7 +306,6 @@ mod tests {
             Validators::of(&fields, testing::NOW, testing::NOW)
         };
         let date = testing::date(-3000);
-        let missing = ByteRange { first: 5, last: 9 };
         for (lines, expected) in [
             (&[("etag", "\"a\""), ("last-modified", "@-3000")][..], Ok("\"a\"")),
             (&[("last-modified", "@-3000")], Ok(date.as_str())),
@@ -270,19 +317,97 @@ mod tests {
             (&[], Err(PartialInvalid::Validator)),
         ] {
             let mut request = testing::fields(&[("if-none-match", "\"x\""), ("range", "bytes=0-9"), ("a", "1")]);
-            let asked = ask_for_range(&mut request, missing, Some(&validators(lines)));
+            let asked = ask_for_rest(&mut request, 5, &validators(lines));
             assert_eq!(asked, expected.map(|_| ()), "{lines:?}");
             if let Ok(validator) = expected {
                 assert_eq!(
                     (&request["range"], &request["if-range"]),
-                    (&"bytes=5-9".parse().unwrap(), &validator.parse().unwrap())
+                    (&"bytes=5-".parse().unwrap(), &validator.parse().unwrap())
                 );
                 assert_eq!(request.len(), 3, "{request:?}");
             }
         }
-        let mut plain = HeaderMap::new();
-        assert_eq!(ask_for_range(&mut plain, missing, None), Ok(()));
-        assert_eq!(plain.len(), 1);
+    }
+
+    #[test]
+    fn parts_that_touch_become_one_and_others_do_not() {
+        let validators = |etag| Validators::of(&testing::fields(&[("etag", etag)]), testing::NOW, testing::NOW);
+        let (a, b, weak) = (validators("\"a\""), validators("\"b\""), validators("W/\"a\""));
+        for (stored, new, theirs, expected) in [
+            (part(0, 4, Some(10)), part(5, 9, Some(10)), &a, Ok(part(0, 9, Some(10)))),
+            (part(5, 9, Some(10)), part(0, 6, None), &a, Ok(part(0, 9, Some(10)))),
+            (
+                part(0, 4, Some(10)),
+                part(6, 9, Some(10)),
+                &a,
+                Err(PartialInvalid::WrongRange),
+            ),
+            (
+                part(0, 4, Some(10)),
+                part(5, 9, Some(11)),
+                &a,
+                Err(PartialInvalid::CompleteLength),
+            ),
+            (
+                part(0, 4, Some(10)),
+                part(5, 9, Some(10)),
+                &b,
+                Err(PartialInvalid::Validator),
+            ),
+            (
+                part(0, 4, Some(10)),
+                part(5, 9, Some(10)),
+                &weak,
+                Err(PartialInvalid::Validator),
+            ),
+        ] {
+            assert_eq!(union((stored, &a), (new, theirs)), expected, "{stored} {new}");
+        }
+    }
+
+    #[test]
+    fn a_stored_part_answers_a_range_that_lies_in_it_and_nothing_else() {
+        let fields = testing::fields(&[("etag", "\"a\"")]);
+        let validators = Validators::of(&fields, testing::NOW, testing::NOW);
+        let rules = Rules::default().ranges;
+        for (range, if_range, expected) in [
+            (Some("bytes=4-6"), None, Some((4, 6))),
+            (Some("bytes=-3"), None, Some((7, 9))),
+            (Some("bytes=5-"), Some("\"a\""), Some((5, 9))),
+            (Some("bytes=5-"), Some("\"b\""), None),
+            (Some("bytes=3-6"), None, None),
+            (Some("bytes=4-5, 7-8"), None, None),
+            (Some("lines=4-6"), None, None),
+            (None, None, None),
+        ] {
+            let mut request = HeaderMap::new();
+            if let Some(value) = if_range {
+                request.insert(header::IF_RANGE, HeaderValue::from_static(value));
+            }
+            let range = range.map(HeaderValue::from_static);
+            let stored = part(4, 9, Some(10));
+            let found = answer_from(stored, &validators, range.as_ref(), &request, &rules, testing::NOW);
+            let found = found.map(|range| (range.first, range.last));
+            assert_eq!(found, expected, "{range:?} {if_range:?}");
+        }
+    }
+
+    #[test]
+    fn a_206_has_something_of_what_was_asked_for() {
+        let rules = Rules::default().ranges;
+        for (asked, got, expected) in [
+            ("bytes=0-4", part(0, 4, Some(10)), true),
+            ("bytes=0-4", part(0, 2, None), true),
+            ("bytes=0-4", part(0, 9, Some(10)), true),
+            ("bytes=0-4", part(5, 9, Some(10)), false),
+            ("bytes=5-", part(0, 4, Some(10)), false),
+            ("bytes=-5", part(0, 4, Some(10)), false),
+            ("bytes=-5", part(0, 4, None), true),
+            ("bytes=0-1, 8-9", part(8, 9, None), true),
+        ] {
+            let set = RangeSet::parse(&HeaderValue::from_static(asked), &rules).unwrap();
+            assert_eq!(is_asked_for(got, &set), expected, "{asked} {got}");
+        }
     }
 
     #[test]

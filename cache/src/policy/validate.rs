@@ -3,9 +3,11 @@
 use common::time::WallTime;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::content_range::ByteRange;
+use super::content_range::{ByteRange, PartialInvalid, partial_content};
 use super::meta::StoredMeta;
+use super::range::RangeSet;
 use super::request::make_unconditional;
+use super::rules::RangeRules;
 use super::validators::Validators;
 
 /// Turns a request for the origin into one that validates: the client's conditions for caches go, ours come.
@@ -93,6 +95,24 @@ pub fn read_answer(status: StatusCode, conditional: bool) -> Answer {
         _ if status.is_server_error() => Answer::ServerError,
         _ => Answer::Full,
     }
+}
+
+/// Whether a response has several parts in answer to one range; `range` is the Range field that was sent. Such a one is
+/// never given to a client: "A client that cannot process a "multipart/byteranges" response MUST NOT generate a request
+/// that asks for multiple ranges" (RFC 9110 §15.3.7.2), so one that asked for a single one may not.
+///
+/// A 206 and a 304 that nobody asked for do not come so far: `common::http1::client` refuses them.
+pub fn is_unasked_multipart(
+    status: StatusCode,
+    fields: &HeaderMap,
+    range: Option<&HeaderValue>,
+    rules: &RangeRules,
+) -> bool {
+    // "A server MUST NOT generate a multipart response to a request for a single range" (§15.3.7.2)
+    let is_single = |range| RangeSet::parse(range, rules).is_ok_and(|ranges| ranges.single().is_some());
+    status == StatusCode::PARTIAL_CONTENT
+        && partial_content(fields) == Err(PartialInvalid::Multipart)
+        && range.is_some_and(is_single)
 }
 
 /// Which stored responses a 304 is about.
@@ -276,6 +296,25 @@ mod tests {
                 expected,
                 "{status}"
             );
+        }
+    }
+
+    #[test]
+    fn several_parts_in_answer_to_one_range_are_noticed() {
+        let rules = crate::policy::rules::Rules::default().ranges;
+        let multipart = [("content-type", "Multipart/Byteranges; boundary=x")];
+        let part = [("content-range", "bytes 0-1/9")];
+        for (status, range, lines, expected) in [
+            (206, Some("bytes=0-1"), &multipart, true),
+            (206, Some("bytes=0-1"), &part, false),
+            (206, Some("bytes=0-1, 5-6"), &multipart, false),
+            (206, Some("lines=0-1"), &multipart, false),
+            (200, Some("bytes=0-1"), &multipart, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let range = range.map(HeaderValue::from_static);
+            let found = is_unasked_multipart(status, &fields(lines), range.as_ref(), &rules);
+            assert_eq!(found, expected, "{status} {range:?} {lines:?}");
         }
     }
 

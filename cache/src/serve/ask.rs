@@ -55,7 +55,7 @@ impl Local {
 
     /// The same for a request that is kept already.
     pub(super) async fn ask_for(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, why: Why) -> Answer {
-        let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask.client.headers, why.selected.is_some());
+        let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask.client.headers, why.has_whole());
         if is_alone || self.is_not_shareable(hash) {
             return self.lead(ask, hash, None, why).run().await;
         }
@@ -258,9 +258,9 @@ async fn detached(lead: Lead) -> Answer {
     }
 }
 
-/// Whether a range is asked of something of which nothing is stored: then only that range is fetched, and not stored.
-pub(super) fn is_partial_miss(request: &HeaderMap, is_selected: bool) -> bool {
-    !is_selected && request.contains_key(http::header::RANGE)
+/// Whether a range is asked of something that is not stored whole: then only that range is fetched.
+pub(super) fn is_partial_miss(request: &HeaderMap, has_whole: bool) -> bool {
+    !has_whole && request.contains_key(http::header::RANGE)
 }
 
 fn wait_max(ask: &Ask) -> Duration {

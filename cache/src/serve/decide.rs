@@ -10,6 +10,9 @@ use common::time::WallTime;
 use http::request::Parts;
 
 use crate::policy::bypass::{Bypass, bypass};
+use crate::policy::content_range::PartialContent;
+use crate::policy::held;
+use crate::policy::meta::StoredMeta;
 use crate::policy::outcome::Fwd;
 use crate::policy::request::RequestDigest;
 use crate::policy::reuse::{Mark, Reuse, StaleWhy, ValidateWhy, is_only_if_cached, reuse};
@@ -70,6 +73,8 @@ pub(crate) enum Decision {
     },
     /// It answers once the origin has said that it still holds.
     Validate { index: usize, why: ValidateWhy },
+    /// A part is stored that does not have all that the request asks for, or is stale.
+    Complete { index: usize },
     /// Nothing that is stored can answer.
     Fetch(Fwd),
     /// Nothing that is stored can answer, and the client wants nothing else: 504.
@@ -94,7 +99,18 @@ pub(crate) fn decide(
         };
     };
     let selected = &stored[index];
-    match reuse(&selected.meta, mark(selected), digest, rules, now) {
+    let reuse = reuse(&selected.meta, mark(selected), digest, rules, now);
+    // "A cache MUST NOT use an incomplete response to answer requests unless the response has been made complete, or the
+    // request is partial and specifies a range wholly within the incomplete response." (RFC 9111 §3.3)
+    if let Some(part) = selected.meta.partial
+        && (matches!(reuse, Reuse::Validate(_)) || !answers(part, &selected.meta, head, digest, rules, now))
+    {
+        return match is_only_if_cached(digest, rules) {
+            true => Decision::OnlyIfCached(Fwd::Partial),
+            false => Decision::Complete { index },
+        };
+    }
+    match reuse {
         Reuse::Fresh { age, refresh_ahead } => Decision::Answer {
             index,
             age,
@@ -110,4 +126,17 @@ pub(crate) fn decide(
         Reuse::Validate(why) => Decision::Validate { index, why },
         Reuse::OnlyIfCached => Decision::OnlyIfCached(Fwd::Stale),
     }
+}
+
+/// Whether a stored part has all that a request asks for.
+fn answers(
+    part: PartialContent,
+    meta: &StoredMeta,
+    head: &Parts,
+    digest: &RequestDigest<'_>,
+    rules: &Rules,
+    now: WallTime,
+) -> bool {
+    let (validators, fields) = (&meta.validators, &head.headers);
+    held::answer_from(part, validators, digest.range, fields, &rules.ranges, now).is_some()
 }

@@ -78,7 +78,9 @@ impl Local {
         let digest = RequestDigest::of(&head.method, &head.headers);
         let decision = decide(&there, mark, head, &digest, &route.rules, question.now);
         let index = match decision {
-            Decision::Answer { index, .. } | Decision::Validate { index, .. } => Some(index),
+            Decision::Answer { index, .. } | Decision::Validate { index, .. } | Decision::Complete { index } => {
+                Some(index)
+            }
             Decision::Fetch(_) | Decision::OnlyIfCached(_) => None,
         };
         let selected = index.map(|index| &there[index]).filter(|_| why.is_none());
@@ -122,6 +124,7 @@ impl Local {
                 let reason = Reason::validate(&stored[index], why, question, rules);
                 verdict(Some(forwarded(why.into())), reason)
             }
+            Decision::Complete { .. } => verdict(Some(forwarded(Fwd::Partial)), Reason::miss(Fwd::Partial, stored)),
             Decision::OnlyIfCached(fwd) => {
                 let status = super::without_fetch(fwd);
                 Verdict {
@@ -165,7 +168,8 @@ impl Local {
             notes.push("is answered from slices where the origin gives them; they have keys of their own".to_owned());
         }
         let head = question.head;
-        let is_alone = head.method != Method::GET || is_partial_miss(&head.headers, selected.is_some());
+        let has_whole = selected.is_some_and(|(stored, _)| stored.meta.partial.is_none());
+        let is_alone = head.method != Method::GET || is_partial_miss(&head.headers, has_whole);
         if is_alone {
             notes.push("neither waits for another request's fetch nor lets others wait for its own".to_owned());
         } else if self.is_not_shareable(hash) {
@@ -174,6 +178,10 @@ impl Local {
             notes.push("waits for the fetch of this key that is under way (collapsed)".to_owned());
         }
         let Some((stored, mark)) = selected else { return notes };
+        if !has_whole {
+            notes.push("a part is stored: the rest is asked for where it can be joined".to_owned());
+            return notes;
+        }
         let validators = &stored.meta.validators;
         let condition = match (&validators.etag, &validators.last_modified) {
             (Some(_), _) => Some(header::IF_NONE_MATCH),

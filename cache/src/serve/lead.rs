@@ -11,6 +11,7 @@ use common::http::origin_error::OriginError;
 use common::http::response::{Fields, Response, SharedFields};
 use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
+use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::ask::{done, is_partial_miss, passed};
@@ -21,6 +22,7 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::fill::{self, Filled};
 use crate::policy::coding;
 use crate::policy::conditional::{self, Evaluated, Representation};
+use crate::policy::content_range::PartialInvalid;
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
 use crate::policy::not_stored::NotStored;
@@ -59,13 +61,25 @@ impl Lead {
     pub(super) async fn run(mut self) -> Answer {
         loop {
             let (head, named) = self.request();
+            let range = head.headers.get(RANGE).cloned();
             let (result, backend) = self.ask.send(head, Body::Empty).await;
             let fetched = match result {
                 Ok(fetched) => self.restated(fetched),
                 Err(error) => return self.unreachable(error, backend),
             };
-            let forwards_conditions =
-                self.why.selected.is_none() && has_conditions(&self.ask.fetch.headers) && self.is_partial_miss();
+            if self.rest().is_some() && matches!(fetched.status.as_u16(), 206 | 416) {
+                if let Some((answer, stored)) = self.complete(&fetched, &backend) {
+                    self.go_on(stored, Some(fetched.body));
+                    return answer;
+                }
+                self.is_unconditional = true;
+                continue;
+            }
+            let (status, rules) = (fetched.status, &self.ask.rules().ranges);
+            if validate::is_unasked_multipart(status, &fetched.fields, range.as_ref(), rules) {
+                return self.refuse(PartialInvalid::Multipart.word(), backend);
+            }
+            let forwards_conditions = has_conditions(&self.ask.fetch.headers) && self.is_partial_miss();
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
@@ -74,9 +88,7 @@ impl Lead {
                         continue;
                     }
                 },
-                validate::Answer::Unasked304 if !forwards_conditions => {
-                    self.unreachable(OriginError::HttpProtocolError.into(), backend)
-                }
+                validate::Answer::Unasked304 if !forwards_conditions => self.refuse("unasked_304", backend),
                 validate::Answer::ServerError if self.why.selected.is_some() => {
                     self.land(Landing::NotShareable);
                     self.local.failed(&self.ask, &self.why, Ok(fetched), backend, self.hash)
@@ -94,6 +106,13 @@ impl Lead {
         let mut named = None;
         let range = self.ask.slice_range();
         match &self.why.selected {
+            // A range of what is not stored whole is passed on as it is; anything else is fetched whole.
+            _ if self.is_partial_miss() => {}
+            Some(selected) if let Some(held) = self.rest() => {
+                let validators = &selected.stored().meta.validators;
+                held::ask_for_rest(&mut head.headers, held, validators)
+                    .expect("invariant: `rest` has looked at the validator");
+            }
             Some(selected) if !self.is_unconditional => {
                 // What was compressed here has the tag of what it was made from: only one of them is asked about.
                 let others = selected.others().filter(|_| self.ask.route.compression.is_none());
@@ -101,8 +120,6 @@ impl Lead {
                 let meta = Some(&selected.stored().meta);
                 named = validate::make_conditional(&mut head.headers, meta, others, TAGS_MAX, range);
             }
-            // A range of something unknown is passed on as it is; anything else is fetched whole.
-            None if self.is_partial_miss() => {}
             Some(_) | None => make_unconditional(&mut head.headers),
         }
         if let Some(range) = range {
@@ -112,8 +129,8 @@ impl Lead {
         (head, named)
     }
 
-    fn is_partial_miss(&self) -> bool {
-        is_partial_miss(&self.ask.client.headers, self.why.selected.is_some())
+    pub(super) fn is_partial_miss(&self) -> bool {
+        is_partial_miss(&self.ask.client.headers, self.why.has_whole())
     }
 
     /// A 304 is about the origin's own content; here it is made one about what is stored.
@@ -130,6 +147,12 @@ impl Lead {
         if let Some(permit) = &self.permit {
             permit.land(landing);
         }
+    }
+
+    /// A response that contradicts what was asked is never given to a client, nor stored.
+    fn refuse(&self, word: &'static str, backend: backend::Facts) -> Answer {
+        self.local.refused.count(word);
+        self.unreachable(OriginError::HttpProtocolError.into(), backend)
     }
 
     fn unreachable(&self, error: ExchangeError, backend: backend::Facts) -> Answer {
@@ -161,6 +184,11 @@ impl Lead {
     fn not_stored(&self, why: NotStored, fetched: &Fetched) {
         self.land(Landing::NotShareable);
         self.local.not_stored.count(why.word());
+        if let NotStored::Partial(wrong) = why
+            && wrong != PartialInvalid::Multipart
+        {
+            self.local.refused.count(wrong.word());
+        }
         if why == NotStored::TooLarge {
             self.ask.worker.metrics.count(Counter::CacheTooLarge);
         }
@@ -223,7 +251,8 @@ impl Lead {
     ) -> Response {
         let client = &self.ask.client;
         let digest = RequestDigest::of(&client.method, &client.headers);
-        if digest.conditional || digest.range.is_some() {
+        // A part is what came for the client's own range and conditions.
+        if stored.meta.partial.is_none() && (digest.conditional || digest.range.is_some()) {
             let now = now(&self.ask.worker);
             let asked = Asked {
                 fields: &client.headers,
@@ -259,7 +288,7 @@ impl Lead {
         // Only now does the permit end: until here, who asks joins the fill.
     }
 
-    fn purging(&self, tags: Box<str>) -> Purging {
+    pub(super) fn purging(&self, tags: Box<str>) -> Purging {
         Purging {
             began: self.began,
             invalidation: self.invalidation,
@@ -269,6 +298,8 @@ impl Lead {
     }
 
     fn keep(&self, stored: &Arc<Stored>) {
+        let Ok(joined) = self.joined(stored) else { return };
+        let stored = joined.as_ref().unwrap_or(stored);
         let replaced = self.why.selected.as_ref().map(Selected::stored);
         if self.put(stored, replaced) {
             self.ask.worker.metrics.count(Counter::CacheStored);

@@ -93,6 +93,30 @@ impl Content {
         })
     }
 
+    /// Content that is whole, in pieces.
+    pub fn of_pieces(pieces: Vec<Bytes>) -> Arc<Self> {
+        let announced = Some(pieces.iter().map(|piece| piece.len() as u64).sum());
+        Arc::new(Self {
+            whole: OnceLock::from(Arc::from(pieces)),
+            announced,
+            filling: Mutex::default(),
+        })
+    }
+
+    /// Content that begins with these pieces; a fill is going to write the rest.
+    pub fn continued(pieces: &[Bytes], announced: u64) -> Arc<Self> {
+        let content = Self::filling(Some(announced));
+        for piece in pieces {
+            content.push(piece.clone());
+        }
+        content
+    }
+
+    /// Bytes that have come, of content that is being stored.
+    pub fn received(&self) -> u64 {
+        self.filling.lock().held
+    }
+
     /// Whether all of it has come.
     pub fn is_whole(&self) -> bool {
         self.whole.get().is_some()

@@ -31,6 +31,7 @@ mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod explain; // what would become of a request
 mod slices; // large representations, fetched and joined in slices
+mod partial; // parts of what is not sliced
 mod balance; // which server, by what; keys that move; deadlines between tiers
 mod mixed; // other people's caches and fronts beside ours
 mod examples; // the examples run
