@@ -113,7 +113,7 @@ keys! {
         "Ranges in one request; a request for more gets the whole response.";
     range_gap_max: u64 = ranges.gap_max, Size::between(0, 1 << 20), "Ranges no further apart than this become one.";
     store_partial: bool = ranges.store_partial, Flag,
-        "Whether what came for a client's Range is stored, answers ranges that lie in it, and is completed when the whole is asked for; not beside `slice`.";
+        "Whether what came for a client's Range is stored, answers ranges that lie in it, and is completed when the whole is asked for; not beside `slice` or compression.";
     slice: u64 = key.slice, Size::between(0, 1 << 30),
         "Bytes of a slice, `4KiB` at least: representations are fetched, stored and joined in slices of this size, so that a range of a large one needs only a part of it; `0B`: whole.";
     slices_ahead: usize = ranges.slices_ahead, Count { min: 0, max: 64 },
