@@ -8,7 +8,7 @@ use common::kernel::counters::Counter;
 use common::kernel::diagnosis::legs::Verdict;
 use common::kernel::preflight::finding::Severity;
 use common::kernel::reading::Why;
-use common::kernel::sample::{ListenerSample, Sample};
+use common::kernel::sample::{AcceptSample, ListenerSample, Sample};
 use common::kernel::sockets::census::StateCounts;
 use common::kernel::sockets::entry::State as TcpState;
 use common::telemetry::exposition::Exposition;
@@ -35,6 +35,8 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
         listeners(page, &state, &sample.listeners);
         kernel(page, sample);
         local_ports(page, sample);
+        accepts(page, sample);
+        half_open(page, sample);
         sockets_by_state(page, sample);
     }
 }
@@ -189,6 +191,40 @@ fn local_ports(page: &mut Exposition, sample: &Sample) {
             ports.sample(
                 &[("backend", &server.backend), ("server", &server.server)],
                 u64::from(counts.connections()),
+            );
+        }
+    }
+}
+
+fn accepts(page: &mut Exposition, sample: &Sample) {
+    for (family, count) in [
+        (Family::AcceptsLookedAt, accepted as fn(&AcceptSample) -> u64),
+        (Family::AcceptsSynAckRepeated, |accepts| accepts.synack_repeated),
+    ] {
+        let mut samples = page.family(family);
+        for accepts in &sample.accepts {
+            samples.sample(&[("leg", accepts.leg.word())], count(accepts));
+        }
+    }
+}
+
+const fn accepted(accepts: &AcceptSample) -> u64 {
+    accepts.accepted
+}
+
+/// The SYN queue of each listener; the kernel does not tell which member of a group a half-open connection belongs to.
+fn half_open(page: &mut Exposition, sample: &Sample) {
+    let mut samples = page.family(Family::ListenerHalfOpen);
+    let Some(seen) = sample.half_open.as_ref().ok() else {
+        return;
+    };
+    for listener in sample.listeners.iter().filter(|listener| listener.shard == 0) {
+        let half = listener.port.and_then(|port| seen.by_port.get(&port));
+        let half = half.copied().unwrap_or_default();
+        for (repeated, count) in [("no", half.total.saturating_sub(half.repeated)), ("yes", half.repeated)] {
+            samples.sample(
+                &[("listener", &listener.name), ("repeated", repeated)],
+                u64::from(count),
             );
         }
     }
