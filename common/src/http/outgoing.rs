@@ -44,8 +44,8 @@ pub enum RequestId {
     Made(u64),
 }
 
-/// Fields that a request is given on its way out, at most: who makes its map leaves room for them.
-pub const ADDED_MAX: usize = 8;
+/// Fields that a request is given on its way out, at most.
+const ADDED_MAX: usize = 8;
 /// Bytes of a request id that is taken over from a peer.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -97,6 +97,8 @@ fn is_id_byte(byte: &u8) -> bool {
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
 pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
     hop_by_hop::remove_from_request(&mut head.headers, hop.upgrade);
+    // Once for all that is added below.
+    head.headers.reserve(ADDED_MAX);
     let host = head.headers.get(HOST).cloned();
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
     let received = Received {

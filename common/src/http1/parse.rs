@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::http::outgoing::ADDED_MAX;
 use crate::http::request::Notable;
 
 /// Field lines that any configuration may allow; a bound for the stack.
@@ -147,7 +146,7 @@ pub fn request_head(
     parts.version = version(minor);
     let mut notable = Notable::default();
     let see = |name: &HeaderName| notable = notable | Notable::kind(name);
-    parts.headers = field_map(&head, request.headers, ADDED_MAX, see).ok_or(ParseError::Malformed("field"))?;
+    parts.headers = field_map(&head, request.headers, see).ok_or(ParseError::Malformed("field"))?;
     Ok(Some(RequestHead {
         head: parts,
         notable,
@@ -208,7 +207,7 @@ pub fn response_head(
     Ok(Some(ResponseHead {
         status: status.ok_or(ResponseParseError::Malformed)?,
         version: version(minor),
-        fields: field_map(&head, response.headers, 0, |_| ()).ok_or(ResponseParseError::Malformed)?,
+        fields: field_map(&head, response.headers, |_| ()).ok_or(ResponseParseError::Malformed)?,
     }))
 }
 
@@ -216,7 +215,7 @@ pub fn response_head(
 pub fn trailers(lines: &Bytes) -> Option<HeaderMap> {
     let mut slots = [httparse::EMPTY_HEADER; 64];
     match httparse::parse_headers(lines, &mut slots) {
-        Ok(httparse::Status::Complete((_, headers))) => field_map(lines, headers, 0, |_| ()),
+        Ok(httparse::Status::Complete((_, headers))) => field_map(lines, headers, |_| ()),
         _ => None,
     }
 }
@@ -316,14 +315,9 @@ fn take(buf: &mut BytesMut, end: usize) -> Bytes {
     }
 }
 
-/// The fields as a map with room for `more`; `see` is shown each name.
-fn field_map(
-    head: &Bytes,
-    headers: &[httparse::Header<'_>],
-    more: usize,
-    mut see: impl FnMut(&HeaderName),
-) -> Option<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(headers.len() + more);
+/// The fields as a map; `see` is shown each name.
+fn field_map(head: &Bytes, headers: &[httparse::Header<'_>], mut see: impl FnMut(&HeaderName)) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         see(&name);
