@@ -101,6 +101,19 @@ impl Http2 {
         }
     }
 
+    /// The next frame, whatever it is; `None` when nothing more comes.
+    pub fn read_raw(&mut self) -> Option<Frame> {
+        self.read_any()
+    }
+
+    /// Reads to the end of the connection; false when it does not end.
+    pub fn ends(&mut self) -> bool {
+        match self.0.read_to_end(&mut Vec::new()) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Reads until a frame of this type and gives it.
     #[track_caller]
     pub fn read_until(&mut self, kind: u8) -> Frame {
