@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::backend::settings::ExchangeLimits;
 use common::backend::{self, Backend, Handover, Holder, Told};
 use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
@@ -104,7 +105,7 @@ impl Remote {
             return answer(outcome, self.servers.shared_name());
         }
         let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
-        let mut outcome = self.servers.send(head, body, key, self.servers.limits(), worker).await;
+        let mut outcome = self.servers.send(head, body, key, &self.limits(route), worker).await;
         let mut origin = self.servers.shared_name();
         let error = match outcome.result {
             Err(ExchangeError::Origin(error)) => Some(error),
@@ -126,6 +127,14 @@ impl Remote {
             origin = route.backend.shared_name();
         }
         answer(outcome, origin)
+    }
+
+    /// The limits towards cache servers, for a request of this route.
+    fn limits(&self, route: &TierRoute) -> ExchangeLimits {
+        ExchangeLimits {
+            urgency: route.limits.urgency,
+            ..self.servers.limits().clone()
+        }
     }
 
     /// The response that the owner of a key has stored, or else that the key's former owner has.

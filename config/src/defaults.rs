@@ -279,6 +279,7 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     // What requests come to is known anyway, and what would be asked for is the application's to say.
     health: None,
     limits: ExchangeLimits {
+        urgency: URGENCY,
         // A lost SYN is sent again after 1 s and after 3 s: both get their chance.
         connect_timeout: secs(4),
         // Applications that need longer are the exception, and a route can say so.
@@ -293,6 +294,9 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
         fields_max: 200,
     },
 };
+
+/// That of RFC 9218 §4.1.
+pub(crate) const URGENCY: u8 = 3;
 
 /// What says that the server has not worked on the request, or that the connection to it broke. Not timeouts of
 /// responses: the next server would take as long; and no statuses: they are answers.

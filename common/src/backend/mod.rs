@@ -11,6 +11,7 @@ mod times; // times in buckets, for medians and percentiles
 mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
 mod hot; // which keys are asked for most
+mod line; // who waits for a place, the most urgent first
 mod pool; // connections of one server: idle ones, limits, the queue
 pub mod secure; // TLS with the servers
 mod connect; // a new connection, and what its failure is called

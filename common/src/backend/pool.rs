@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::line::Line;
 use super::settings::BackendSettings;
 use super::standing::mix;
 use crate::http1::client::{Connection, Home};
@@ -28,8 +29,10 @@ pub(super) struct Pool {
     open: AtomicUsize,
     /// Requests in line for a lease.
     waiting: AtomicUsize,
-    /// One permit per lease that may still be given; first come, first served.
+    /// One permit per lease that may still be given.
     leases: Semaphore,
+    /// The order of those in line.
+    line: Line,
     keepalive: usize,
     connections_max: usize,
     queue_max: usize,
@@ -105,6 +108,7 @@ impl Pool {
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             leases: Semaphore::new(connections_max),
+            line: Line::default(),
             keepalive: settings.keepalive,
             connections_max,
             queue_max: settings.queue_max,
@@ -118,7 +122,7 @@ impl Pool {
     }
 
     /// A lease for a request of worker `worker`, at once or after a wait in line; and how long that was.
-    pub(super) async fn lease(self: &Arc<Self>, worker: usize) -> (Result<Lease, LimitReached>, Duration) {
+    pub(super) async fn lease(self: &Arc<Self>, worker: usize, urgency: u8) -> (Result<Lease, LimitReached>, Duration) {
         if let Ok(permit) = self.leases.try_acquire() {
             permit.forget();
             return (Ok(self.leased(worker)), Duration::ZERO);
@@ -127,7 +131,11 @@ impl Pool {
             return (Err(LimitReached), Duration::ZERO);
         };
         let since = mono_now();
-        let permit = tokio::time::timeout(self.queue_timeout, self.leases.acquire()).await;
+        let in_turn = async {
+            let _turn = self.line.turn(urgency).await;
+            self.leases.acquire().await
+        };
+        let permit = tokio::time::timeout(self.queue_timeout, in_turn).await;
         let lease = match permit {
             Ok(Ok(permit)) => {
                 permit.forget();

@@ -368,7 +368,7 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
-        let (lease, queued) = server.pool.lease(ask.worker.index).await;
+        let (lease, queued) = server.pool.lease(ask.worker.index, ask.limits.urgency).await;
         facts.queued += queued;
         let Ok(mut lease) = lease else {
             ask.worker.metrics.count(Counter::BackendQueueTimeouts);

@@ -143,6 +143,8 @@ pub struct HealthSettings {
 /// Limits of one exchange with a server; a route may override the times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeLimits {
+    /// Who waits for a connection goes before those with a higher number (RFC 9218 §4.1: 0 to 7, 3 is usual).
+    pub urgency: u8,
     /// The TCP handshake and that of TLS together; each address of a server has as long.
     pub connect_timeout: Duration,
     /// From the request's last byte (or the last progress of its body) to the end of the response head.

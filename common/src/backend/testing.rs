@@ -32,6 +32,7 @@ const RETRY_ON: [RetryCause; 5] = [
 
 pub(super) fn limits() -> ExchangeLimits {
     ExchangeLimits {
+        urgency: 3,
         connect_timeout: LONG,
         response_timeout: LONG,
         body_timeout: LONG,

@@ -277,6 +277,7 @@ impl Resolver<'_> {
         ] {
             *limit = own.unwrap_or(*limit);
         }
+        limits.urgency = overrides.urgency;
         let RouteSettings {
             is_cached,
             rules,

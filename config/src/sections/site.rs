@@ -8,7 +8,7 @@ use regex::Regex;
 use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TUNNEL_TIMEOUT};
 use super::rules::Overrides;
 use super::traffic::{Place, TrafficDraft};
-use crate::codec::{Duration, Flag, HOST, List, Maybe, PATH, PREFIX, PROTOCOL, REGEX, Special, Text};
+use crate::codec::{Count, Duration, Flag, HOST, List, Maybe, PATH, PREFIX, PROTOCOL, REGEX, Special, Text};
 use crate::defaults;
 use crate::model::{CacheMode, Config, HostPattern, PathPattern, Route, UnknownHost};
 use crate::rules::Rules;
@@ -37,6 +37,7 @@ pub(crate) struct RouteDraft {
     pub(crate) response_timeout: Option<time::Duration>,
     pub(crate) body_timeout: Option<time::Duration>,
     pub(crate) tunnel_timeout: Option<time::Duration>,
+    pub(crate) urgency: u8,
     pub(crate) upgrades: Option<Vec<Protocol>>,
     pub(crate) rules: Option<Overrides>,
     pub(crate) traffic: TrafficDraft,
@@ -118,6 +119,7 @@ impl Keys for RouteDraft {
             response_timeout: None,
             body_timeout: None,
             tunnel_timeout: None,
+            urgency: defaults::URGENCY,
             upgrades: None,
             rules: None,
             traffic: TrafficDraft::default(),
@@ -148,6 +150,9 @@ impl Keys for RouteDraft {
         );
         v.key("body_timeout", timeout(), &mut self.body_timeout, BODY_TIMEOUT);
         v.key("tunnel_timeout", timeout(), &mut self.tunnel_timeout, TUNNEL_TIMEOUT);
+        let meaning =
+            "Which requests get a connection first while `connections_max` is reached: from 0, the most urgent, to 7.";
+        v.key("urgency", Count { min: 0, max: 7 }, &mut self.urgency, meaning);
         let upgrades = Maybe::new(List::any(PROTOCOL), "the site's");
         v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
         self.traffic.visit_keys(v, Place::Route);
@@ -202,6 +207,7 @@ impl RouteDraft {
             response_timeout: Some(route.limits.response_timeout),
             body_timeout: Some(route.limits.body_timeout),
             tunnel_timeout: Some(route.limits.tunnel_timeout),
+            urgency: route.limits.urgency,
             upgrades: Some(route.upgrades.clone()),
             rules: Overrides::of(&route.rules, inherited),
             traffic: TrafficDraft::of(&route.traffic).own(traffic),

@@ -10,6 +10,7 @@ use tests::script::Script;
 use tests::setup::{Setup, Shape};
 use tests::sys::SIGKILL;
 use tests::tidegate::{Node, Tidegate, folder};
+use tests::wait::{Gate, eventually};
 
 fn three() -> ([Origin; 3], Setup) {
     let servers = ["one", "two", "three"].map(Origin::saying);
@@ -62,6 +63,55 @@ fn a_hot_key_is_spread_over_several_servers_and_a_cold_one_is_not() {
         let asked: BTreeSet<String> = (0..40).map(|_| tidegate.get("/same").text()).collect();
         assert_eq!(asked.len(), expected, "{rate} per second: {asked:?}");
     }
+}
+
+#[test]
+fn the_more_urgent_routes_get_the_next_connections() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match request.target() {
+        "/held" => Script::new().wait(&held).send("HTTP/1.1 204 No Content\r\n\r\n"),
+        path => Script::ok(path),
+    });
+    let sites = "[[site]]\nhosts = ['www.example.com']\ndefault = true\norigin = 'o'\ncache = false\n\
+                 [[site.route]]\nprefix = '/urgent'\nurgency = 0\n[[site.route]]\nprefix = '/late'\nurgency = 7\n";
+    let tidegate = Setup::with_sites(sites)
+        .origin("o", &origin.address())
+        .set("origin.o.connections_max", "1")
+        .set("origin.o.queue_timeout", "'30s'")
+        .start();
+    let waiting = |count: usize| {
+        let health = tests::client::once(
+            tidegate.front.address("admin"),
+            "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
+        health.text().contains(&format!("\"waiting\":{count}"))
+    };
+    let mut clients = Vec::new();
+    for (i, path) in ["/held", "/first", "/late", "/usual", "/urgent"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut client = tidegate.client();
+        client.send(get(path));
+        clients.push(client);
+        if i == 0 {
+            gate.wait_for_arrivals(1);
+        } else {
+            eventually("it is in line", || waiting(i));
+        }
+    }
+    gate.open();
+    for client in &mut clients {
+        assert!([200, 204].contains(&client.read().status));
+    }
+    let asked: Vec<String> = origin
+        .requests()
+        .iter()
+        .map(|request| request.target().to_owned())
+        .collect();
+    // The first in line has its turn already when the others come.
+    assert_eq!(asked, ["/held", "/first", "/urgent", "/usual", "/late"]);
 }
 
 /// Asks for all keys; whether all are there.

@@ -20,7 +20,7 @@ fn pool(workers: usize, change: impl FnOnce(&mut BackendSettings)) -> Arc<Pool> 
 }
 
 async fn leased(pool: &Arc<Pool>, worker: usize) -> Lease {
-    pool.lease(worker).await.0.unwrap()
+    pool.lease(worker, 3).await.0.unwrap()
 }
 
 /// Leases and makes a connection for each of these workers, then gives them back in this order.
@@ -135,7 +135,7 @@ async fn a_connection_that_comes_back_goes_to_the_first_in_line_even_if_none_may
     let mut lease = leased(&pool, 0).await;
     assert!(lease.connection(Source::Any, mono_now()).await.is_none());
     let first = taken(&pool, 1);
-    let second = pool.lease(0);
+    let second = pool.lease(0, 3);
     tokio::pin!(first, second);
     assert!(is_pending(&mut first).await);
     assert!(is_pending(&mut second).await);
@@ -151,6 +151,22 @@ async fn a_connection_that_comes_back_goes_to_the_first_in_line_even_if_none_may
 }
 
 #[tokio::test]
+async fn of_those_in_line_the_more_urgent_get_the_next_places() {
+    let pool = pool(1, |settings| settings.connections_max = 1);
+    let held = leased(&pool, 0).await;
+    let (first, late, urgent) = (pool.lease(0, 3), pool.lease(0, 7), pool.lease(0, 0));
+    tokio::pin!(first, late, urgent);
+    assert!(is_pending(&mut first).await && is_pending(&mut late).await && is_pending(&mut urgent).await);
+    drop(held);
+    assert!(is_pending(&mut urgent).await, "the first in line has the turn already");
+    drop(first.await.0.unwrap());
+    assert!(is_pending(&mut late).await);
+    drop(urgent.await.0.unwrap());
+    drop(late.await.0.unwrap());
+    assert_eq!(pool.level(), level(0, 0, 0));
+}
+
+#[tokio::test]
 async fn nobody_waits_when_the_queue_is_full_nor_for_longer_than_its_timeout() {
     for (queue_max, queue_timeout) in [(0, LONG), (1, Duration::from_millis(1))] {
         let pool = pool(1, |settings| {
@@ -159,10 +175,10 @@ async fn nobody_waits_when_the_queue_is_full_nor_for_longer_than_its_timeout() {
             settings.queue_timeout = queue_timeout;
         });
         let lease = leased(&pool, 0).await;
-        assert_eq!(pool.lease(0).await.0.unwrap_err(), LimitReached);
+        assert_eq!(pool.lease(0, 3).await.0.unwrap_err(), LimitReached);
         assert_eq!(pool.level(), level(1, 0, 0));
         drop(lease);
-        assert!(pool.lease(0).await.0.is_ok());
+        assert!(pool.lease(0, 3).await.0.is_ok());
     }
 }
 
@@ -171,13 +187,13 @@ async fn who_leaves_the_queue_takes_no_lease_along() {
     let pool = pool(1, |settings| settings.connections_max = 1);
     let lease = leased(&pool, 0).await;
     {
-        let leaving = pool.lease(0);
+        let leaving = pool.lease(0, 3);
         tokio::pin!(leaving);
         assert!(is_pending(&mut leaving).await);
         drop(lease); // the lease is on its way to the one that leaves
     }
     assert_eq!(pool.level(), level(0, 0, 0));
-    assert!(pool.lease(0).await.0.is_ok());
+    assert!(pool.lease(0, 3).await.0.is_ok());
 }
 
 #[test]

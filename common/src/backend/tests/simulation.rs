@@ -99,7 +99,7 @@ async fn simulate(backend: &Arc<Backend>, seed: u64, patience: Duration) -> Vec<
                 took,
                 is_failed: latency > patience,
             },
-            _lease: backend.servers[server].pool.lease(0).await.0.unwrap(),
+            _lease: backend.servers[server].pool.lease(0, 3).await.0.unwrap(),
         };
         flights.push(Reverse((now + took, flying.len())));
         flying.push(Some(flight));
