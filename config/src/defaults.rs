@@ -72,6 +72,12 @@ pub(crate) const REDIRECT_STATUS: StatusCode = StatusCode::FOUND;
 /// What a short text is, and nothing in it is run by a browser.
 pub(crate) const RESPOND_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
+/// Long enough for search engines to wait, short enough for people.
+pub(crate) const MAINTENANCE_RETRY_AFTER: Duration = secs(600);
+
+/// What browsers cap it at: two hours.
+pub(crate) const CORS_MAX_AGE: Duration = secs(7200);
+
 /// What `compress = true` means.
 pub(crate) fn compression() -> Compression {
     Compression {

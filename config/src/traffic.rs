@@ -2,14 +2,17 @@
 //!
 //! Everything here is absent by default; a route without any of it costs a request nothing.
 
+mod answers; // maintenance, error pages, CORS
 mod compression; // which responses are compressed, and how
 mod template; // texts with variables
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, StatusCode};
 use regex::Regex;
 
+pub use answers::{Cors, ErrorPages, Maintenance, Statuses};
 pub use compression::{Coding, Compression};
 pub use template::{Part, Template, Variable};
 
@@ -26,6 +29,14 @@ pub struct Traffic {
     pub rewrite: Option<Arc<Rewrite>>,
     /// Which responses are compressed, and how: the cache tier's, who does it before it stores.
     pub compression: Option<Arc<Compression>>,
+    /// Whether everything is answered with 503.
+    pub maintenance: Option<Arc<Maintenance>>,
+    /// Pages for errors.
+    pub error_pages: Option<Arc<ErrorPages>>,
+    /// Which web pages of other origins may read responses.
+    pub cors: Option<Arc<Cors>>,
+    /// Whether clients are told what took how long.
+    pub server_timing: Option<bool>,
 }
 
 /// An answer that is the same for everybody.
@@ -104,6 +115,16 @@ impl Traffic {
             ..self.clone()
         };
         others == Self::default()
+    }
+
+    /// The files that are read at the start.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let maintenance = self
+            .maintenance
+            .iter()
+            .filter_map(|maintenance| maintenance.page.as_deref());
+        let errors = self.error_pages.iter().flat_map(|errors| &errors.pages);
+        maintenance.chain(errors.map(|(_, page)| page.as_path()))
     }
 
     /// Whether some text names a group of the route's expression.

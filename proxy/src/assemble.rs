@@ -15,7 +15,11 @@ use config::{CacheMode, CacheTier, Config, UnknownHost};
 
 use crate::admin::Gate;
 use crate::exchange::purge::PurgeMethod;
-use crate::exchange::{Exchange, door::Door, traffic::Traffic};
+use crate::exchange::{
+    Exchange,
+    door::Door,
+    traffic::{Traffic, pages, pages::Pages},
+};
 use crate::exit::{Code, Failure};
 use crate::routes::{Route, Routes};
 
@@ -41,6 +45,8 @@ pub struct Files {
     pub tls: Vec<Arc<TlsContext>>,
     /// Roots and certificates for connections to servers, by the name of the backend.
     backends: Vec<(String, BackendTls)>,
+    /// Pages for errors.
+    pages: Arc<Pages>,
 }
 
 impl Parts {
@@ -72,8 +78,9 @@ pub fn certificates(config: &Config) -> Result<Files, Failure> {
             Err(error) => wrong.push(format!("{path}.tls: {error}")),
         }
     }
+    let pages = Arc::new(pages::read_all(config, &mut wrong));
     if wrong.is_empty() {
-        Ok(Files { tls, backends })
+        Ok(Files { tls, backends, pages })
     } else {
         Err(Failure::new(Code::Config, wrong.join("\n")))
     }
@@ -159,7 +166,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             pattern: route.path.clone(),
             tier: tier_route(route, &origins),
             // Fronts have applied them to what they ask a cache server for.
-            traffic: Traffic::new(&route.traffic, &route.path).filter(|_| meets_clients),
+            traffic: Traffic::new(&route.traffic, &route.path, &files.pages).filter(|_| meets_clients),
         });
         Arc::new(Exchange {
             routes: Arc::new(routes),

@@ -31,7 +31,7 @@ use door::Door;
 use purge::PurgeMethod;
 use record::ExchangeRecord;
 use refusal::Refusal;
-use traffic::{Ahead, Passage};
+use traffic::{Ahead, Made, Passage};
 
 /// What answers the requests of a front, or of a cache server. A clone is some reference counts.
 #[derive(Clone)]
@@ -162,6 +162,7 @@ impl<'a> UnderWay<'a> {
             self.record.facts = answer.facts;
             answer.result.map_err(Refusal::from)
         });
+        let is_refusal = result.is_err();
         let (mut response, close) = match result {
             Ok(mut response) => {
                 respond::complete(&mut response, &self.conn.worker);
@@ -171,7 +172,14 @@ impl<'a> UnderWay<'a> {
         };
         self.exchange.door.mark(&mut response);
         if let Some(passage) = self.passage {
-            passage.after(&mut response);
+            let made = Made {
+                is_refusal,
+                json: self.json,
+                id: &self.record.id,
+                facts: &self.record.facts,
+                worker: &self.conn.worker,
+            };
+            passage.after(&mut response, &made);
         }
         self.record.answered(&response);
         Reply {

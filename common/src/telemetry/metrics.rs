@@ -137,6 +137,8 @@ counters! {
     CompressBytesIn "tidegate_compress_content_bytes_total" "" "Bytes of content that was compressed, before that" "Minus tidegate_compress_coded_bytes_total: what was saved, in the store and on each hit" "Nothing";
     CompressBytesOut "tidegate_compress_coded_bytes_total" "" "Bytes of content that was compressed, after that" "See tidegate_compress_content_bytes_total" "Nothing";
     CompressSkipped "tidegate_compress_skipped_total" "" "Responses that went uncompressed because as many as compress.streams_max of their route were being compressed" "More is being compressed at once than memory was set aside for" "Raise streams_max if there is memory and CPU left";
+    TrafficAnswers "tidegate_traffic_rule_answers_total" "" "Requests that a traffic rule answered: redirects, fixed responses, maintenance, CORS preflights" "As configured" "Nothing";
+    TrafficErrorPages "tidegate_error_pages_total" "" "Responses whose content a configured error page took the place of" "Errors, ours or the origin's" "Look at tidegate_backend_errors_total";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";
     TierHandover "tidegate_tier_handover_total" r#"answer="former""# "Requests for keys of a cache server that has joined, asked of its former owner too" "The former owner still had the response" "Nothing";
     TierHandoverMiss "tidegate_tier_handover_total" r#"answer="neither""# "Requests for keys of a cache server that has joined, asked of its former owner too" "Neither had the response: it was fetched" "Nothing; a shorter handover would spare the question";

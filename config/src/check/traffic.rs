@@ -18,7 +18,14 @@ pub(super) fn own(path: &str, draft: &TrafficDraft, pattern: Option<&PathPattern
         response_fields: draft.response_fields.as_ref().map(|own| Arc::new(own.0.clone())),
         rewrite: rewrite(path, draft, notes),
         compression: draft.compress.clone().map(Arc::new),
+        maintenance: draft.maintenance.clone().map(Arc::new),
+        error_pages: draft.error_pages.clone().map(Arc::new),
+        cors: draft.cors.clone().map(Arc::new),
+        server_timing: draft.server_timing,
     };
+    if let Some(wrong) = own.cors.as_ref().and_then(|cors| cors.wrong()) {
+        notes.error(format!("{path}.cors.credentials"), wrong);
+    }
     note_captures(path, &own, pattern, notes);
     own
 }
@@ -31,6 +38,10 @@ pub(super) fn inherit(own: Traffic, site: &Traffic) -> Traffic {
         response_fields: own.response_fields.or_else(|| site.response_fields.clone()),
         rewrite: own.rewrite.or_else(|| site.rewrite.clone()),
         compression: own.compression.or_else(|| site.compression.clone()),
+        maintenance: own.maintenance.or_else(|| site.maintenance.clone()),
+        error_pages: own.error_pages.or_else(|| site.error_pages.clone()),
+        cors: own.cors.or_else(|| site.cors.clone()),
+        server_timing: own.server_timing.or(site.server_timing),
     }
 }
 

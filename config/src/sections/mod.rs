@@ -12,6 +12,7 @@ mod tls; // [tls.NAME], [front.http2]
 mod rules; // [cache.rules], [site.rules], [site.route.rules]
 mod cache; // [cache]
 mod backend; // [origin.NAME], and the servers of [cache]
+mod answers; // maintenance, error_pages, cors
 mod compression; // compress
 mod traffic; // redirects, fields, rewriting of sites and routes
 mod site; // [[site]], [[site.route]]

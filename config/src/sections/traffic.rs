@@ -7,12 +7,14 @@ use regex::Regex;
 
 use super::compression::Compress;
 use crate::codec::{
-    BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, List, Maybe, PATH_TEMPLATE, PREFIX, REGEX,
+    BODY, CONTENT_TYPE, Direction, FieldValues, Flag, LOCATION, List, Maybe, PATH_TEMPLATE, PREFIX, REGEX,
     REMOVED_IN_REQUEST, REMOVED_IN_RESPONSE, Special, Status, Text,
 };
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
-use crate::traffic::{Compression, FieldRules, FixedAnswer, Redirect, Respond, Template, Traffic};
+use crate::traffic::{
+    Compression, Cors, ErrorPages, FieldRules, FixedAnswer, Maintenance, Redirect, Respond, Template, Traffic,
+};
 
 /// The traffic rules of a site or route as the file has them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +25,10 @@ pub(crate) struct TrafficDraft {
     pub(crate) request_fields: Option<RequestFields>,
     pub(crate) response_fields: Option<ResponseFields>,
     pub(crate) compress: Option<Compression>,
+    pub(crate) maintenance: Option<Maintenance>,
+    pub(crate) error_pages: Option<ErrorPages>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) server_timing: Option<bool>,
 }
 
 /// Whose tables they are: those of a site are described, those of a route are the same.
@@ -83,6 +89,12 @@ impl TrafficDraft {
             &mut self.compress,
             "Compress responses on their way into the store, once per coding; see [compression.md](compression.md).",
         );
+        v.key(
+            "server_timing",
+            Maybe::new(Flag, unless_told),
+            &mut self.server_timing,
+            "Tell clients in `Server-Timing` what the cache did and what took how long.",
+        );
     }
 
     /// The tables.
@@ -110,6 +122,15 @@ impl TrafficDraft {
             "Change the fields (headers) of responses, our own and those from store included: first `remove`, then `set`, \
              then `add`.\nVariables are those of the request.",
         );
+        let of_maintenance = meaning("Answer every request with 503, but those of some addresses.");
+        let of_pages = meaning("Pages for errors.");
+        let of_cors = meaning(
+            "Which web pages of other origins may read responses (CORS): preflights are answered here, and fields of the \
+             origin's own about it are replaced.",
+        );
+        table(v, place, "maintenance", &mut self.maintenance, of_maintenance);
+        table(v, place, "error_pages", &mut self.error_pages, of_pages);
+        table(v, place, "cors", &mut self.cors, of_cors);
         table(v, place, "redirect", &mut self.redirect, of_redirect);
         table(v, place, "respond", &mut self.respond, of_respond);
         table(v, place, "rewrite", &mut self.rewrite, of_rewrite);
@@ -132,6 +153,10 @@ impl TrafficDraft {
             request_fields: fields(&traffic.request_fields).map(RequestFields),
             response_fields: fields(&traffic.response_fields).map(ResponseFields),
             compress: traffic.compression.as_deref().cloned(),
+            maintenance: traffic.maintenance.as_deref().cloned(),
+            error_pages: traffic.error_pages.as_deref().cloned(),
+            cors: traffic.cors.as_deref().cloned(),
+            server_timing: traffic.server_timing,
         }
     }
 
@@ -147,6 +172,10 @@ impl TrafficDraft {
             request_fields: own(self.request_fields, &site.request_fields),
             response_fields: own(self.response_fields, &site.response_fields),
             compress: own(self.compress, &site.compress),
+            maintenance: own(self.maintenance, &site.maintenance),
+            error_pages: own(self.error_pages, &site.error_pages),
+            cors: own(self.cors, &site.cors),
+            server_timing: own(self.server_timing, &site.server_timing),
         }
     }
 

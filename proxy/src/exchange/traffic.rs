@@ -1,26 +1,38 @@
 //! What an operator's traffic rules do to one exchange: before the tier is asked, and to the response, whoever made it.
 //!
-//! Before: answer (redirect, fixed response) → fields of the request → path. After: fields of the response. Values of
-//! response fields are filled in before, while the request is there. A route without rules has no [`Traffic`].
+//! Before: maintenance → preflight → answer (redirect, fixed response) → fields of the request → path. After: error page →
+//! CORS → timing → fields of the response, whose values are filled in before, while the request is there. A route without
+//! rules has no [`Traffic`].
 
 mod text; // texts with variables, filled in
 mod answer; // redirects and fixed responses
 mod fields; // fields of requests and responses
 mod rewrite; // paths
+mod cors; // cross-origin requests
+mod timing; // Server-Timing
+pub mod pages; // pages for errors
 #[cfg(test)]
 mod testing; // what tests share
 
+use std::sync::Arc;
+
+use cache::tier::Facts;
 use common::http::outgoing::RequestId;
 use common::http::response::Response;
 use common::serve::service::ConnInfo;
+use common::telemetry::metrics::Counter;
+use common::worker::Worker;
 use config::PathPattern;
 use config::traffic::FixedAnswer;
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use regex::Regex;
 
 use fields::{Rendered, RequestRules, ResponseRules};
+use pages::{Page, Pages};
 use text::Request;
+use timing::Timing;
 
 /// The traffic rules of one route.
 pub struct Traffic {
@@ -29,6 +41,7 @@ pub struct Traffic {
     response: Option<ResponseRules>,
     /// The route's expression, where some text names its groups.
     captures: Option<Regex>,
+    pages: Arc<Pages>,
 }
 
 /// What comes of a request.
@@ -41,12 +54,31 @@ pub enum Ahead {
 
 /// What is still to be done when there is a response.
 pub struct Passage<'t> {
+    traffic: &'t Traffic,
     response: Option<(&'t ResponseRules, Rendered<'t>)>,
+    /// The origin whose web page may read the response.
+    granted: Option<HeaderValue>,
+    /// The response is a rule's own.
+    is_answered: bool,
+}
+
+/// How a response came to be.
+pub struct Made<'a> {
+    /// It is tidegate's own error.
+    pub is_refusal: bool,
+    /// The client would rather read JSON.
+    pub json: bool,
+    /// The exchange's id.
+    pub id: &'a RequestId,
+    /// What the tier did.
+    pub facts: &'a Facts,
+    /// Where it is counted.
+    pub worker: &'a Worker,
 }
 
 impl Traffic {
-    /// The rules of a route with this pattern; `None` where it has none.
-    pub fn new(rules: &config::traffic::Traffic, pattern: &PathPattern) -> Option<Box<Self>> {
+    /// The rules of a route with this pattern; `None` where it has none. `pages` are those of all routes.
+    pub fn new(rules: &config::traffic::Traffic, pattern: &PathPattern, pages: &Arc<Pages>) -> Option<Box<Self>> {
         if rules.is_empty() {
             return None;
         }
@@ -59,6 +91,7 @@ impl Traffic {
             response: rules.response_fields.clone().map(ResponseRules::new),
             rules: rules.clone(),
             captures,
+            pages: Arc::clone(pages),
         }))
     }
 
@@ -68,11 +101,26 @@ impl Traffic {
         let path = uri.path();
         let captures = self.captures.as_ref().and_then(|regex| regex.captures(path));
         let request = Request::new(head, conn, id, captures);
-        let passage = Passage {
+        let cors = self.rules.cors.as_deref();
+        let mut passage = Passage {
+            traffic: self,
             response: self.response.as_ref().map(|rules| (rules, rules.render(&request))),
+            granted: cors.and_then(|cors| cors::granted(cors, head)),
+            is_answered: false,
         };
-        if let Some(answer) = &self.rules.answer {
-            return (Ahead::Answer(answer::answer(answer, &request)), passage);
+        let answer = self
+            .maintenance(conn, id)
+            .or_else(|| cors.and_then(|cors| cors::preflight(cors, head, passage.granted.is_some())))
+            .or_else(|| {
+                self.rules
+                    .answer
+                    .as_ref()
+                    .map(|answer| answer::answer(answer, &request))
+            });
+        if let Some(answer) = answer {
+            conn.worker.metrics.count(Counter::TrafficAnswers);
+            passage.is_answered = true;
+            return (Ahead::Answer(answer), passage);
         }
         let values = self.request.as_ref().map(|rules| (rules, rules.render(&request)));
         if let Some((rules, values)) = values {
@@ -80,6 +128,25 @@ impl Traffic {
         }
         self.rewrite(&mut head.uri);
         (Ahead::On, passage)
+    }
+
+    /// The answer during maintenance, to those who are not served all the same.
+    fn maintenance(&self, conn: &ConnInfo, id: &RequestId) -> Option<Response> {
+        let rule = self.rules.maintenance.as_deref().filter(|rule| rule.on)?;
+        let client = conn.client.map(|client| client.ip());
+        if client.is_some_and(|client| rule.allow.iter().any(|network| network.contains(client))) {
+            return None;
+        }
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let page = rule.page.as_ref().and_then(|page| self.pages.get(page));
+        let mut response = match page {
+            Some(page) => page.response(status, id),
+            None => Response::new(status, "Down for maintenance.\n"),
+        };
+        let added = &mut response.fields.added;
+        added.push_display(&RETRY_AFTER, rule.retry_after.as_secs());
+        added.push_static("cache-control: no-store");
+        Some(response)
     }
 
     /// The status of the rule that answers everything, where there is one.
@@ -105,9 +172,33 @@ impl Traffic {
 
 impl Passage<'_> {
     /// What is done with the response.
-    pub fn after(self, response: &mut Response) {
+    pub fn after(self, response: &mut Response, made: &Made<'_>) {
+        let rules = &self.traffic.rules;
+        if let Some(page) = self.page(response.status, made) {
+            page.replace(response, made.id);
+            made.worker.metrics.count(Counter::TrafficErrorPages);
+        }
+        if let Some(cors) = &rules.cors {
+            cors::mark(cors, self.granted.as_ref(), &mut response.fields);
+        }
+        if rules.server_timing == Some(true) {
+            response.fields.added.push_display(&SERVER_TIMING, Timing(made.facts));
+        }
         if let Some((rules, rendered)) = self.response {
             rules.apply(&rendered, &mut response.fields);
         }
     }
+
+    /// The page that takes the place of a response.
+    fn page(&self, status: StatusCode, made: &Made<'_>) -> Option<&Arc<Page>> {
+        let rules = self.traffic.rules.error_pages.as_deref()?;
+        let is_replaced = match made.is_refusal {
+            true => !made.json,
+            false => rules.origin && !self.is_answered,
+        };
+        self.traffic.pages.get(rules.page(status).filter(|_| is_replaced)?)
+    }
 }
+
+/// W3C Server Timing.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
