@@ -121,6 +121,12 @@ impl Flights {
         self.shards.iter().map(waiting).sum()
     }
 
+    /// Fetches under way.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Arc<Flight>>> {
         &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or(0)]
     }

@@ -16,7 +16,7 @@ use crate::store::content::{Content, Demand};
 /// Bytes that all fills of the process may hold together.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    held: AtomicU64,
+    pub(crate) held: AtomicU64,
     max: u64,
 }
 

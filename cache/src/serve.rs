@@ -12,6 +12,8 @@ mod slice; // one slice: stored, or fetched by whoever leads
 mod joined; // slices → one body
 mod explain; // what would become of a request, without doing it
 mod pass; // requests that go past the store
+#[cfg(test)]
+mod simulation; // random interleavings of everything
 
 use std::sync::Arc;
 use std::time::Duration;

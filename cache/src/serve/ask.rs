@@ -3,6 +3,7 @@
 //! The leader runs on a task of its own, so that a client that leaves takes nothing away from those who wait. What comes
 //! back is stored, freshens what is stored, or passes; what does not come back may be made up for by what is stale.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::policy::key::KeyHash;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
-use crate::policy::reuse::{Failure, Reuse, reuse, reuse_on_failure};
+use crate::policy::reuse::{Failure, Reuse, ValidateWhy, reuse, reuse_on_failure};
 use crate::policy::rules::WaitOver;
 use crate::store::Stored;
 use crate::tier::{Answer, Facts, TierRequest};
@@ -36,6 +37,17 @@ pub(super) enum Turn {
     /// It has waited; this was found.
     Landed(Landing),
     /// It fetches for itself.
+    Alone,
+}
+
+/// What a waiter makes of what the leader found.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
+enum Joined {
+    /// Its answer.
+    Answered(Answer),
+    /// It is for others: another fetch of the key is for this request, and for all that are like it.
+    Another(u64),
+    /// It is for nobody else.
     Alone,
 }
 
@@ -59,25 +71,29 @@ impl Local {
         if is_alone || self.is_not_shareable(hash) {
             return self.lead(ask, hash, None, why).run().await;
         }
-        let joined = match self.turn(&ask, hash, hash).await {
-            Turn::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
-            Turn::Landed(Landing::Stored(stored)) => self.join(&ask, &stored, &why, hash),
-            Turn::Landed(Landing::Failed(error)) => {
-                Some(self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash))
+        let mut flight = self.flight_after(hash, why.selected.as_ref().map(Selected::stored));
+        for _ in 0..ROUNDS_MAX {
+            match self.turn(&ask, flight).await {
+                Turn::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
+                Turn::Landed(Landing::Stored(stored)) => match self.join(&ask, &stored, &why, hash) {
+                    Joined::Answered(answer) => return answer,
+                    Joined::Another(fetch) => flight = fetch,
+                    Joined::Alone => break,
+                },
+                Turn::Landed(Landing::Failed(error)) => {
+                    return self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash);
+                }
+                Turn::Landed(_) | Turn::Alone => break,
             }
-            Turn::Landed(_) | Turn::Alone => None,
-        };
-        match joined {
-            Some(answer) => answer,
-            None => self.lead(ask, hash, None, why).run().await,
         }
+        self.lead(ask, hash, None, why).run().await
     }
 
-    /// Waits for the one who fetches a key, or becomes that one. `whole` is the key of the whole, where `hash` is a slice's.
-    pub(super) async fn turn(&self, ask: &Ask, hash: KeyHash, whole: KeyHash) -> Turn {
+    /// Waits for the one who makes this fetch, or becomes that one.
+    pub(super) async fn turn(&self, ask: &Ask, flight: u64) -> Turn {
         let rules = &ask.rules().waiting;
         for _ in 0..ROUNDS_MAX {
-            let waiter = match self.flights.board(self.flight(hash, whole), rules.waiters_max) {
+            let waiter = match self.flights.board(flight, rules.waiters_max) {
                 Boarding::Lead(permit) => return Turn::Lead(permit),
                 Boarding::Alone => return Turn::Alone,
                 Boarding::Wait(waiter) => waiter,
@@ -96,10 +112,10 @@ impl Local {
 
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
-        if let Boarding::Lead(permit) = self
-            .flights
-            .board(self.flight(hash, hash), request.route.rules.waiting.waiters_max)
-        {
+        if let Boarding::Lead(permit) = self.flights.board(
+            self.flight_after(hash, Some(selected.stored())),
+            request.route.rules.waiting.waiters_max,
+        ) {
             let mut head = request.head.clone();
             head.method = Method::GET;
             // The client has its answer already.
@@ -118,12 +134,19 @@ impl Local {
     }
 
     /// The fetch of a key after the latest purge, and the latest invalidation of it: who asks after one does not join a fetch
-    /// that began before it.
+    /// that began before it. `whole` is the key of the whole, where `hash` is a slice's.
     pub(super) fn flight(&self, hash: KeyHash, whole: KeyHash) -> u64 {
         // Odd numbers near 2^64 divided by the golden ratio: what came before spreads as keys do.
         hash.0
             .wrapping_add(self.latest_purge().wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .wrapping_add(self.invalidated.of_fetches(whole).wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
+    }
+
+    /// The fetch that follows on what is stored: of those who find it stale one asks. It may be stored while its successor is
+    /// fetched already, where its content came more slowly than it aged.
+    fn flight_after(&self, hash: KeyHash, stored: Option<&Arc<Stored>>) -> u64 {
+        let after = stored.map_or(0, |stored| number_of(stored.meta.response_time));
+        self.flight(hash, hash).wrapping_add(after)
     }
 
     /// Whether a response for this key was not for sharing a moment ago ("hit-for-miss").
@@ -132,8 +155,8 @@ impl Local {
     }
 
     /// Whether somebody fetches it now.
-    pub(super) fn is_under_way(&self, hash: KeyHash) -> bool {
-        self.flights.is_under_way(self.flight(hash, hash))
+    pub(super) fn is_under_way(&self, hash: KeyHash, selected: Option<&Arc<Stored>>) -> bool {
+        self.flights.is_under_way(self.flight_after(hash, selected))
     }
 
     fn latest_purge(&self) -> u64 {
@@ -154,17 +177,26 @@ impl Local {
         }
     }
 
-    /// A waiter's answer from what the leader found, where that fits its request.
-    fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Option<Answer> {
+    /// What the leader found, for a waiter: an answer where it fits the request.
+    fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Joined {
         let rules = ask.rules();
         let now = now(&ask.worker);
-        let meta = &stored.meta;
-        if !ask.key().is(&stored.key) || !meta.vary.matches(&meta.vary_key, &ask.client.headers, &rules.vary) {
-            return None;
+        let (meta, request) = (&stored.meta, &ask.client.headers);
+        if !ask.key().is(&stored.key) {
+            return Joined::Alone;
         }
-        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
-        let Reuse::Fresh { age, .. } = reuse(meta, stored.mark(), &digest, rules, now) else {
-            return None;
+        if !meta.vary.matches(&meta.vary_key, request, &rules.vary) {
+            let variant = meta.vary.key(request, stored.fields.map(), &rules.vary);
+            return Joined::Another(self.flight(hash, hash).wrapping_add(number_of(variant)));
+        }
+        let digest = RequestDigest::of(&ask.client.method, request);
+        let age = match reuse(meta, stored.mark(), &digest, rules, now) {
+            Reuse::Fresh { age, .. } => age,
+            // Its content comes more slowly than it ages: all who come now wait for one more fetch.
+            Reuse::Stale { .. } | Reuse::Validate(ValidateWhy::Stale) if !meta.was_born_stale() => {
+                return Joined::Another(self.flight_after(hash, Some(stored)));
+            }
+            Reuse::Stale { .. } | Reuse::Validate(_) | Reuse::OnlyIfCached => return Joined::Alone,
         };
         let ttl = Some(meta.ttl(now));
         let status = CacheStatus {
@@ -181,8 +213,8 @@ impl Local {
             token: hash.0,
         };
         match answer(stored, &asked, age, true, status) {
-            Made::Response(response) => Some(done(response, status, ask, backend::Facts::default())),
-            Made::AskOrigin | Made::Unreadable => None,
+            Made::Response(response) => Joined::Answered(done(response, status, ask, backend::Facts::default())),
+            Made::AskOrigin | Made::Unreadable => Joined::Alone,
         }
     }
 
@@ -238,6 +270,13 @@ impl Local {
             },
         }
     }
+}
+
+/// A number that stands for a value.
+fn number_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Runs the fetch on a task of its own and waits for its answer; the fetch goes on when nobody waits any more.

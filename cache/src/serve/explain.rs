@@ -101,7 +101,7 @@ impl Local {
             explanation.verdict = self.conclude(decision, &there, &digest, question, route);
             let is_forwarded = explanation.verdict.status.is_none();
             if is_forwarded {
-                let selected = selected.map(|stored| (&**stored, mark(stored)));
+                let selected = selected.map(|stored| (stored, mark(stored)));
                 explanation.notes = self.notes(selected, hash, &digest, question, route);
             }
         }
@@ -157,7 +157,7 @@ impl Local {
     /// What else happens when the origin is asked.
     fn notes(
         &self,
-        selected: Option<(&Stored, Mark)>,
+        selected: Option<(&Arc<Stored>, Mark)>,
         hash: KeyHash,
         digest: &RequestDigest<'_>,
         question: &Question<'_>,
@@ -174,7 +174,7 @@ impl Local {
             notes.push("neither waits for another request's fetch nor lets others wait for its own".to_owned());
         } else if self.is_not_shareable(hash) {
             notes.push("does not wait for others: a response for this key was not for sharing a moment ago".to_owned());
-        } else if self.is_under_way(hash) {
+        } else if self.is_under_way(hash, selected.map(|(stored, _)| stored)) {
             notes.push("waits for the fetch of this key that is under way (collapsed)".to_owned());
         }
         let Some((stored, mark)) = selected else { return notes };

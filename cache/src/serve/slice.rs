@@ -89,7 +89,7 @@ impl Sliced {
         if client.method == Method::HEAD {
             return Brought::NotSliceable;
         }
-        match self.local.turn(&self.ask, hash, self.hash).await {
+        match self.local.turn(&self.ask, self.local.flight(hash, self.hash)).await {
             Turn::Lead(permit) => {
                 let lead = self.lead(number, hash, Some(permit), why, whole.is_none());
                 match tokio::spawn(lead.run()).await {

@@ -191,6 +191,15 @@ impl Memory {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
+    /// Bytes as moka has counted them, as the entries weigh, and at most.
+    #[cfg(test)]
+    pub(crate) fn balance(&self) -> (u64, u64, u64) {
+        self.entries.run_pending_tasks();
+        let held = self.entries.iter().map(|(_, entry)| entry.weight()).sum();
+        let max = self.entries.policy().max_capacity().unwrap_or(u64::MAX);
+        (self.entries.weighted_size(), held, max)
+    }
+
     /// Entries that were pushed out, or not let in, for room.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)

@@ -1,0 +1,178 @@
+//! What must hold: of each answer, of the fetches under way, of the store, and at the end.
+
+use std::sync::atomic::Ordering;
+
+use http::Method;
+
+use super::client::{Asked, Clients, Seen};
+use super::world::{Act, Event, State, World, content};
+use crate::purge::Strength;
+use crate::serve::Local;
+
+/// Judges one client's answer, whole or not.
+pub(super) fn answer(world: &World, asked: &Asked, seen: &Seen) {
+    let Some((status, fields, when)) = &seen.head else {
+        return;
+    };
+    let field = |name: &str| {
+        fields
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let Ok(number) = field("x-fetch").parse::<usize>() else {
+        return;
+    };
+    let mut state = world.state();
+    state.events[number].clients += 1;
+    let event = state.events[number].clone();
+    let about = format!("{asked:?}\n{status} {fields:?}\n{event:?}");
+    assert_eq!(event.path, asked.path, "a response for another key: {about}");
+    if event.kind.varies {
+        assert_eq!(event.variant, asked.variant, "a response for another variant: {about}");
+    }
+    bytes(asked, seen, status.as_u16(), &event, &about);
+    if event.kind.is_private && event.status == 200 {
+        assert!(event.clients <= 1, "shared although it must not be: {about}");
+    }
+    let cache_status = field("cache-status");
+    let words: Vec<_> = cache_status.split("; ").collect();
+    let detail = words
+        .iter()
+        .find_map(|word| word.strip_prefix("detail=\"")?.strip_suffix('"'))
+        .unwrap_or_default();
+    let is_hit = words.contains(&"hit");
+    let age = when.saturating_since(event.asked).as_secs();
+    if is_hit {
+        assert_eq!(field("age"), age.to_string(), "the age is wrong: {about}");
+    }
+    let is_stale = [
+        "stale_while_revalidate",
+        "max_stale",
+        "stale_if_error",
+        "origin_unreachable",
+        "origin_error",
+    ]
+    .contains(&detail);
+    if is_stale {
+        stale(detail, age, asked, &event, &about);
+    } else if is_hit {
+        assert!(
+            age < event.kind.lifetime && !event.kind.no_cache,
+            "stale, and nothing allows it: {about}"
+        );
+    } else {
+        let is_current = event.ended_at.is_none_or(|ended| ended >= asked.at);
+        assert!(is_current, "neither from store nor from a fetch of its time: {about}");
+    }
+    purged(&state, asked, &event, is_hit && !is_stale, &about);
+}
+
+/// Nothing but bytes of the one version, from their beginning or the range's.
+fn bytes(asked: &Asked, seen: &Seen, status: u16, event: &Event, about: &str) {
+    let whole = content(event.path, &event.variant, event.version).into_bytes();
+    let expected = match (status, &asked.field) {
+        // The transport leaves it out.
+        _ if asked.method == Method::HEAD => return,
+        (200, _) => &whole[..],
+        (206, Some((_, range))) => {
+            let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            &whole[first.min(whole.len())..(last + 1).min(whole.len())]
+        }
+        (503, _) => b"no",
+        _ => &[],
+    };
+    let got = &seen.content[..];
+    match seen.end {
+        Some(Ok(())) => assert!(got == expected, "not the bytes of this version: {about}"),
+        Some(Err(_)) | None => assert!(expected.starts_with(got), "bytes of something else: {about}"),
+    }
+}
+
+fn stale(detail: &str, age: u64, asked: &Asked, event: &Event, about: &str) {
+    let over = age.saturating_sub(event.kind.lifetime);
+    let is_over = age >= event.kind.lifetime;
+    assert!(
+        !(is_over && event.kind.forbids_stale) && !event.kind.no_cache,
+        "stale against a directive: {about}"
+    );
+    let window = match detail {
+        "stale_while_revalidate" => event.kind.while_revalidate,
+        "max_stale" => {
+            assert!(
+                asked.field.as_ref().is_some_and(|(_, value)| value == "max-stale=3"),
+                "not asked for: {about}"
+            );
+            3
+        }
+        _ => event.kind.if_error.unwrap_or(86_400),
+    };
+    assert!(over <= window, "stale by {over} s, {window} are allowed: {about}");
+}
+
+/// Nothing that was purged or invalidated before the request answers it.
+fn purged(state: &State, asked: &Asked, event: &Event, is_plain_hit: bool, about: &str) {
+    for (at, act) in state
+        .acts
+        .iter()
+        .filter(|(at, _)| *at < asked.at && *at > event.asked_at)
+    {
+        let (path, is_gone) = match act {
+            Act::Purge(path, Strength::Hard) => (*path, true),
+            Act::Purge(path, Strength::Soft) => (*path, is_plain_hit),
+            Act::Invalidate(path) => (Some(*path), true),
+        };
+        let is_covered = path.is_none_or(|path| path == event.path);
+        assert!(
+            !(is_covered && is_gone),
+            "{act:?} at {at} should have taken it: {about}"
+        );
+    }
+}
+
+/// At most one fetch of the first resource at a time. There may be another after a purge, or when what is still coming of
+/// the first is stale already.
+pub(super) fn fetches(world: &World) {
+    let state = world.state();
+    if state.was_not_shared {
+        return;
+    }
+    let under_way: Vec<_> = state
+        .events
+        .iter()
+        .filter(|event| event.path == 0 && event.ended_at.is_none())
+        .collect();
+    let epoch = |event: &Event| state.acts.iter().filter(|(at, _)| *at < event.asked_at).count();
+    for (place, later) in under_way.iter().enumerate() {
+        let joinable = |earlier: &&&Event| {
+            epoch(earlier) == epoch(later)
+                && later.asked.saturating_since(earlier.asked).as_secs() < earlier.kind.lifetime
+        };
+        let earlier = under_way[..place].iter().find(joinable);
+        assert!(
+            earlier.is_none(),
+            "two fetches of a key at a time: {earlier:?}\n{later:?}"
+        );
+    }
+}
+
+/// The store weighs what it holds, and holds no more than it may.
+pub(super) fn store(local: &Local) {
+    let (counted, held, max) = local.memory().unwrap().balance();
+    assert_eq!(counted, held, "the store counts other bytes than it holds");
+    assert!(held <= max, "{held} bytes in room for {max}");
+}
+
+/// Nobody waits, nothing is under way, nothing is held.
+pub(super) fn end(local: &Local, clients: &Clients) {
+    assert_eq!(clients.waiting(), 0, "clients wait for ever");
+    assert_eq!(local.waiting(), 0, "requests wait for a fetch that is over");
+    assert_eq!(local.flights.len(), 0, "fetches without an end");
+    assert_eq!(
+        local.budget.held.load(Ordering::Relaxed),
+        0,
+        "bytes of fills that are over"
+    );
+}
