@@ -41,7 +41,6 @@ pub(super) enum Turn {
 }
 
 /// What a waiter makes of what the leader found.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 enum Joined {
     /// Its answer.
     Answered(Answer),

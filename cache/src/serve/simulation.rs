@@ -67,7 +67,6 @@ impl Dice {
 struct Seed(u64);
 
 impl Drop for Seed {
-    #[expect(clippy::print_stderr, reason = "shown with a failing test")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("seed {0}: run again with TIDEGATE_SIM_SEED={0}", self.0);
@@ -94,7 +93,7 @@ async fn story(seed: u64, is_told: bool) {
     // A small store soon has no room for another fill: what comes is passed on, to each on its own.
     world.state().was_not_shared = is_small;
     let origin = origin::Origin::start(&world, seed);
-    let mut clients = Clients::new(&world, &local, origin.address());
+    let mut clients = Clients::new(&world, &local, &origin.address());
     for _ in 0..STEPS {
         step(&mut dice, &world, &local, &mut clients).await;
         settle().await;

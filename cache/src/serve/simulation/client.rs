@@ -9,6 +9,7 @@ use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::Notable;
 use common::http::via::NodeId;
+use common::soon::Soon;
 use common::telemetry::access_log::AccessLog;
 use common::time::WallTime;
 use common::worker::Worker;
@@ -22,7 +23,7 @@ use super::{Dice, judge};
 use crate::policy::rules::RangeRules;
 use crate::policy::rules::Rules;
 use crate::serve::Local;
-use crate::tier::{Call, TierRequest, TierRoute};
+use crate::tier::{TierRequest, TierRoute};
 
 /// All clients of one story.
 pub(super) struct Clients {
@@ -57,7 +58,7 @@ pub(super) struct Seen {
 }
 
 impl Clients {
-    pub(super) fn new(world: &World, local: &Arc<Local>, origin: String) -> Self {
+    pub(super) fn new(world: &World, local: &Arc<Local>, origin: &str) -> Self {
         let text = format!(
             "[front]\nlisten = [\"127.0.0.1:0\"]\n[cache]\nmemory = \"1MiB\"\n[origin.o]\nservers = [{origin:?}]\nretries = 0\n\
              [origin.o.ejection]\nfailures = 0\nerror_percent = 0\n[[site]]\ndefault = true\norigin = \"o\"\n"
@@ -79,6 +80,7 @@ impl Clients {
                 ..Rules::default()
             },
             upgrades: Vec::new(),
+            compression: None,
         };
         Self {
             worker: Worker::new(0, world.clock(), AccessLog::default()),
@@ -231,8 +233,8 @@ async fn exchange(
         worker: &worker,
     });
     let answer = match call {
-        Call::Ready(answer) => answer,
-        Call::Pending(coming) => coming.await,
+        Soon::Ready(answer) => answer,
+        Soon::Coming(coming) => coming.await,
     };
     let response = match answer.result {
         Ok(response) => response,

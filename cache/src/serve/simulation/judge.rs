@@ -95,7 +95,7 @@ fn stale(detail: &str, age: u64, asked: &Asked, event: &Event, about: &str) {
     let over = age.saturating_sub(event.kind.lifetime);
     let is_over = age >= event.kind.lifetime;
     assert!(
-        !(is_over && event.kind.forbids_stale) && !event.kind.no_cache,
+        !(event.kind.no_cache || is_over && event.kind.forbids_stale),
         "stale against a directive: {about}"
     );
     let window = match detail {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
-use super::world::{Event, World, content};
+use super::world::{Event, State, World, content};
 
 /// A listener, gone when dropped.
 pub(super) struct Origin {
@@ -97,23 +97,38 @@ async fn answer(world: &World, stream: &mut UnixStream, plan: Plan) -> bool {
     if let Some(gate) = plan.in_content {
         gate.notified().await;
     }
-    !plan.is_cut && stream.write_all(plan.content[half..].as_bytes()).await.is_ok()
+    !plan.is_cut && stream.write_all(&plan.content.as_bytes()[half..]).await.is_ok()
+}
+
+/// A request as far as the answer depends on it.
+struct Received<'a> {
+    method: &'a str,
+    path: u64,
+    variant: &'a str,
+    known_tags: &'a str,
+}
+
+impl<'a> Received<'a> {
+    fn read(head: &'a str) -> Self {
+        let mut words = head.lines().next().unwrap().split(' ');
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let field = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            found.map_or("", |(_, value)| value)
+        };
+        Self {
+            method,
+            path: target.trim_start_matches('/').parse().unwrap(),
+            variant: field("x-variant"),
+            known_tags: field("if-none-match"),
+        }
+    }
 }
 
 fn plan(world: &World, head: &str) -> Plan {
+    let asked = Received::read(head);
     let at = world.tick();
-    let now = world.clock().wall();
-    let line = head.lines().next().unwrap();
-    let mut words = line.split(' ');
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let path: u64 = target.trim_start_matches('/').parse().unwrap();
-    let field = |name: &str| {
-        let lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.to_owned())
-            .next()
-    };
     let (is_slow, is_slow_within, fails, how) = {
         let dice = &mut world.state().dice;
         (dice.chance(30), dice.chance(30), dice.below(100), dice.below(4))
@@ -121,75 +136,77 @@ fn plan(world: &World, head: &str) -> Plan {
     let gate = |is_slow: bool| is_slow.then(|| world.hold());
     let (before_head, in_content) = (gate(is_slow), gate(is_slow_within));
     let mut state = world.state();
-    let index = usize::try_from(path).unwrap();
-    let (kind, version) = (state.kinds[index], state.versions[index]);
     let fails = fails < state.failing;
-    let variant = match kind.varies {
-        true => field("x-variant").unwrap_or_default(),
-        false => String::new(),
-    };
-    let tag = format!("\"{path}-{variant}-{version}\"");
-    let is_same = kind.has_tag && field("if-none-match").is_some_and(|list| list.split(", ").any(|one| one == tag));
     let number = state.events.len();
-    let is_error = fails && how < 2 && method != "POST";
-    let status = match method {
-        _ if is_error => 503,
-        "POST" => 204,
-        _ if is_same => 304,
-        _ => 200,
-    };
-    let text = match (status, is_error) {
-        (200, _) if method != "HEAD" => content(path, &variant, version),
-        (503, _) if method != "HEAD" => "no".to_owned(),
-        _ => String::new(),
-    };
-    state.was_not_shared |= is_error && path == 0;
-    state.events.push(Event {
-        path,
-        variant,
-        version,
-        kind,
-        status,
-        asked: now,
-        asked_at: at,
-        ended_at: None,
-        clients: 0,
-    });
-    let mut answer = format!("HTTP/1.1 {status} Said\r\nX-Fetch: {number}\r\n");
-    if status == 200 || status == 304 {
-        let written = write!(
-            answer,
-            "Cache-Control: {}\r\nDate: {}\r\n",
-            kind.control,
-            now.http_date()
-        );
-        written.unwrap();
-        answer += if kind.varies { "Vary: X-Variant\r\n" } else { "" };
-        answer += &if kind.has_tag {
-            format!("ETag: {tag}\r\n")
-        } else {
-            String::new()
-        };
-    }
-    answer += &match (status, method) {
-        (200, "HEAD") => format!(
-            "Content-Length: {}\r\n\r\n",
-            content(path, &state.events[number].variant, version).len()
-        ),
-        (204 | 304, _) => "\r\n".to_owned(),
-        _ => format!("Content-Length: {}\r\n\r\n", text.len()),
-    };
+    let event = event(world, &state, &asked, at, fails && how < 2);
+    let (head, content) = message(&asked, &event, number);
+    state.was_not_shared |= event.status == 503 && event.path == 0;
+    let status = event.status;
+    state.events.push(event);
     drop(state);
     world.tell(|| {
-        format!("{at}: origin: {line} -> {status} fetch {number} slow {is_slow} {is_slow_within} fails {fails} {how}")
+        let (method, path) = (asked.method, asked.path);
+        format!("{at}: origin: {method} /{path} -> {status} fetch {number} slow {is_slow} {is_slow_within} fails {fails} {how}")
     });
     Plan {
         number,
-        head: answer,
-        in_content: in_content.filter(|_| !text.is_empty()),
-        content: text,
+        head,
+        in_content: in_content.filter(|_| !content.is_empty()),
+        content,
         before_head,
         is_cut: fails && how == 2,
         says_nothing: fails && how == 3,
     }
+}
+
+fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: bool) -> Event {
+    let index = usize::try_from(asked.path).unwrap();
+    let kind = state.kinds[index];
+    let mut event = Event {
+        path: asked.path,
+        variant: if kind.varies { asked.variant } else { "" }.to_owned(),
+        version: state.versions[index],
+        kind,
+        status: 200,
+        asked: world.clock().wall(),
+        asked_at: at,
+        ended_at: None,
+        clients: 0,
+    };
+    let tag = tag(&event);
+    event.status = match asked.method {
+        "POST" => 204,
+        _ if is_error => 503,
+        _ if kind.has_tag && asked.known_tags.split(", ").any(|known| known == tag) => 304,
+        _ => 200,
+    };
+    event
+}
+
+fn tag(event: &Event) -> String {
+    format!("\"{}-{}-{}\"", event.path, event.variant, event.version)
+}
+
+/// Head and content of an answer.
+fn message(asked: &Received<'_>, event: &Event, number: usize) -> (String, String) {
+    let (status, kind) = (event.status, event.kind);
+    let mut head = format!("HTTP/1.1 {status} Said\r\nX-Fetch: {number}\r\n");
+    if status == 200 || status == 304 {
+        let date = event.asked.http_date();
+        write!(head, "Cache-Control: {}\r\nDate: {date}\r\n", kind.control).unwrap();
+        head += if kind.varies { "Vary: X-Variant\r\n" } else { "" };
+        if kind.has_tag {
+            write!(head, "ETag: {}\r\n", tag(event)).unwrap();
+        }
+    }
+    let content = match status {
+        200 => content(event.path, &event.variant, event.version),
+        503 => "no".to_owned(),
+        _ => String::new(),
+    };
+    if matches!(status, 200 | 503) {
+        write!(head, "Content-Length: {}\r\n", content.len()).unwrap();
+    }
+    let content = if asked.method == "HEAD" { String::new() } else { content };
+    (head + "\r\n", content)
 }

@@ -115,7 +115,6 @@ impl World {
         self.shared.lock()
     }
 
-    #[expect(clippy::print_stderr, reason = "one story is told when it is asked for")]
     pub(super) fn tell(&self, what: impl FnOnce() -> String) {
         if self.is_told {
             eprintln!("{}", what());
