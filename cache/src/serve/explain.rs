@@ -39,13 +39,7 @@ impl Local {
 
     /// The same for a request that says in one word which coding it gets.
     fn explain_settled(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
-        // As serving does before anything else.
-        let mut settled = None;
-        if let Some(compressor) = &route.compression {
-            compressor.settle(&mut settled.insert(question.head.clone()).headers);
-        }
-        let head = settled.as_ref().unwrap_or(question.head);
-        let question = &Question { head, ..*question };
+        let head = question.head;
         let key = Key::new(target(head, question.tls), &head.headers, &route.rules.key);
         let mut explanation = Explanation {
             key: key.to_string(),

@@ -229,6 +229,7 @@ async fn exchange(
             tls: false,
             request_id: RequestId::Made(asked.number),
             upgrade: Upgrade::Remove,
+            desk: None,
         },
         worker: &worker,
     });
