@@ -9,6 +9,7 @@ mod lead; // one leader's fetch
 mod part; // a stored part: completed, joined with others
 mod sliced; // a request that is answered by joining slices
 mod slice; // one slice: stored, or fetched by whoever leads
+mod slice_lead; // one leader's fetch of a slice
 mod joined; // slices → one body
 mod explain; // what would become of a request, without doing it
 mod pass; // requests that go past the store
