@@ -17,6 +17,7 @@ mod measure; // one measurement
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
 mod report; // Markdown and JSON
+mod budget; // instructions per request, for CI
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -47,6 +48,8 @@ enum Action {
     Quick(Options),
     /// tidegate, nginx, HAProxy, Varnish (where installed) and the floor: all cases, about ten minutes.
     Compare(Options),
+    /// Instructions per request by callgrind, held against bench/budgets.json; under a minute.
+    Budget(Budget),
     /// Serves canned responses; the other commands start it.
     #[command(hide = true)]
     Floor,
@@ -77,6 +80,19 @@ struct Options {
     save: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Budget {
+    /// The budgets.
+    #[arg(long, default_value = "bench/budgets.json")]
+    file: PathBuf,
+    /// Writes what was counted as the new budgets, with this reason.
+    #[arg(long, value_name = "REASON")]
+    update: Option<String>,
+    /// Our binary; without this, the one beside this program, built before if cargo runs us.
+    #[arg(long)]
+    tidegate: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,6 +106,7 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
         Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
+        Action::Budget(options) => budget(&options),
         Action::Floor => canned::serve("floor"),
         Action::Origin => canned::serve("origin"),
     }
@@ -135,11 +152,22 @@ fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f
     Ok(())
 }
 
+fn budget(options: &Budget) -> Result<()> {
+    let binary = tidegate_binary(options.tidegate.as_ref(), &[Subject::Tidegate])?;
+    let found = Installed::find(Subject::Tidegate, &binary)?;
+    let tidegate = found.with_context(|| format!("no {}", binary.display()))?;
+    let order = budget::Order {
+        file: &options.file,
+        reason: options.update.as_deref(),
+    };
+    budget::run(tidegate, &order)
+}
+
 /// The subjects that are here, and those that are not.
 fn find_subjects(options: &Options, usual: &[Subject]) -> Result<(Vec<Installed>, Vec<Subject>)> {
     let named = !options.subjects.is_empty();
     let wanted = if named { &options.subjects } else { usual };
-    let tidegate = tidegate_binary(options, wanted)?;
+    let tidegate = tidegate_binary(options.tidegate.as_ref(), wanted)?;
     let (mut found, mut absent) = (Vec::new(), Vec::new());
     for &subject in wanted {
         match Installed::find(subject, &tidegate)? {
@@ -158,8 +186,8 @@ fn find_subjects(options: &Options, usual: &[Subject]) -> Result<(Vec<Installed>
 }
 
 /// The binary to measure, built from the sources as they are when cargo runs us: a stale one would be a lie.
-fn tidegate_binary(options: &Options, wanted: &[Subject]) -> Result<PathBuf> {
-    if let Some(path) = &options.tidegate {
+fn tidegate_binary(given: Option<&PathBuf>, wanted: &[Subject]) -> Result<PathBuf> {
+    if let Some(path) = given {
         return Ok(path.clone());
     }
     if wanted.contains(&Subject::Tidegate)

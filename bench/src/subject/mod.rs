@@ -107,9 +107,14 @@ impl Installed {
 
     /// Starts it on `cpu` and waits until it is ready.
     pub(crate) fn start(&self, cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+        self.start_behind(&[], cpu, setup)
+    }
+
+    /// The same with arguments before its own: where the program is one that runs it.
+    pub(crate) fn start_behind(&self, prefix: &[OsString], cpu: usize, setup: &Setup<'_>) -> Result<Running> {
         let mut tries = 1;
         loop {
-            match self.try_start(cpu, setup) {
+            match self.try_start(prefix, cpu, setup) {
                 Err(error) if tries == STARTS_MAX || crate::sys::interrupted() => return Err(error),
                 Err(_) => tries += 1,
                 running => return running,
@@ -117,13 +122,13 @@ impl Installed {
         }
     }
 
-    fn try_start(&self, cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+    fn try_start(&self, prefix: &[OsString], cpu: usize, setup: &Setup<'_>) -> Result<Running> {
         let launch = self.subject.launch(setup, free_port()?);
         for (path, text) in &launch.files {
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         let mut command = Command::new(&self.program);
-        command.args(&launch.arguments);
+        command.args(prefix).args(&launch.arguments);
         let process = Process::start(self.subject.name(), command, cpu, setup.dir)?;
         Running::when_ready(process, launch.ready)
     }

@@ -1,0 +1,199 @@
+//! Instruction budgets: what a request costs in user space, counted by callgrind, held against `bench/budgets.json`.
+//!
+//! Unlike CPU time this does not depend on what else the machine does, so CI can hold it. One connection asks one thing
+//! after another; what the worker's thread executes meanwhile is divided by the number of requests.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::case::{Case, Kind};
+use crate::load::{Generator, Pace, Target};
+use crate::machine::{Cores, in_path, scratch_root};
+use crate::subject::{Installed, Setup, start_origin};
+
+/// The cases that have a budget.
+const CASES: [&str; 4] = ["hit-1k", "hit-1k-log", "pass-1k", "close-1k"];
+/// Requests before anything is counted, and requests that are counted.
+const WARM_UP: u32 = 300;
+const REQUESTS: u32 = 2000;
+/// A path may grow by this much (in percent) before somebody has to say why.
+const GROWTH_MAX: f64 = 3.0;
+
+/// What `bench budget` is asked to do.
+pub(crate) struct Order<'a> {
+    /// The budgets.
+    pub(crate) file: &'a Path,
+    /// The new reason of every budget, where they are to be written anew.
+    pub(crate) reason: Option<&'a str>,
+}
+
+/// Counts, and compares or writes.
+pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
+    let valgrind = in_path("valgrind").context("valgrind is not installed")?;
+    let program = std::mem::replace(&mut tidegate.program, valgrind);
+    let mut out = io::stdout();
+    let budgets = read(order.file)?;
+    let (mut counted, mut over) = (BTreeMap::new(), Vec::new());
+    for name in CASES {
+        let case = Case::by_name(name).map_err(anyhow::Error::msg)?;
+        let count = count(&tidegate, &program, case)?;
+        counted.insert(name, count);
+        let budget = budgets.get(name).copied();
+        let growth = budget.map(|budget| (f64::from(count) / f64::from(budget) - 1.0) * 100.0);
+        match (budget, growth) {
+            (Some(budget), Some(growth)) => {
+                writeln!(
+                    out,
+                    "{name}: {count} instructions per request, budget {budget} ({growth:+.1} %)"
+                )?;
+                if growth > GROWTH_MAX {
+                    over.push(name);
+                }
+            }
+            _ => writeln!(out, "{name}: {count} instructions per request, no budget")?,
+        }
+    }
+    if let Some(reason) = order.reason {
+        return write(order.file, &counted, reason);
+    }
+    ensure!(
+        over.is_empty(),
+        "{} grew by more than {GROWTH_MAX} %: make it smaller, or say why with bench budget --update REASON",
+        over.join(", ")
+    );
+    Ok(())
+}
+
+/// Instructions of the worker per request.
+fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
+    let cores = Cores::choose()?;
+    let scratch = tempfile::tempdir_in(scratch_root())?;
+    let files = scratch.path().join("callgrind.out");
+    let mut prefix: Vec<OsString> = ["--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]
+        .map(OsString::from)
+        .to_vec();
+    prefix.push(format!("--callgrind-out-file={}", files.display()).into());
+    prefix.push(tidegate.into());
+    let origin = start_origin(cores.load, scratch.path())?;
+    let setup = Setup {
+        dir: scratch.path(),
+        origin: origin.address,
+        access_log: case.access_log,
+    };
+    let running = valgrind.start_behind(&prefix, cores.subject, &setup)?;
+    let mut generator = Generator::new(Target {
+        address: running.address,
+        path: case.path.to_owned(),
+        length: case.body_bytes,
+        connections: 1,
+        close: case.kind == Kind::Close,
+    })?;
+    let pid = running.process.pid().to_string();
+    generator.run(Pace::count(WARM_UP))?;
+    control(&["--instr=on", &pid])?;
+    let outcome = generator.run(Pace::count(REQUESTS))?;
+    control(&["--instr=off", &pid])?;
+    control(&["--dump", &pid])?;
+    ensure!(
+        outcome.responses == u64::from(REQUESTS),
+        "{} wrong answers",
+        outcome.fault_count()
+    );
+    let total = busiest_thread(scratch.path())?;
+    u32::try_from(total / u64::from(REQUESTS)).context("more instructions than anybody could spend")
+}
+
+fn control(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("callgrind_control")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    ensure!(
+        status.context("cannot run callgrind_control")?.success(),
+        "callgrind_control {} failed",
+        arguments.join(" ")
+    );
+    Ok(())
+}
+
+/// The largest total of the dumps in `dir`, one for each thread: the one worker's.
+fn busiest_thread(dir: &Path) -> Result<u64> {
+    let mut most = 0;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_dump = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("callgrind.out"));
+        if is_dump {
+            most = most.max(total(&fs::read_to_string(&path)?));
+        }
+    }
+    if most == 0 {
+        bail!("callgrind has counted nothing");
+    }
+    Ok(most)
+}
+
+/// The count in a dump's `totals:` or `summary:` line.
+fn total(dump: &str) -> u64 {
+    let counts = dump
+        .lines()
+        .filter_map(|line| line.strip_prefix("totals:").or_else(|| line.strip_prefix("summary:")));
+    counts.filter_map(|count| count.trim().parse().ok()).max().unwrap_or(0)
+}
+
+fn read(file: &Path) -> Result<BTreeMap<String, u32>> {
+    let Ok(text) = fs::read_to_string(file) else {
+        return Ok(BTreeMap::new());
+    };
+    let budgets: BTreeMap<String, Value> =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    let instructions = |value: &Value| value.get("instructions")?.as_u64()?.try_into().ok();
+    budgets
+        .into_iter()
+        .map(|(name, budget)| {
+            let count = instructions(&budget).with_context(|| format!("{name}: no number of instructions"))?;
+            Ok((name, count))
+        })
+        .collect()
+}
+
+fn write(file: &Path, counted: &BTreeMap<&str, u32>, reason: &str) -> Result<()> {
+    let budgets: BTreeMap<&str, Value> = counted
+        .iter()
+        .map(|(name, count)| (*name, json!({ "instructions": count, "reason": reason })))
+        .collect();
+    let text = serde_json::to_string_pretty(&budgets)?;
+    fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_of_a_dump_is_found_in_either_form() {
+        assert_eq!(total("events: Ir\nsummary: 12\nfn=x\n1 12\ntotals: 12\n"), 12);
+        assert_eq!(total("events: Ir\n"), 0);
+    }
+
+    #[test]
+    fn budgets_read_back_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("budgets.json");
+        assert!(read(&file).unwrap().is_empty());
+        write(&file, &BTreeMap::from([("hit-1k", 12_000)]), "measured").unwrap();
+        assert_eq!(read(&file).unwrap(), BTreeMap::from([("hit-1k".to_owned(), 12_000)]));
+        fs::write(&file, "{\"hit-1k\": {}}").unwrap();
+        assert!(read(&file).unwrap_err().to_string().contains("hit-1k"));
+    }
+}
