@@ -588,3 +588,18 @@ fn the_ring_of_events_is_bounded() {
     assert_eq!(run.events().len(), 3);
     assert_eq!(run.open(), []);
 }
+
+#[test]
+fn late_segments_of_ended_connections_are_not_called_syns() {
+    for (ended, expected) in [(1500, &[][..]), (100, &[("time_wait_paws", "client-front", None)])] {
+        let mut run = front_with(1, 4);
+        run.seconds(1, |sample| {
+            add(sample, &[("TcpExt.PAWSTimewait", 11), ("TcpExt.TW", ended)]);
+            sample.sockstat = sample
+                .sockstat
+                .clone()
+                .map(|stat| super::super::sockstat::Sockstat { time_wait: 5, ..stat });
+        });
+        assert_eq!(run.open(), expected, "{ended}");
+    }
+}
