@@ -116,22 +116,15 @@ impl<C: Duplex, R: Record> Carrier<'_, C, R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TunnelEnd> {
         let server = &mut *self.tunnel.server;
         let up = self.to_server.poll(&mut *self.client, server, cx);
-        if let Err(gone) = up {
-            return Poll::Ready(match gone {
-                Gone::From => TunnelEnd::ClientReset,
-                Gone::To => TunnelEnd::ServerReset,
-            });
-        }
         let down = self.to_client.poll(server, &mut *self.client, cx);
         self.count();
-        if let Err(gone) = down {
-            return Poll::Ready(match gone {
-                Gone::From => TunnelEnd::ServerReset,
-                Gone::To => TunnelEnd::ClientReset,
-            });
+        match (up, down) {
+            (Err(Gone::From), _) | (Ok(()), Err(Gone::To)) => return Poll::Ready(TunnelEnd::ClientReset),
+            (Err(Gone::To), _) | (Ok(()), Err(Gone::From)) => return Poll::Ready(TunnelEnd::ServerReset),
+            (Ok(()), Ok(())) => {}
         }
         match (self.to_server.source, self.to_client.source) {
-            (Source::Told, Source::Told) => return Poll::Ready(self.ended_first.unwrap_or(TunnelEnd::Server)),
+            (Source::Told, Source::Told) => return Poll::Ready(self.ended_first.unwrap_or(TunnelEnd::Client)),
             (Source::Told, _) => self.ended_first = Some(TunnelEnd::Client),
             (_, Source::Told) => self.ended_first = Some(TunnelEnd::Server),
             _ => {}
@@ -241,3 +234,6 @@ const fn counter(end: TunnelEnd) -> Counter {
         TunnelEnd::Drain => Counter::TunnelEndDrain,
     }
 }
+
+#[cfg(test)]
+mod tests;
