@@ -90,6 +90,8 @@ pub struct ServerSettings {
     pub weight: u32,
     /// Asked only while no other can be.
     pub is_backup: bool,
+    /// How near it is, 0 to 9: those of a higher number are asked only while none of a lower one can be.
+    pub group: u8,
     /// It joins the others when the process starts, and holds nothing yet.
     pub is_new: bool,
 }
@@ -219,6 +221,7 @@ impl From<ServerAddress> for ServerSettings {
             is_tls: false,
             weight: 1,
             is_backup: false,
+            group: 0,
             is_new: false,
         }
     }

@@ -14,6 +14,7 @@ pub(super) struct Standing {
     pub(super) name_hash: u64,
     pub(super) weight: u32,
     is_backup: bool,
+    group: u8,
     order: AtomicU8,
     is_unhealthy: AtomicBool,
     /// Until when it is skipped because it did not take a connection.
@@ -110,6 +111,7 @@ impl Standing {
             name_hash: stable_hash(name.as_bytes()),
             weight: settings.weight,
             is_backup: settings.is_backup,
+            group: settings.group.min(GROUP_MAX),
             order: AtomicU8::new(Order::Ready as u8),
             is_unhealthy: AtomicBool::new(false),
             penalty: Until::default(),
@@ -156,12 +158,12 @@ impl Standing {
     /// Where nobody is up, all that are not taken out are asked alike: better than an error for certain. While `is_panic`,
     /// ejections, health checks and the difference of backups count for nothing.
     pub(super) fn rank(&self, now: Duration, is_panic: bool) -> Option<u8> {
-        let backup = u8::from(self.is_backup);
+        let own = self.group + BACKUP * u8::from(self.is_backup);
         match self.state(now) {
             ServerState::Up | ServerState::Ejected | ServerState::Unhealthy if is_panic => Some(0),
-            ServerState::Up => Some(backup),
-            ServerState::Refusing | ServerState::Ejected | ServerState::Unhealthy => Some(2 + backup),
-            ServerState::Draining => Some(4),
+            ServerState::Up => Some(own),
+            ServerState::Refusing | ServerState::Ejected | ServerState::Unhealthy => Some(IN_TROUBLE + own),
+            ServerState::Draining => Some(DRAINING),
             ServerState::Down => None,
         }
     }
@@ -179,6 +181,14 @@ impl Standing {
         u64::try_from(part).unwrap_or(full).max(full / SLOW_START_LEAST)
     }
 }
+
+/// The last group.
+const GROUP_MAX: u8 = 9;
+/// What is added to a group for backups, for those in trouble, and the rank of those that are drained: each after all
+/// groups of the one before.
+const BACKUP: u8 = GROUP_MAX + 1;
+const IN_TROUBLE: u8 = 2 * BACKUP;
+const DRAINING: u8 = 2 * IN_TROUBLE;
 
 /// A server that came back begins with this part of its weight.
 const SLOW_START_LEAST: u64 = 20;
@@ -239,6 +249,7 @@ mod tests {
                 address,
                 weight,
                 is_backup,
+                group: 0,
                 is_new: false,
             },
         )
@@ -247,25 +258,28 @@ mod tests {
     #[test]
     fn the_gravest_state_is_told_and_decides_who_goes_first() {
         let (server, backup) = (standing(1, false), standing(1, true));
-        assert_eq!((server.rank(NOW, false), backup.rank(NOW, false)), (Some(0), Some(1)));
+        assert_eq!((server.rank(NOW, false), backup.rank(NOW, false)), (Some(0), Some(10)));
         server.penalty.set(SOON);
         assert_eq!(
             (server.state(NOW), server.rank(NOW, false)),
-            (ServerState::Refusing, Some(2))
+            (ServerState::Refusing, Some(20))
         );
         server.ejected.set(SOON);
         assert_eq!(
             (server.state(NOW), server.rank(NOW, false)),
-            (ServerState::Ejected, Some(2))
+            (ServerState::Ejected, Some(20))
         );
         assert_eq!(server.state(SOON), ServerState::Up, "both end by themselves");
         assert!(server.set_unhealthy(true) && !server.set_unhealthy(true));
         backup.set_unhealthy(true);
-        assert_eq!((server.rank(SOON, false), backup.rank(SOON, false)), (Some(2), Some(3)));
+        assert_eq!(
+            (server.rank(SOON, false), backup.rank(SOON, false)),
+            (Some(20), Some(30))
+        );
         assert_eq!(server.set_order(Order::Drain), Order::Ready);
         assert_eq!(
             (server.state(SOON), server.rank(SOON, false)),
-            (ServerState::Draining, Some(4))
+            (ServerState::Draining, Some(40))
         );
         assert_eq!(server.set_order(Order::Down), Order::Drain);
         assert_eq!(
@@ -275,6 +289,26 @@ mod tests {
         server.set_order(Order::Ready);
         server.set_unhealthy(false);
         assert_eq!(server.state(SOON), ServerState::Up);
+    }
+
+    #[test]
+    fn nearer_groups_go_first_in_each_state() {
+        let of_group = |group: u8, is_backup: bool| {
+            let mut server = standing(1, is_backup);
+            server.group = group;
+            server
+        };
+        let order = [
+            of_group(0, false),
+            of_group(9, false),
+            of_group(0, true),
+            of_group(9, true),
+        ];
+        let ranks = || order.each_ref().map(|server| server.rank(NOW, false));
+        assert!(ranks().is_sorted() && ranks()[0] < ranks()[1] && ranks()[2] < ranks()[3]);
+        let worst_of_well = ranks()[3];
+        assert!(order.iter().all(|server| server.set_unhealthy(true)));
+        assert!(ranks().is_sorted() && ranks()[0] > worst_of_well && ranks()[3] < Some(DRAINING));
     }
 
     #[test]
@@ -290,7 +324,7 @@ mod tests {
         servers[3].penalty.set(SOON);
         assert_eq!(
             servers.each_ref().map(|server| server.rank(NOW, true)),
-            [Some(0), Some(0), Some(0), Some(2)]
+            [Some(0), Some(0), Some(0), Some(20)]
         );
         servers[0].set_order(Order::Drain);
         servers[1].set_order(Order::Down);
@@ -299,7 +333,7 @@ mod tests {
                 .iter()
                 .map(|server| server.rank(NOW, true))
                 .collect::<Vec<_>>(),
-            [Some(4), None]
+            [Some(40), None]
         );
     }
 

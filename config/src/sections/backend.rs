@@ -25,6 +25,7 @@ pub(crate) struct ServerDraft {
     address: Option<ServerSettings>,
     weight: u32,
     backup: bool,
+    group: u8,
     new: bool,
 }
 
@@ -395,6 +396,7 @@ impl Codec<ServerSettings> for Server {
                 Some(ServerSettings {
                     weight: draft.weight,
                     is_backup: draft.backup,
+                    group: draft.group,
                     is_new: draft.new,
                     ..draft.address?
                 })
@@ -405,13 +407,15 @@ impl Codec<ServerSettings> for Server {
 
     fn write(&self, value: &ServerSettings) -> Option<String> {
         let preset = ServerDraft::preset();
-        if (value.weight, value.is_backup, value.is_new) == (preset.weight, preset.backup, preset.new) {
+        let is_usual = value.weight == preset.weight && value.group == preset.group;
+        if is_usual && (value.is_backup, value.is_new) == (preset.backup, preset.new) {
             return SERVER.write(value);
         }
         Inline.write(&ServerDraft {
             address: Some(value.clone()),
             weight: value.weight,
             backup: value.is_backup,
+            group: value.group,
             new: value.is_new,
         })
     }
@@ -422,6 +426,7 @@ impl Keys for ServerDraft {
         let ServerSettings {
             weight,
             is_backup,
+            group,
             is_new,
             ..
         } = ServerSettings::from(ServerAddress::Unix("/".into()));
@@ -429,6 +434,7 @@ impl Keys for ServerDraft {
             address: None,
             weight,
             backup: is_backup,
+            group,
             new: is_new,
         }
     }
@@ -444,6 +450,8 @@ impl Keys for ServerDraft {
             &mut self.backup,
             "Asked only while no other server can be.",
         );
+        let meaning = "How near it is: servers of a higher group are asked only while none of a lower one is up.";
+        v.key("group", Count { min: 0, max: 9 }, &mut self.group, meaning);
         let meaning = "It joins the other cache servers when the process starts (see `handover`); not for origins.";
         v.key("new", Flag, &mut self.new, meaning);
     }

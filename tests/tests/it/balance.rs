@@ -66,6 +66,16 @@ fn a_hot_key_is_spread_over_several_servers_and_a_cold_one_is_not() {
 }
 
 #[test]
+fn a_farther_group_is_asked_only_while_no_nearer_server_is_up() {
+    let (near, far) = (Origin::saying("near"), Origin::saying("far"));
+    let servers = format!("[{{ address = '{}', group = 1 }}, '{}']", far.address(), near.address());
+    let tidegate = Setup::of("unused").uncached().set("origin.o.servers", &servers).start();
+    assert_eq!(who(&tidegate, 6, ""), ["near".to_owned()].into());
+    drop(near);
+    assert_eq!(who(&tidegate, 6, ""), ["far".to_owned()].into());
+}
+
+#[test]
 fn the_more_urgent_routes_get_the_next_connections() {
     let gate = Gate::new();
     let held = gate.clone();

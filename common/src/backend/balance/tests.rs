@@ -17,6 +17,7 @@ fn server(name: &str, weight: u32, is_backup: bool) -> Standing {
             address,
             weight,
             is_backup,
+            group: 0,
             is_new: false,
         },
     )
