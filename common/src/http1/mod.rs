@@ -16,3 +16,6 @@ mod tunnel; // connections that have changed their protocol
 pub mod server; // one client connection
 pub mod client; // one exchange with a server
 mod response_body; // a server's body, read as it is wanted
+
+#[cfg(test)]
+mod properties; // mangled bytes, cut anywhere

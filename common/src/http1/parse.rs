@@ -111,6 +111,10 @@ pub fn request_head(
     while *scanned == 0 && buf.starts_with(b"\r\n") {
         drop(buf.split_to(2));
     }
+    // Half of such a line: nothing is scanned, so that the other half is found.
+    if *scanned == 0 && buf[..] == *b"\r" {
+        return Ok(None);
+    }
     if !request_line_may_go_on(buf) {
         return Err(ParseError::Malformed("not an HTTP request line"));
     }
