@@ -1,14 +1,16 @@
 //! Every default, once, with its reason.
 
+mod spoken; // TLS and HTTP/2 with servers
 mod traffic; // of traffic rules
 
+pub(crate) use spoken::{CONNECTOR, ORIGIN_HTTP2};
 pub(crate) use traffic::{CORS_MAX_AGE, MAINTENANCE_RETRY_AFTER, REDIRECT_STATUS, RESPOND_CONTENT_TYPE, compression};
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use common::backend::settings::{
-    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, HealthSettings, RetryCause,
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, HealthSettings, HttpProtocol, RetryCause,
 };
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::origin_error::OriginError;
@@ -16,7 +18,7 @@ use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::{Backlog, TcpKeepalive};
-use common::net::tls::settings::{ConnectorSettings, TlsSettings, TlsVersion, UnknownName};
+use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
 use common::serve::settings::{HalfClose, ServeSettings, SourceSettings, WorkerSettings};
 use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
@@ -138,17 +140,6 @@ pub(crate) const TLS: TlsSettings = TlsSettings {
     reload_every: secs(5),
 };
 
-/// TLS towards servers.
-pub(crate) const CONNECTOR: ConnectorSettings = ConnectorSettings {
-    // Whoever answers has to be whom the configuration names.
-    server_name: None,
-    verify: true,
-    roots: None,
-    certificate: None,
-    // As towards clients.
-    min_version: TlsVersion::Tls12,
-};
-
 /// The owner and its group connect to a unix socket; a front of another user is put into that group.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
 
@@ -226,6 +217,9 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     bind: None,
     // Where a server begins with `https://`, see `CONNECTOR`.
     tls: None,
+    // Every server speaks it, and a lost packet stops one request instead of all.
+    protocol: HttpProtocol::Http1,
+    http2: ORIGIN_HTTP2,
     // One try on another server; more would multiply the load on servers that fail.
     retries: 1,
     // See `retry_on()`.

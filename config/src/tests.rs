@@ -573,6 +573,7 @@ queue_max = 1024
 idle_timeout = "55s"
 connection_lifetime = "1h"
 connection_requests_max = 100000
+protocol = "http1"
 retries = 1
 retry_on = [
     "dns_error",
@@ -594,6 +595,14 @@ send_timeout = "30s"
 response_head_max = "64KiB"
 fields_max = 200
 panic_percent = 0
+
+[origin.a.http2]
+streams_max = 100
+stream_window = "1MiB"
+connection_window = "8MiB"
+send_buffer_max = "64KiB"
+ping_after = "20s"
+ping_timeout = "5s"
 
 [origin.a.ejection]
 failures = 5

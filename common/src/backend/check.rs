@@ -11,10 +11,12 @@ use http::{Method, Request, Uri};
 use memchr::memmem;
 
 use super::send::Backend;
-use super::settings::HealthSettings;
+use super::settings::{HealthSettings, HttpProtocol};
 use super::standing::{Order, mix};
 use crate::http::body::Body;
 use crate::http1::client::{Connection, Home};
+use crate::http2;
+use crate::net::stream::Stream;
 use crate::time::mono_now;
 
 /// Bytes of a response body in which the expected text is looked for.
@@ -87,7 +89,7 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
         .await;
     let mut connected = connected.map_err(|failure| failure.error.word().to_owned())?;
     match &settings.path {
-        Some(path) => ask(backend, Connection::new(connected.stream), &server.name, path, settings).await,
+        Some(path) => ask(backend, connected.stream, &server.name, path, settings).await,
         // The last message of a TLS handshake leaves with the first write, or now.
         None => {
             connected.stream.shutdown_write();
@@ -98,7 +100,7 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
 
 async fn ask(
     backend: &Backend,
-    connection: Connection,
+    stream: Stream,
     server: &str,
     path: &str,
     settings: &HealthSettings,
@@ -118,7 +120,22 @@ async fn ask(
     head.headers
         .insert(USER_AGENT, HeaderValue::from_static("tidegate-health"));
     let limits = &backend.settings.limits;
-    let answered = connection.exchange(&head, Body::Empty, limits, Nowhere).await;
+    let is_http2 = match backend.settings.protocol {
+        HttpProtocol::Http1 => false,
+        HttpProtocol::Http2 => true,
+        HttpProtocol::Auto => stream.is_http2(),
+    };
+    let answered = if is_http2 {
+        let opened = http2::client::open(stream, backend.settings.http2, limits.head_bytes_max).await;
+        let (client, driver) = opened.map_err(|error| error.to_string())?;
+        // Ends with the check, which holds the only stream.
+        drop(tokio::spawn(driver));
+        http2::ask::exchange(client, &head, Body::Empty, limits, Nowhere).await
+    } else {
+        Connection::new(stream)
+            .exchange(&head, Body::Empty, limits, Nowhere)
+            .await
+    };
     let response = answered.map_err(|failure| failure.error.to_string())?;
     let status = response.status().as_u16();
     if !settings.statuses.contains(&status) {

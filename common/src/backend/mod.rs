@@ -12,6 +12,7 @@ mod standing; // what picking knows of each server, and its state in one word
 mod balance; // which server: pure
 mod hot; // which keys are asked for most
 mod line; // who waits for a place, the most urgent first
+mod multiplex; // connections of one server that many requests share
 mod pool; // connections of one server: idle ones, limits, the queue
 pub mod secure; // TLS with the servers
 mod connect; // a new connection, and what its failure is called
@@ -24,6 +25,8 @@ mod window; // who is an outlier among the servers: pure
 mod hedge; // a second server is asked as well when the first takes long
 mod pick; // which server is asked next
 mod handover; // keys of servers that are new are asked of who held them before
+mod seat; // what a request is sent on
+mod streams; // a place on a shared connection
 mod send; // the conductor
 mod each; // the same request to every server
 mod watch; // what becomes of a server for what requests came to

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::line::Line;
+use super::multiplex::Multiplex;
 use super::settings::BackendSettings;
 use super::standing::mix;
 use crate::http1::client::{Connection, Home};
@@ -33,17 +34,19 @@ pub(super) struct Pool {
     leases: Semaphore,
     /// The order of those in line.
     line: Line,
-    keepalive: usize,
+    pub(super) keepalive: usize,
     connections_max: usize,
     queue_max: usize,
-    queue_timeout: Duration,
-    idle_timeout: Duration,
+    pub(super) queue_timeout: Duration,
+    pub(super) idle_timeout: Duration,
     lifetime: Duration,
     requests_max: u32,
     /// Connections made so far; what the draw of each one's life begins with.
     made: AtomicU64,
     /// Connections of an earlier generation are not used again.
     generation: AtomicUsize,
+    /// The connections that many requests share, where HTTP/2 may be spoken. Each holds a lease for as long as it lasts.
+    multiplex: Option<Box<Multiplex>>,
 }
 
 /// Alone on its cache lines, so that workers do not slow each other down by taking from their own shards.
@@ -59,7 +62,7 @@ struct Idle {
 
 /// How long a connection may still be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Life {
+pub(super) struct Life {
     ends: MonoTime,
     requests_left: u32,
     generation: usize,
@@ -118,7 +121,13 @@ impl Pool {
             requests_max: settings.connection_requests_max,
             made: AtomicU64::new(0),
             generation: AtomicUsize::new(0),
+            multiplex: Multiplex::new(settings, workers).map(Box::new),
         }
+    }
+
+    /// The connections that many requests share; `None` where only HTTP/1 is spoken.
+    pub(super) fn multiplex(&self) -> Option<&Multiplex> {
+        self.multiplex.as_deref()
     }
 
     /// A lease for a request of worker `worker`, at once or after a wait in line; and how long that was.
@@ -169,6 +178,9 @@ impl Pool {
             shard.extract_if(.., ends).collect()
         };
         self.open.fetch_sub(ended.len(), Ordering::AcqRel);
+        if let Some(multiplex) = &self.multiplex {
+            multiplex.sweep(worker, self, now);
+        }
     }
 
     /// Uses no connection of those that exist again: the idle ones are closed by the next sweeps, the busy ones when what
@@ -184,9 +196,13 @@ impl Pool {
     }
 
     pub(super) fn level(&self) -> Level {
+        let leased = self.connections_max.saturating_sub(self.leases.available_permits());
+        let idle = self.idle.load(Ordering::Relaxed);
+        // A shared connection is as busy as it has requests.
+        let (connections, streams) = self.multiplex.as_ref().map_or((0, 0), |multiplex| multiplex.level());
         Level {
-            busy: self.connections_max.saturating_sub(self.leases.available_permits()),
-            idle: self.idle.load(Ordering::Relaxed),
+            busy: (leased + streams).saturating_sub(connections),
+            idle: if streams == 0 { idle + connections } else { idle },
             waiting: self.waiting.load(Ordering::Relaxed),
         }
     }
@@ -255,6 +271,17 @@ impl Pool {
             && idle.connection.is_alive()
     }
 
+    /// Whether a lease would be given at once.
+    pub(super) fn has_room(&self) -> bool {
+        self.leases.available_permits() > 0
+    }
+
+    /// Whether a connection of this life that has served `requests` may serve one more.
+    pub(super) fn outlasts(&self, life: Life, requests: u32, now: MonoTime) -> bool {
+        let requests_left = life.requests_left.saturating_sub(requests);
+        self.goes_on(&Life { requests_left, ..life }, now)
+    }
+
     /// Whether a connection may be used for one more request.
     fn goes_on(&self, life: &Life, now: MonoTime) -> bool {
         life.requests_left > 0 && now < life.ends && life.generation == self.generation.load(Ordering::Relaxed)
@@ -307,6 +334,13 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// How long the connection that was made with it may be used.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.open
+    }
+}
+
 impl Home for Lease {
     fn take_back(mut self, connection: Connection) {
         let Some(mut life) = self.open else { return };
@@ -336,10 +370,10 @@ impl fmt::Debug for Idle {
 }
 
 /// A place in line.
-struct Place<'a>(&'a AtomicUsize);
+pub(super) struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(pool: &'a Pool) -> Option<Self> {
+    pub(super) fn take(pool: &'a Pool) -> Option<Self> {
         let room = |waiting| (waiting < pool.queue_max).then_some(waiting + 1);
         let taken = pool.waiting.try_update(Ordering::AcqRel, Ordering::Relaxed, room);
         taken.ok().map(|_| Self(&pool.waiting))

@@ -65,7 +65,7 @@ impl BackendTls {
             false => Ok(None),
         };
         let names = settings.servers.iter().map(name).collect::<Result<_, _>>()?;
-        let connector = TlsConnector::load(&settings.name, tls.clone(), &[b"http/1.1"], now)?;
+        let connector = TlsConnector::load(&settings.name, tls.clone(), settings.protocol.offered(), now)?;
         Ok(Some(Self {
             connector: Arc::new(connector),
             names,

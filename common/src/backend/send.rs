@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
-use http::StatusCode;
 use http::request::Parts;
 use parking_lot::Mutex;
 
@@ -23,6 +22,7 @@ use super::hot::HotKeys;
 use super::pool::{Lease, Pool, Source};
 use super::resolve::SocketAddrOrUnix;
 use super::retry::{self, Decision, Policy};
+use super::seat::{Channel, Ready, Seat, Tenure};
 use super::secure::{BackendTls, Security};
 use super::settings::{BackendSettings, ExchangeLimits};
 use super::standing::{Standing, Until};
@@ -32,7 +32,8 @@ use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::http::time_left;
-use crate::http1::client::{Connection, ExchangeError, Failure, Home};
+use crate::http1::client::{Connection, ExchangeError, Failure};
+use crate::http2;
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::time::{MonoTime, mono_now};
 use crate::worker::Worker;
@@ -79,22 +80,6 @@ pub(super) struct Server {
     pub(super) failures_in_a_row: AtomicU32,
     /// Why its name could not be resolved again, last time.
     pub(super) resolve_error: Mutex<Option<String>>,
-}
-
-/// The leave to be busy with one connection, and who is told how the exchange on it went.
-struct Seat {
-    lease: Lease,
-    backend: Arc<Backend>,
-    server: usize,
-    /// The response says that the server is not well.
-    is_failure: bool,
-}
-
-/// A connection, the leave to use it, and since when.
-struct Ready {
-    connection: Connection,
-    seat: Seat,
-    since: MonoTime,
 }
 
 /// What stays the same over all attempts.
@@ -368,26 +353,37 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
+        if let Some(multiplex) = server.pool.multiplex()
+            && let Some(ready) = Box::pin(self.stream(number, multiplex, ask, source, facts)).await?
+        {
+            return Ok(ready);
+        }
         let (lease, queued) = server.pool.lease(ask.worker.index, ask.limits.urgency).await;
         facts.queued += queued;
-        let Ok(mut lease) = lease else {
+        let Ok(lease) = lease else {
             ask.worker.metrics.count(Counter::BackendQueueTimeouts);
             return Err(OriginError::ConnectionLimitReached);
         };
+        self.connected(number, lease, ask, source, facts).await
+    }
+
+    /// The connection of a lease: idle until now, or new.
+    pub(super) async fn connected(
+        self: &Arc<Self>,
+        number: usize,
+        mut lease: Lease,
+        ask: &Ask<'_>,
+        source: Source,
+        facts: &mut Facts,
+    ) -> Result<Ready, OriginError> {
+        let server = &self.servers[number];
         let started = ask.worker.clock.mono();
-        let idle = lease.connection(source, started).await;
-        let seat = Seat {
-            lease,
-            backend: Arc::clone(self),
-            server: number,
-            is_failure: false,
-        };
-        if let Some(connection) = idle {
+        if let Some(connection) = lease.connection(source, started).await {
             server.stats.reused();
             facts.reused = true;
             return Ok(Ready {
-                connection,
-                seat,
+                channel: Channel::Http1(connection),
+                seat: Seat::new(Tenure::Whole(lease), self, number),
                 since: started,
             });
         }
@@ -409,9 +405,17 @@ impl Backend {
             ask.worker.metrics.observe(Histogram::BackendTlsSeconds, handshake.took);
         }
         self.note_connected(number);
+        let (channel, tenure) = match server.pool.multiplex() {
+            Some(multiplex) if multiplex.is_http2(&connected.stream) => {
+                let adopted = multiplex.adopt(connected.stream, lease, ask.worker.index, &server.pool);
+                let (client, slot) = adopted.await?;
+                (Channel::Http2(client), Tenure::Stream(slot))
+            }
+            _ => (Channel::Http1(Connection::new(connected.stream)), Tenure::Whole(lease)),
+        };
         Ok(Ready {
-            connection: Connection::new(connected.stream),
-            seat,
+            channel,
+            seat: Seat::new(tenure, self, number),
             since: now,
         })
     }
@@ -423,49 +427,18 @@ impl Backend {
         body: Body,
         facts: &mut Facts,
     ) -> Result<http::Response<Body>, Failure> {
-        let Ready {
-            connection,
-            seat,
-            since,
-        } = ready;
+        let Ready { channel, seat, since } = ready;
         let number = seat.server;
-        let response = connection.exchange(ask.head, body, ask.limits, seat).await?;
+        let response = match channel {
+            Channel::Http1(connection) => connection.exchange(ask.head, body, ask.limits, seat).await?,
+            Channel::Http2(client) => Box::pin(http2::ask::exchange(client, ask.head, body, ask.limits, seat)).await?,
+        };
         let now = ask.worker.clock.mono();
         let took = now - since;
         facts.first_byte = Some(took);
         self.note_answered(number, took, now);
         ask.worker.metrics.observe(Histogram::BackendFirstByteSeconds, took);
         Ok(response)
-    }
-}
-
-impl Home for Seat {
-    fn answered(&mut self, status: StatusCode) {
-        self.is_failure = self.backend.settings.ejection.statuses.contains(&status.as_u16());
-    }
-
-    fn take_back(self, connection: Connection) {
-        self.note();
-        self.lease.take_back(connection);
-    }
-
-    fn finished(self) {
-        self.note();
-    }
-
-    fn failed(self, error: OriginError) {
-        self.backend.servers[self.server].stats.failed(error);
-        self.backend.note_failure(self.server, error.word(), mono_now());
-    }
-}
-
-impl Seat {
-    fn note(&self) {
-        if self.is_failure {
-            self.backend.note_failure(self.server, "its status", mono_now());
-        } else {
-            self.backend.note_success(self.server);
-        }
     }
 }
 

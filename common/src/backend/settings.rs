@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::http::origin_error::OriginError;
+use crate::http2::settings::ClientHttp2Settings;
 use crate::net::settings::TcpKeepalive;
 use crate::net::tls::settings::ConnectorSettings;
 
@@ -55,6 +56,10 @@ pub struct BackendSettings {
     pub bind: Option<IpAddr>,
     /// How TLS is spoken to those of the servers that want it; there is one where any of them does.
     pub tls: Option<ConnectorSettings>,
+    /// Which HTTP is spoken to the servers.
+    pub protocol: HttpProtocol,
+    /// How HTTP/2 is, where it is.
+    pub http2: ClientHttp2Settings,
     /// How often a request is sent again when that is safe.
     pub retries: u32,
     /// What a request is sent again for.
@@ -177,6 +182,28 @@ pub enum ServerAddress {
     },
     /// A unix stream socket.
     Unix(PathBuf),
+}
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpProtocol {
+    /// HTTP/1.1, a connection per request.
+    Http1,
+    /// HTTP/2, many requests per connection; without TLS by prior knowledge (RFC 9113 §3.3).
+    Http2,
+    /// What the server chooses by ALPN; without TLS HTTP/1.1.
+    Auto,
+}
+
+impl HttpProtocol {
+    /// What is offered by ALPN (RFC 7301), best first.
+    pub(super) const fn offered(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+            Self::Auto => &[b"h2", b"http/1.1"],
+        }
+    }
 }
 
 /// How a server is picked.

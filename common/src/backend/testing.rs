@@ -11,9 +11,11 @@ use socket2::{Domain, Socket, Type};
 use parking_lot::Mutex;
 
 use super::settings::{
-    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, RetryCause, ServerAddress, ServerSettings,
+    BackendSettings, Balance, EjectionSettings, ExchangeLimits, HashBy, HttpProtocol, RetryCause, ServerAddress,
+    ServerSettings,
 };
 use crate::http::origin_error::OriginError;
+use crate::http2::settings::ClientHttp2Settings;
 use crate::telemetry::access_log::AccessLog;
 use crate::time::Clock;
 use crate::worker::Worker;
@@ -65,6 +67,15 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         tcp_user_timeout: None,
         bind: None,
         tls: None,
+        protocol: HttpProtocol::Http1,
+        http2: ClientHttp2Settings {
+            streams_max: 100,
+            stream_window: 1 << 16,
+            connection_window: 1 << 18,
+            send_buffer_max: 1 << 16,
+            ping_after: Duration::ZERO,
+            ping_timeout: LONG,
+        },
         retries: 1,
         retry_on: RETRY_ON.to_vec(),
         retry_budget_percent: 100,

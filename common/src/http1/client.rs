@@ -31,9 +31,9 @@ use crate::net::stream::Stream;
 use crate::net::tls;
 
 /// Interim (1xx) responses that a server may send before the final one.
-const INTERIM_MAX: u32 = 32;
+pub(crate) const INTERIM_MAX: u32 = 32;
 /// How long a body waits for `100 Continue`: "a client […] SHOULD NOT wait for an indefinite period" (RFC 9110 §10.1.1).
-const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An idle connection to a server, ready for one exchange.
 #[derive(Debug)]
@@ -393,7 +393,7 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
 
 /// Whether a server may answer so: 206 answers a Range (RFC 9110 §15.3.7), 304 a condition (§15.4.5). Taken for an answer
 /// to a plain request, either would harm everybody it is handed to.
-fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
+pub(crate) fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
         StatusCode::NOT_MODIFIED => [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE]

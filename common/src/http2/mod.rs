@@ -1,4 +1,4 @@
-//! HTTP/2 on the wire, towards clients (RFC 9113); frames, HPACK and flow control are the h2 crate's.
+//! HTTP/2 on the wire, towards clients and servers (RFC 9113); frames, HPACK and flow control are the h2 crate's.
 //!
 //! `request` is pure; `wire` reads and writes; `server` conducts one connection, `exchange` one stream of it. Both meet
 //! HTTP/1 in the same `Request`, `Reply` and `Record`.
@@ -11,3 +11,7 @@ mod request_body; // a client's body, read as it is wanted
 mod response; // a response as one stream sends it
 mod exchange; // one stream: request, answer, record
 pub mod server; // one client connection
+mod asked; // a request's head as a stream carries it to a server
+mod answer; // a server's body, read as it is wanted
+pub(crate) mod ask; // one stream to a server: request, response
+pub(crate) mod client; // one connection to a server

@@ -1,4 +1,5 @@
-//! A response as one stream sends it: its head, then its body as fast as body and windows allow, and no faster.
+//! A response as one stream sends it: its head, then its body as fast as body and windows allow, and no faster. Bodies
+//! of requests to servers are sent so too.
 //!
 //! What h2 holds of a body is bounded by `send_buffer_max`; pieces are handed on where they lie.
 
@@ -30,6 +31,17 @@ pub(super) struct Outgoing {
     pub(super) body: Body,
     /// The length that the head announces for the body.
     length: Option<u64>,
+}
+
+impl Outgoing {
+    /// Content alone, whose head was sent.
+    pub(super) fn content(body: Body) -> Self {
+        Self {
+            head: http::Response::new(()),
+            length: body.len(),
+            body,
+        }
+    }
 }
 
 /// A response as HTTP/2 frames it: Content-Length where the length is known, and no field of HTTP/1's connections.
@@ -72,7 +84,8 @@ pub(super) fn outgoing(response: Response, method: &Method) -> Outgoing {
     }
 }
 
-const CONNECTION_SPECIFIC: [HeaderName; 5] = [
+/// Fields that HTTP/2 has no place for.
+pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -104,6 +117,8 @@ pub(super) struct Sending {
     pub(super) overhead: u64,
     /// The client's windows stayed shut, or opened too slowly.
     pub(super) lost: Option<Lost>,
+    /// What the peer is told where the body fails.
+    cut: Reason,
 }
 
 impl Sending {
@@ -119,7 +134,19 @@ impl Sending {
             body_bytes: 0,
             overhead: 0,
             lost: None,
+            cut: Reason::INTERNAL_ERROR,
         }
+    }
+
+    /// The same for a request: where its body fails, the server is told that nobody wants the answer any more.
+    pub(super) const fn cancelling(mut self) -> Self {
+        self.cut = Reason::CANCEL;
+        self
+    }
+
+    /// The body, when nothing of it was taken.
+    pub(super) fn into_untouched_body(self) -> Option<Body> {
+        (self.body_bytes == 0 && self.waiting.is_empty()).then_some(self.body)
     }
 
     /// Sends as much as can be sent; ready when all is, or when it cannot be.
@@ -212,7 +239,7 @@ impl Sending {
 
     /// Ends the stream so that it cannot look whole.
     fn cut(&mut self, error: BodyError) -> End {
-        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        self.stream.send_reset(self.cut);
         End::BodyFailed(error)
     }
 }

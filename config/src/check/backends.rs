@@ -1,6 +1,6 @@
 //! Origins and cache servers: their names, their servers, and limits that depend on each other.
 
-use common::backend::settings::{BackendSettings, Balance, HashBy, ServerSettings};
+use common::backend::settings::{BackendSettings, Balance, HashBy, HttpProtocol, ServerSettings};
 
 use crate::codec::is_name;
 use crate::defaults;
@@ -71,6 +71,11 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
             format!("{path}.tls"),
             wrong.hint("write \"https://\" before its address"),
         );
+    }
+    if backend.protocol == HttpProtocol::Auto && !is_tls && !backend.servers.is_empty() {
+        let message =
+            "\"auto\" asks with TLS which HTTP a server speaks; no server is spoken to with TLS, so it is HTTP/1.1";
+        notes.warning(format!("{path}.protocol"), message);
     }
     if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
         let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";

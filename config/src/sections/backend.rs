@@ -4,14 +4,13 @@ use common::backend::settings::{
     BackendSettings, Balance, EjectionSettings, HealthSettings, RetryCause, ServerAddress, ServerSettings,
 };
 use common::http::origin_error::OriginError;
-use common::net::tls::settings::ConnectorSettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::tls::TLS_VERSION;
+use super::spoken::visit_protocol;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, FILE, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER,
-    Size, Special,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
+    Special,
 };
 use crate::defaults;
 use crate::schema::{Codec, Keys, Spot, Visitor};
@@ -82,6 +81,7 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     let meaning = "How long a server that comes back gets less than its weight; not with `consistent_hash`.";
     v.key("slow_start", Duration::WAIT, &mut backend.slow_start, meaning);
     visit_connections(v, backend);
+    visit_protocol(v, backend);
     visit_retries(v, backend);
     visit_limits(v, backend);
     let meaning = "When fewer servers than this, in percent, are neither ejected nor unhealthy, all are asked alike, backups \
@@ -94,6 +94,8 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     );
     let meaning = "TLS with the servers that begin with `https://`.";
     v.optional("tls", &mut backend.tls, meaning);
+    let meaning = "HTTP/2 with the servers, where `protocol` is not `http1`.";
+    v.table("http2", &mut backend.http2, meaning);
     let meaning = "When a server is left alone for what requests to it came to.";
     v.table("ejection", &mut backend.ejection, meaning);
     let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
@@ -336,46 +338,6 @@ impl Keys for HealthSettings {
             count(),
             &mut self.fall,
             "Bad checks in a row after which a server is left alone.",
-        );
-    }
-}
-
-impl Keys for ConnectorSettings {
-    fn preset() -> Self {
-        defaults::CONNECTOR
-    }
-
-    fn visit<V: Visitor>(&mut self, v: &mut V) {
-        v.key(
-            "server_name",
-            Maybe::new(HOST_FIELD, "the server's own, as configured"),
-            &mut self.server_name,
-            "The name that is asked for (SNI) and that the server's certificate has to be for.",
-        );
-        v.key(
-            "verify",
-            Flag,
-            &mut self.verify,
-            "Whether the server's certificate has to be good; `false` protects from nobody who can change what is sent.",
-        );
-        v.key(
-            "roots",
-            Maybe::new(FILE, "the system's"),
-            &mut self.roots,
-            "PEM file of the certificates that servers' certificates may come from.",
-        );
-        v.key(
-            "certificate",
-            Maybe::new(Inline, "none"),
-            &mut self.certificate,
-            "Our own certificate, such as `{ certificate = \"/etc/tidegate/us.pem\", key = \"/etc/tidegate/us.key\" }`, for \
-             servers that want one.",
-        );
-        v.key(
-            "min_version",
-            TLS_VERSION,
-            &mut self.min_version,
-            "The oldest version of TLS that is spoken.",
         );
     }
 }

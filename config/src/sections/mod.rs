@@ -13,6 +13,7 @@ mod rules; // [cache.rules], [site.rules], [site.route.rules]
 mod cache; // [cache]
 mod backend; // [origin.NAME], and the servers of [cache]
 mod answers; // maintenance, error_pages, cors
+mod spoken; // protocol, tls and http2 of both
 mod compression; // compress
 mod traffic; // redirects, fields, rewriting of sites and routes
 mod site; // [[site]], [[site.route]]

@@ -50,6 +50,7 @@ mod admin_access; // tokens, certificates, unix sockets
 mod sampler_cost; // what watching costs, on demand
 mod tls; // certificates, handshakes, redirects
 mod origin_tls; // TLS towards origins
+mod origin_http2; // HTTP/2 towards origins
 mod http2; // streams, floods, drain
 mod http2_conformance; // what RFC 9113 and RFC 7541 refuse
 mod outside; // curl, wrk, h2load

@@ -22,7 +22,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
 /// Dependencies that stay behind a border, and the crates that may have them.
 const BORDERS: [(&str, &[&str]); 10] = [
     ("hyper", &["common"]),
-    ("h2", &["common"]),
+    ("h2", &["common", "tests"]),
     ("httparse", &["common"]),
     ("moka", &["cache"]),
     ("socket2", &["common", "bench", "tests"]),
