@@ -1,7 +1,7 @@
 //! The visitor that documents: docs/config.md, from the same description that reads.
 
 use crate::schema::{Codec, Keys, Visitor};
-use crate::sections::{Draft, ListenDraft, ServerDraft};
+use crate::sections::{Draft, FrontListenDraft, ListenDraft, ServerDraft};
 use crate::traffic::Compression;
 
 /// The text of docs/config.md: every key with its kind, default and meaning.
@@ -66,6 +66,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = lister.sections;
     for (title, meaning, rows) in [
         ("A listener", LISTENER, rows::<ListenDraft>()),
+        ("A listener of `[front]`", FRONT_LISTENER, front_listener_rows()),
         ("A server", SERVER, rows::<ServerDraft>()),
         (
             "tcp_keepalive",
@@ -83,6 +84,9 @@ pub(crate) fn sections() -> Vec<Section> {
 const LISTENER: &str = "Where `listen` is asked for, an address may stand alone, or in a table with more: \
 `{ address = \"0.0.0.0:80\", backlog = \"auto\" }`.";
 
+const FRONT_LISTENER: &str = "What a listener where clients connect may say besides: \
+`{ address = \"0.0.0.0:443\", tls = \"NAME\", hsts = \"365d\" }`.";
+
 const SERVER: &str = "Where `servers` is asked for, an address may stand alone, or in a table with more: \
 `{ address = \"10.0.0.7:8080\", weight = 2, backup = false }`.";
 
@@ -91,6 +95,11 @@ const KEEPALIVE: &str = "Where `tcp_keepalive` is asked for: `{ idle = \"1m\", i
 
 const COMPRESS: &str = "Where `compress` is asked for: `true` for these defaults, `false`, or a table such as \
 `{ codings = [\"br\", \"gzip\"], length_min = \"2KiB\" }`.";
+
+/// The keys that only listeners of the front have.
+fn front_listener_rows() -> Vec<Row> {
+    rows::<FrontListenDraft>().split_off(rows::<ListenDraft>().len())
+}
 
 fn rows<T: Keys>() -> Vec<Row> {
     let mut lister = Lister::default();

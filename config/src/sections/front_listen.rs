@@ -20,7 +20,7 @@ use crate::schema::{Codec, Keys, Spot, Visitor};
 pub(crate) struct FrontListen;
 
 #[derive(Clone)]
-struct Draft {
+pub(crate) struct FrontListenDraft {
     socket: ListenDraft,
     tls: Option<String>,
     http2: Option<bool>,
@@ -37,9 +37,9 @@ impl Codec<FrontListener> for FrontListen {
 
     fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<FrontListener> {
         let draft = match value.get_ref() {
-            DeValue::String(_) => Draft {
+            DeValue::String(_) => FrontListenDraft {
                 socket: ListenDraft::at(ADDRESS.read(value, spot)),
-                ..Draft::preset()
+                ..FrontListenDraft::preset()
             },
             DeValue::Table(_) => Inline.read(value, spot)?,
             other => return spot.refuse_type(other, &self.kind()),
@@ -48,7 +48,7 @@ impl Codec<FrontListener> for FrontListen {
     }
 
     fn write(&self, value: &FrontListener) -> Option<String> {
-        let draft = Draft {
+        let draft = FrontListenDraft {
             socket: ListenDraft::of(&value.socket),
             tls: value.tls.clone(),
             http2: Some(value.http2),
@@ -65,7 +65,7 @@ impl Codec<FrontListener> for FrontListen {
     }
 }
 
-impl Keys for Draft {
+impl Keys for FrontListenDraft {
     fn preset() -> Self {
         Self {
             socket: ListenDraft::preset(),
@@ -109,7 +109,7 @@ impl Keys for Draft {
     }
 }
 
-impl Draft {
+impl FrontListenDraft {
     fn into_listener(self, path: &str, notes: &mut Notes) -> Option<FrontListener> {
         let with_tls = notes.has(&join(path, "tls"));
         if with_tls && self.redirect_https {

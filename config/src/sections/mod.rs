@@ -21,6 +21,7 @@ mod telling; // [admin], [log]
 
 pub(crate) use backend::ServerDraft;
 pub(crate) use cache::CacheDraft;
+pub(crate) use front_listen::FrontListenDraft;
 pub(crate) use listen::ListenDraft;
 pub(crate) use rules::Overrides;
 pub(crate) use serve::{FrontDraft, UnknownHostWord};
