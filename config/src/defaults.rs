@@ -71,6 +71,12 @@ pub(crate) fn sources() -> SourceSettings {
     }
 }
 
+/// Somebody who blocks an attacker waits no longer than that; a stat per file and second would be no harm either.
+pub(crate) const LISTS_RELOAD_EVERY: Duration = secs(5);
+
+/// A megabyte per limit; as many clients as ask within one burst's time on a busy site.
+pub(crate) const RATE_KEYS_MAX: usize = 65_536;
+
 /// This machine, as it is.
 pub(crate) const PROC_ROOT: &str = "/";
 

@@ -15,6 +15,7 @@ mod reader; // visitor: a parsed file → drafts
 mod sections; // the description of every key
 mod check; // drafts → Config: names resolved, keys compared
 pub mod rules; // what is decided about caching
+pub mod guard; // who may ask, how often and how much
 pub mod traffic; // what is decided about traffic
 mod model; // the validated structs
 mod printer; // visitor: drafts → TOML

@@ -10,6 +10,7 @@ use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
+use common::net::address_list::ListItem;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::TlsSettings;
 use common::serve::proxied::ProxySettings;
@@ -17,6 +18,7 @@ use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 
+use crate::guard::Guard;
 use crate::rules::Rules;
 use crate::traffic::Traffic;
 
@@ -74,6 +76,8 @@ pub struct Health {
 pub struct Limits {
     /// Connections of one source.
     pub sources: SourceSettings,
+    /// How often files of address lists are looked at.
+    pub lists_reload_every: Duration,
 }
 
 /// `[front]`: how clients are met.
@@ -106,6 +110,10 @@ pub struct FrontListener {
     pub hsts: Option<Duration>,
     /// Connections come through load balancers that send PROXY headers.
     pub proxied: Option<ProxySettings>,
+    /// Only these peers may connect.
+    pub allow: Option<Vec<ListItem>>,
+    /// These peers may not.
+    pub deny: Option<Vec<ListItem>>,
 }
 
 /// What a request for a host without a site gets.
@@ -192,6 +200,8 @@ pub struct Site {
     /// Its routes, in the order in which they are tried: exact paths, then prefixes from the longest, then regexes in
     /// the order of the file, then the site's own catch-all where it has an origin or an answer.
     pub routes: Vec<Route>,
+    /// Who may ask, how often and how much; its routes have their own besides.
+    pub guard: Guard,
     /// What it says about traffic; its routes have that already.
     pub traffic: Traffic,
 }
@@ -218,6 +228,8 @@ pub struct Route {
     pub cache: CacheMode,
     /// By which rules.
     pub rules: Rules,
+    /// Who may ask, how often and how much, besides what the site says.
+    pub guard: Guard,
     /// What is done with requests and responses besides.
     pub traffic: Traffic,
     /// Protocols that clients may change to (RFC 9110 §7.8).

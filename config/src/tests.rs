@@ -526,6 +526,7 @@ connections_exempt = [
 ]
 source_prefix_v4 = 32
 source_prefix_v6 = 64
+lists_reload_every = "5s"
 
 [front]
 listen = [

@@ -21,6 +21,7 @@ use crate::exchange::{
     traffic::{Traffic, pages, pages::Pages},
 };
 use crate::exit::{Code, Failure};
+use crate::guards::Guards;
 use crate::routes::{Route, Routes};
 
 /// The parts that answer requests.
@@ -37,6 +38,8 @@ pub struct Parts {
     pub tls: Vec<Arc<TlsContext>>,
     /// What TLS is spoken with to those backends that want it.
     pub connectors: Vec<Arc<TlsConnector>>,
+    /// Who may come in.
+    pub guards: Guards,
 }
 
 /// What is read from files besides the configuration.
@@ -47,6 +50,8 @@ pub struct Files {
     backends: Vec<(String, BackendTls)>,
     /// Pages for errors.
     pages: Arc<Pages>,
+    /// Who may come in.
+    guards: Guards,
 }
 
 impl Parts {
@@ -56,11 +61,11 @@ impl Parts {
     }
 }
 
-/// Reads the certificates.
+/// Reads the files that the configuration names: certificates, address lists.
 ///
 /// # Errors
 /// Everything that is wrong with them, all at once.
-pub fn certificates(config: &Config) -> Result<Files, Failure> {
+pub fn files(config: &Config) -> Result<Files, Failure> {
     let now = Clock::System.wall();
     let mut wrong = Vec::new();
     let mut tls = Vec::with_capacity(config.tls.len());
@@ -79,10 +84,15 @@ pub fn certificates(config: &Config) -> Result<Files, Failure> {
         }
     }
     let pages = Arc::new(pages::read_all(config, &mut wrong));
-    if wrong.is_empty() {
-        Ok(Files { tls, backends, pages })
-    } else {
-        Err(Failure::new(Code::Config, wrong.join("\n")))
+    let guards = Guards::load(config).map_err(|problems| wrong.extend(problems));
+    match guards {
+        Ok(guards) if wrong.is_empty() => Ok(Files {
+            tls,
+            backends,
+            pages,
+            guards,
+        }),
+        _ => Err(Failure::new(Code::Config, wrong.join("\n"))),
     }
 }
 
@@ -134,7 +144,7 @@ pub fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuar
 /// # Errors
 /// Certificates that cannot be used, or names that have no address, all at once.
 pub fn assemble(config: &Config) -> Result<Parts, Failure> {
-    let files = certificates(config)?;
+    let files = files(config)?;
     // One shard of each pool per worker, and one for the control thread.
     let shards = config.process.workers.workers + 1;
     let mut unresolved = Vec::new();
@@ -162,10 +172,11 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
     let has_tier = config.cache.tier != CacheTier::None;
     let purge = PurgeMethod::new(has_tier, &config.cache.purge_allow);
     let exchange = |node: NodeId, forwarded: ForwardedSettings, meets_clients: bool| {
-        let routes = Routes::new(&config.sites, default, |route| Route {
+        let routes = Routes::new(&config.sites, default, |(site, at), route| Route {
             pattern: route.path.clone(),
             tier: tier_route(route, &origins),
             // Fronts have applied them to what they ask a cache server for.
+            guard: files.guards.guard(site, at).filter(|_| meets_clients),
             traffic: Traffic::new(&route.traffic, &route.path, &files.pages).filter(|_| meets_clients),
         });
         Arc::new(Exchange {
@@ -195,6 +206,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             .map(|(_, tls)| Arc::clone(tls.connector()))
             .collect(),
         tls: files.tls,
+        guards: files.guards,
     })
 }
 

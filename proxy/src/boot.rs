@@ -1,7 +1,7 @@
 //! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
 //! drain.
 
-mod certificates; // taken over when they change
+mod files; // certificates and lists, taken over when they change
 mod preflight; // settings of the kernel that lose clients
 mod signals; // drain, cut, reopen; and the look at the kernel each second
 
@@ -32,7 +32,7 @@ use crate::exit::{Code, Failure};
 use crate::health::control::Control;
 use crate::health::fold::{FoldThreads, Folded};
 use crate::health::{Health, plan};
-use certificates::CertificateWatch;
+use files::FileWatch;
 
 /// How often each worker looks after its access log and its idle connections.
 const TICK: Duration = Duration::from_millis(100);
@@ -224,8 +224,8 @@ pub struct Process {
     workers: Vec<Arc<Worker>>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
-    /// Takes over certificates that change.
-    _certificates: Option<CertificateWatch>,
+    /// Takes over files that change.
+    _files: Option<FileWatch>,
     /// Asks the cache servers for their health.
     _fold: FoldThreads,
     /// The legs of the listeners that serve, in their order.
@@ -256,7 +256,8 @@ impl Process {
         let backends = parts.backends.clone();
         let endpoint = |open: Open| Ok((open.bound, endpoint(config, &parts, open.role, open.index)?));
         let listeners = serving.into_iter().map(endpoint).collect::<Result<_, Failure>>()?;
-        let certificates = CertificateWatch::start(&parts.tls, &parts.connectors)?;
+        let lists_every = config.limits.lists_reload_every;
+        let files = FileWatch::start(&parts.tls, &parts.connectors, &parts.guards.lists, lists_every)?;
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -292,7 +293,7 @@ impl Process {
             _backend_control: backend_control,
             workers,
             draining,
-            _certificates: certificates,
+            _files: files,
             _fold: fold,
             legs,
             backends,
@@ -357,6 +358,9 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<
         tls: tls.map_err(|error| Failure::new(Code::Config, error))?.map(Arc::new),
         http2: listener.http2.then_some(front.http2),
         proxied: listener.proxied.clone().map(Arc::new),
+        access: Some(&parts.guards.listeners[index])
+            .filter(|access| !access.is_open())
+            .cloned(),
     }))
 }
 

@@ -1,10 +1,11 @@
-//! Conducts one client request, in the order of its modules: intake → route → tier → respond → record.
+//! Conducts one client request, in the order of its modules: intake → route → guard → tier → respond → record.
 //!
 //! The same for a front's clients and for the fronts that ask a cache server. All branching between the steps is here;
 //! steps never call steps.
 
 pub mod traffic; // what the operator's rules do before the tier is asked, and to the response
 pub mod door; // what the listener itself does: redirect to https, HSTS
+pub mod guard; // who may ask, how often and how much
 pub mod intake; // is this a request we may serve, and for which host
 pub mod refusal; // why a request is answered by us, in one word
 pub mod purge; // the method PURGE
@@ -109,9 +110,9 @@ impl<'a> UnderWay<'a> {
     fn conduct(&mut self, request: Request, desk: &'a Desk) -> Result<Soon<'a, Answer>, Refusal> {
         let Request {
             mut head,
-            body,
+            mut body,
             mut notable,
-            ..
+            began,
         } = request;
         let (exchange, conn) = (self.exchange, self.conn);
         intake::normalize(&mut head, conn)?;
@@ -121,6 +122,9 @@ impl<'a> UnderWay<'a> {
         let target = intake::check(&head, notable, &exchange.node)?;
         let (site, route) = exchange.routes.find(&target.host, head.uri.path())?;
         self.record.routed(site);
+        if let Some(guard) = &route.guard {
+            body = guard.pass(&head, body, conn, &exchange.forwarded, began)?;
+        }
         if let Some(traffic) = &route.traffic {
             let (ahead, rest) = traffic.before(&mut head, conn, &self.record.id);
             self.passage = Some(rest);

@@ -10,6 +10,7 @@
 mod cli; // arguments, one file per subcommand
 mod exit; // exit codes, and the one line that goes with each
 mod boot; // the start-up list, read aloud
+mod guards; // a configuration → who may come in
 mod assemble; // a configuration → the parts of a process
 mod routes; // host and path → site and route
 mod exchange; // one client request

@@ -10,6 +10,7 @@ use cache::tier::TierRoute;
 use config::{HostPattern, PathPattern};
 use foldhash::fast::RandomState;
 
+use crate::exchange::guard::Guard;
 use crate::exchange::traffic::Traffic;
 
 /// All sites, as they are looked up.
@@ -35,6 +36,8 @@ pub struct Route {
     pub pattern: PathPattern,
     /// What the tier needs; `None` where traffic rules answer everything.
     pub tier: Option<Arc<TierRoute>>,
+    /// What its requests have to pass first, where there is something.
+    pub guard: Option<Box<Guard>>,
     /// What the operator's rules do besides, where there are some.
     pub traffic: Option<Box<Traffic>>,
 }
@@ -49,8 +52,13 @@ pub enum NoRoute {
 }
 
 impl Routes {
-    /// The sites of a configuration; `make` turns each route into what exchanges need.
-    pub fn new(sites: &[config::Site], default: Option<usize>, mut make: impl FnMut(&config::Route) -> Route) -> Self {
+    /// The sites of a configuration; `make` turns each route, which stands at these places of site and route, into what
+    /// exchanges need.
+    pub fn new(
+        sites: &[config::Site],
+        default: Option<usize>,
+        mut make: impl FnMut((usize, usize), &config::Route) -> Route,
+    ) -> Self {
         let mut routes = Self {
             exact: HashMap::default(),
             wildcard: HashMap::default(),
@@ -66,7 +74,10 @@ impl Routes {
             }
             routes.sites.push(Site {
                 name: site.name.as_str().into(),
-                routes: site.routes.iter().map(&mut make).collect(),
+                routes: (0..)
+                    .zip(&site.routes)
+                    .map(|(at, route)| make((index, at), route))
+                    .collect(),
             });
         }
         routes

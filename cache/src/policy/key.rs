@@ -217,7 +217,7 @@ fn lower_case(text: &[u8], visit: &mut impl FnMut(&[u8])) {
 }
 
 /// The value of the first cookie of that name.
-pub(crate) fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     fields
         .get_all(header::COOKIE)
         .iter()

@@ -3,6 +3,7 @@
 //! Dynamic dispatch happens once per connection, here; everything inside the connection is static.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -16,6 +17,7 @@ use crate::http1::parse::ParseError;
 use crate::http1::server::{Ended, refuse_connection, serve_connection};
 use crate::http2::server;
 use crate::http2::settings::Http2Settings;
+use crate::net::address_list::Access;
 use crate::net::stream::Stream;
 use crate::net::tls::acceptor::{Refused, TlsAcceptor};
 
@@ -29,6 +31,11 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Whether the peer of a connection is a load balancer, which says who the client is.
     fn is_proxied(&self) -> bool {
         false
+    }
+
+    /// Whether a peer may connect at all.
+    fn admits(&self, _peer: IpAddr) -> bool {
+        true
     }
 }
 
@@ -44,6 +51,8 @@ pub struct HttpEndpoint<S> {
     pub http2: Option<Http2Settings>,
     /// Connections begin with a PROXY header.
     pub proxied: Option<Arc<ProxySettings>>,
+    /// Who may connect; everybody, where there is none.
+    pub access: Option<Access>,
 }
 
 impl<S: Service> HttpEndpoint<S> {
@@ -55,6 +64,7 @@ impl<S: Service> HttpEndpoint<S> {
             tls: None,
             http2: None,
             proxied: None,
+            access: None,
         }
     }
 
@@ -127,6 +137,10 @@ impl<S: Service> Endpoint for HttpEndpoint<S> {
             seat.leave(reason);
         });
     }
+
+    fn admits(&self, peer: IpAddr) -> bool {
+        self.access.as_ref().is_none_or(|access| access.admits(peer))
+    }
 }
 
 impl<S> Clone for HttpEndpoint<S> {
@@ -137,6 +151,8 @@ impl<S> Clone for HttpEndpoint<S> {
             tls: self.tls.clone(),
             http2: self.http2,
             proxied: self.proxied.clone(),
+            // Asked before the connection is served.
+            access: None,
         }
     }
 }

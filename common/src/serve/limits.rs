@@ -26,6 +26,8 @@ pub enum Shed {
     Connections,
     /// Its source has as many as it may have.
     Source,
+    /// The listener's lists do not let it in.
+    Denied,
 }
 
 impl ConnectionLimit {
@@ -83,13 +85,14 @@ impl ConnectionLimit {
 
 impl Shed {
     /// How many reasons there are.
-    pub(super) const COUNT: usize = 2;
+    pub(super) const COUNT: usize = 3;
 
     /// The word in log lines and metric labels.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Source => "source",
+            Self::Denied => "denied",
         }
     }
 
@@ -97,6 +100,7 @@ impl Shed {
         match self {
             Self::Connections => Counter::ShedConnections,
             Self::Source => Counter::ShedSource,
+            Self::Denied => Counter::ShedDenied,
         }
     }
 }

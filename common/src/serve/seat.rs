@@ -52,12 +52,15 @@ impl Floor {
         ((self.worker.index as u64) << WORKER_SHIFT) | number
     }
 
+    /// Counts a connection that was accepted and is not served.
+    pub(super) fn shed(&self, reason: Shed) {
+        self.worker.metrics.count(reason.counter());
+        self.worker.metrics.count(Counter::ConnectionsClosed);
+    }
+
     /// A seat for a connection from `peer` that was accepted; without one it is to be closed at once.
     pub(super) fn seat(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Seat, Shed> {
-        let source = self.limit.take(peer).inspect_err(|reason| {
-            self.worker.metrics.count(reason.counter());
-            self.worker.metrics.count(Counter::ConnectionsClosed);
-        })?;
+        let source = self.limit.take(peer).inspect_err(|reason| self.shed(*reason))?;
         self.drain.entered();
         Ok(Seat {
             floor: Arc::clone(self),

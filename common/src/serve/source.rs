@@ -26,6 +26,13 @@ pub struct SourcePrefixes {
     pub v6: u8,
 }
 
+impl Source {
+    /// The address, without the bits that do not count; IPv4 as IPv4-mapped.
+    pub const fn octets(self) -> [u8; 16] {
+        self.0
+    }
+}
+
 impl SourcePrefixes {
     /// The source that `address` belongs to.
     pub fn source(self, address: IpAddr) -> Source {

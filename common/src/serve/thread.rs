@@ -203,9 +203,15 @@ impl Admission {
         let id = self.floor.next_id();
         let now = mono_now();
         let accept_wait = self.look(&stream);
+        let ip = peer.map(|peer| peer.ip());
+        if ip.is_some_and(|ip| !self.endpoint.admits(ip)) {
+            self.floor.shed(Shed::Denied);
+            self.tell(Shed::Denied, peer, now);
+            return false;
+        }
         // A load balancer has many connections: they are its clients', whom it names later.
-        let source = peer.filter(|_| !self.endpoint.is_proxied());
-        let seat = match self.floor.seat(source.map(|source| source.ip())) {
+        let source = ip.filter(|_| !self.endpoint.is_proxied());
+        let seat = match self.floor.seat(source) {
             Ok(seat) => seat,
             Err(reason) => {
                 self.tell(reason, peer, now);
@@ -241,7 +247,7 @@ impl Admission {
             reason,
             client.addr = client,
             held_back,
-            "a new connection was closed: over the limit"
+            "a new connection was not let in"
         );
     }
 

@@ -49,6 +49,7 @@ counters! {
     ConnectionsClosed "tidegate_connections_closed_total" "" "Accepted connections that ended" "Clients leave; accepted minus closed are open now" "Nothing";
     ShedConnections "tidegate_connections_shed_total" r#"reason="connections""# "Connections accepted and not served, by reason" "process.connections_max was reached" "Raise process.connections_max and RLIMIT_NOFILE, or add a node";
     ShedSource "tidegate_connections_shed_total" r#"reason="source""# "Connections accepted and not served, by reason" "One address, or one IPv6 network, has limits.connections_per_source_max connections" "The log names one; list it in limits.connections_exempt if it stands for many clients, such as a load balancer";
+    ShedDenied "tidegate_connections_shed_total" r#"reason="denied""# "Connections accepted and not served, by reason" "Peers that allow or deny of a listener keep out" "Nothing; the log names one";
     AcceptErrorPeer "tidegate_accept_errors_total" r#"kind="peer_gone""# "accept() failures by kind" "The client left between handshake and accept" "Nothing";
     AcceptErrorDescriptors "tidegate_accept_errors_total" r#"kind="descriptors""# "accept() failures by kind" "EMFILE or ENFILE: no file descriptor is left" "Raise RLIMIT_NOFILE or lower process.connections_max";
     AcceptErrorMemory "tidegate_accept_errors_total" r#"kind="memory""# "accept() failures by kind" "ENOBUFS or ENOMEM: the kernel has no memory for sockets" "Look at net.ipv4.tcp_mem and at free memory";
@@ -110,6 +111,9 @@ counters! {
     RequestsBodyTooLarge "tidegate_limit_hits_total" r#"limit="request_body""# "Requests refused, or given up, because of a limit" "A request body was larger than allowed" "Raise front.request_body_max if the client is honest";
     RequestsBodySlow "tidegate_limit_hits_total" r#"limit="body_rate""# "Requests refused, or given up, because of a limit" "A request body came more slowly than front.body_rate_min" "Slow or hostile clients; lower the rate if they are honest";
     SendTooSlow "tidegate_limit_hits_total" r#"limit="send_rate""# "Requests refused, or given up, because of a limit" "A client took its response more slowly than front.send_rate_min" "Slow or hostile clients; lower the rate if they are honest";
+    RequestsTooMany "tidegate_limit_hits_total" r#"limit="rate""# "Requests refused, or given up, because of a limit" "Requests answered 429, by a [[site.limit]]" "Look at the access log for who sends them; raise the rate if they are honest";
+    RequestsDenied "tidegate_requests_denied_total" "" "Requests answered 403 because of allow or deny of a site or route" "Clients that are not meant to be served here" "Nothing, unless they are";
+    RateKeysForgotten "tidegate_rate_keys_forgotten_total" "" "Keys of a rate limit that were forgotten before their time, for lack of room" "More clients, or made up keys, than keys_max; those who were forgotten may ask again at once" "Raise keys_max of the limit";
     Responses1xx "tidegate_responses_total" r#"class="1xx""# "Final responses sent to clients by status class" "Upgrades (101)" "Nothing";
     Responses2xx "tidegate_responses_total" r#"class="2xx""# "Final responses sent to clients by status class" "Successes" "Nothing";
     Responses3xx "tidegate_responses_total" r#"class="3xx""# "Final responses sent to clients by status class" "Redirections and not-modifieds" "Nothing";
@@ -238,6 +242,7 @@ families! {
     Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
     ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with process.connections_max";
     TlsCertificateExpires Gauge "tidegate_tls_certificate_expires_seconds" ["tls" "file"] "When a certificate ends, since the Unix epoch" "The log warns from 14 days before" "Renew it; the files are taken over while running";
+    ListReloads Counter "tidegate_address_list_reloads_total" ["result"] "Changed files of address lists: taken over, or failed" "Somebody changed who may come in; after a failure the old list is in use" "Read the log line that names file and line";
     TlsReloads Counter "tidegate_tls_reloads_total" ["tls" "result"] "Changed certificate files: taken over, or failed" "Somebody renewed certificates; after a failure the old ones are in use" "Read the log line that names the file";
     TlsHandshakesRunning Gauge "tidegate_tls_handshakes_running" ["tls"] "TLS handshakes that run now" "Clients that connect" "Compare with handshakes_max in [tls.NAME]";
     HealthStatus Gauge "tidegate_health_status" ["status"] "1 for what /health says: ok, degraded or critical; 0 for the others" "degraded: a finding is open; critical: a kernel setting loses clients" "Read /health, which names cause and remedy";

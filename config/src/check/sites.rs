@@ -154,6 +154,7 @@ impl Resolver<'_> {
             name,
             hosts: draft.hosts,
             routes,
+            guard: draft.guard.into_guard(),
             traffic,
         }
     }
@@ -295,6 +296,7 @@ impl Resolver<'_> {
             limits,
             cache,
             rules,
+            guard: overrides.guard.clone().into_guard(),
             traffic,
             upgrades,
         }

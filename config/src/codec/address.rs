@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use common::backend::settings::{ServerAddress, ServerSettings};
 use common::http::forwarded::IpNetwork;
+use common::net::address_block::{self, BlockError};
+use common::net::address_list::ListItem;
 use common::net::settings::{Backlog, ListenAddress};
 use common::telemetry::access_log::AccessLogTarget;
 use toml::Spanned;
@@ -66,7 +68,17 @@ pub(crate) const ADMIN_SERVER: Text<ServerAddress> = Text {
 pub(crate) const NETWORK: Text<IpNetwork> = Text {
     kind: "address block such as \"10.0.0.0/8\"",
     parse: parse_network,
-    print: |network| format!("{}/{}", network.address, network.prefix),
+    print: address_block::print,
+};
+
+/// An address block, or a file of them.
+pub(crate) const LIST_ITEM: Text<ListItem> = Text {
+    kind: "address block such as \"10.0.0.0/8\", or \"file:/path\" with one per line",
+    parse: parse_list_item,
+    print: |item| match item {
+        ListItem::Block(block) => address_block::print(block),
+        ListItem::File(path) => format!("file:{}", path.display()),
+    },
 };
 
 /// An IP address.
@@ -295,44 +307,22 @@ fn looks_like_ipv4(text: &str) -> bool {
 }
 
 fn parse_network(text: &str) -> Result<IpNetwork, Wrong> {
-    let bad = || {
-        Wrong::from(format!(
-            "{text:?} is not an address block, such as \"10.0.0.0/8\" or \"fd00::/8\""
-        ))
-    };
-    let (address, prefix) = text
-        .split_once('/')
-        .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address: IpAddr = address.parse().map_err(|_| bad())?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse::<u8>().map_err(|_| bad()))?;
-    if prefix > bits {
-        return Err(Wrong::from(format!(
-            "{text:?} has {prefix} leading bits; at most {bits}"
-        )));
-    }
-    let network = IpNetwork {
-        address: masked(address, prefix),
-        prefix,
-    };
-    if network.address == address {
-        return Ok(network);
-    }
-    let wrong = Wrong::from(format!("{text:?} has bits set behind its prefix"));
-    Err(wrong.hint(format!("did you mean \"{}/{prefix}\"?", network.address)))
+    address_block::parse(text).map_err(|error| {
+        let wrong = Wrong::from(error.to_string());
+        match error {
+            BlockError::HostBits { meant, .. } => wrong.hint(format!("did you mean {meant:?}?")),
+            BlockError::NotABlock(_) | BlockError::PrefixTooLong { .. } => wrong,
+        }
+    })
 }
 
-/// The address with its host bits cleared.
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(ip) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V4((ip.to_bits() & mask).into())
-        }
-        IpAddr::V6(ip) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V6((ip.to_bits() & mask).into())
-        }
+fn parse_list_item(text: &str) -> Result<ListItem, Wrong> {
+    match text.strip_prefix("file:") {
+        None => parse_network(text).map(ListItem::Block),
+        Some(path) if path.starts_with('/') && !path.ends_with('/') => Ok(ListItem::File(PathBuf::from(path))),
+        Some(path) => Err(Wrong::from(format!(
+            "the path of a file must begin with \"/\"; found {path:?}"
+        ))),
     }
 }
 

@@ -4,11 +4,13 @@ mod scalar; // durations, sizes, numbers, choices, texts
 mod address; // where to listen, where servers are, address blocks
 mod pattern; // hosts, paths, expressions, names
 mod rules; // what cache rules are made of
+mod guard; // how often, and counted by what
 mod traffic; // what traffic rules are made of
 
 pub(crate) use address::{
-    ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LOG_TARGET, MODE, NETWORK, SERVER, SHARE,
+    ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LIST_ITEM, LOG_TARGET, MODE, NETWORK, SERVER, SHARE,
 };
+pub(crate) use guard::{FREQUENCY, RATE_KEY};
 pub(crate) use pattern::{
     BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
 };

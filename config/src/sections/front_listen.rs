@@ -3,11 +3,13 @@
 use std::time;
 
 use common::http::forwarded::IpNetwork;
+use common::net::address_list::ListItem;
 use common::net::settings::{ListenAddress, ListenSettings};
 use common::serve::proxied::ProxySettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::guard::visit_access;
 use super::listen::{Listen, ListenDraft};
 use crate::codec::{ADDRESS, Duration, Flag, Inline, List, Maybe, NAME, NETWORK};
 use crate::defaults;
@@ -28,6 +30,8 @@ pub(crate) struct FrontListenDraft {
     hsts: Option<time::Duration>,
     proxy_protocol: bool,
     proxy_from: Vec<IpNetwork>,
+    allow: Option<Vec<ListItem>>,
+    deny: Option<Vec<ListItem>>,
 }
 
 impl Codec<FrontListener> for FrontListen {
@@ -60,6 +64,8 @@ impl Codec<FrontListener> for FrontListen {
                 .as_ref()
                 .map(|proxied| proxied.from.clone())
                 .unwrap_or_default(),
+            allow: value.allow.clone(),
+            deny: value.deny.clone(),
         };
         Inline.write(&draft)
     }
@@ -75,6 +81,8 @@ impl Keys for FrontListenDraft {
             hsts: None,
             proxy_protocol: false,
             proxy_from: Vec::new(),
+            allow: None,
+            deny: None,
         }
     }
 
@@ -106,6 +114,7 @@ impl Keys for FrontListenDraft {
             "With `proxy_protocol`: the load balancers; connections from anywhere else are closed. On a unix socket, the \
              modes of its file say who may connect.",
         );
+        visit_access(v, &mut self.allow, &mut self.deny);
     }
 }
 
@@ -125,6 +134,13 @@ impl FrontListenDraft {
         }
         let proxied = self.proxied(path, notes);
         let socket: ListenSettings = self.socket.into_settings(path, notes)?;
+        if matches!(socket.address, ListenAddress::Unix { .. }) {
+            for key in ["allow", "deny"].map(|key| join(path, key)) {
+                if notes.has(&key) {
+                    notes.error(key, "means nothing on a unix socket, whose peers have no address");
+                }
+            }
+        }
         if with_tls && matches!(socket.address, ListenAddress::Unix { .. }) {
             notes.error(join(path, "tls"), "means nothing on a unix socket");
         }
@@ -136,6 +152,8 @@ impl FrontListenDraft {
             redirect_https: self.redirect_https,
             hsts: self.hsts,
             proxied,
+            allow: self.allow,
+            deny: self.deny,
         })
     }
 

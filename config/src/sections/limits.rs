@@ -1,8 +1,10 @@
 //! `[limits]`: what one client may take from all others.
 
+use std::time;
+
 use common::serve::settings::SourceSettings;
 
-use crate::codec::{Count, List, NETWORK};
+use crate::codec::{Count, Duration, List, NETWORK};
 use crate::defaults;
 use crate::model::Limits;
 use crate::schema::{Keys, Visitor};
@@ -11,6 +13,7 @@ impl Keys for Limits {
     fn preset() -> Self {
         Self {
             sources: defaults::sources(),
+            lists_reload_every: defaults::LISTS_RELOAD_EVERY,
         }
     }
 
@@ -47,6 +50,13 @@ impl Keys for Limits {
             Count { min: 16, max: 128 },
             &mut prefixes.v6,
             "Leading bits of an IPv6 address that tell one source from another.",
+        );
+        v.key(
+            "lists_reload_every",
+            Duration::between(time::Duration::from_millis(100), time::Duration::from_secs(86_400)),
+            &mut self.lists_reload_every,
+            "How often the files of `allow` and `deny` are looked at; changed ones are taken over, unless something is wrong \
+             with them.",
         );
     }
 }

@@ -6,6 +6,7 @@
 mod serve; // [process], [front]
 mod limits; // [limits]
 mod health; // [health], [health.thresholds]
+mod guard; // who may ask, how often and how much
 mod listen; // one listener
 mod front_listen; // one listener of [front]
 mod tls; // [tls.NAME], [front.http2]

@@ -6,6 +6,7 @@ use common::http::upgrade::Protocol;
 use regex::Regex;
 
 use super::backend::{BODY_TIMEOUT, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TUNNEL_TIMEOUT};
+use super::guard::GuardDraft;
 use super::rules::Overrides;
 use super::traffic::{Place, TrafficDraft};
 use crate::codec::{Count, Duration, Flag, HOST, List, Maybe, PATH, PREFIX, PROTOCOL, REGEX, Special, Text};
@@ -22,6 +23,7 @@ pub(crate) struct SiteDraft {
     pub(crate) cache: Option<bool>,
     pub(crate) upgrades: Option<Vec<Protocol>>,
     pub(crate) rules: Option<Overrides>,
+    pub(crate) guard: GuardDraft,
     pub(crate) traffic: TrafficDraft,
     pub(crate) routes: Vec<RouteDraft>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct RouteDraft {
     pub(crate) urgency: u8,
     pub(crate) upgrades: Option<Vec<Protocol>>,
     pub(crate) rules: Option<Overrides>,
+    pub(crate) guard: GuardDraft,
     pub(crate) traffic: TrafficDraft,
 }
 
@@ -62,6 +65,7 @@ impl Keys for SiteDraft {
             cache: None,
             upgrades: None,
             rules: None,
+            guard: GuardDraft::default(),
             traffic: TrafficDraft::default(),
             routes: Vec::new(),
         }
@@ -91,12 +95,14 @@ impl Keys for SiteDraft {
         );
         let upgrades = Maybe::or(List::any(PROTOCOL), &defaults::site_upgrades());
         v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
+        self.guard.visit_keys(v);
         self.traffic.visit_keys(v, Place::Site);
         v.overrides(
             "rules",
             &mut self.rules,
             "Any key of `[cache.rules]`, and `stored_response_max`, for this site; what it leaves out is inherited.",
         );
+        self.guard.visit_tables(v);
         self.traffic.visit(v, Place::Site);
         v.each(
             "route",
@@ -122,6 +128,7 @@ impl Keys for RouteDraft {
             urgency: defaults::URGENCY,
             upgrades: None,
             rules: None,
+            guard: GuardDraft::default(),
             traffic: TrafficDraft::default(),
         }
     }
@@ -155,12 +162,14 @@ impl Keys for RouteDraft {
         v.key("urgency", Count { min: 0, max: 7 }, &mut self.urgency, meaning);
         let upgrades = Maybe::new(List::any(PROTOCOL), "the site's");
         v.key("upgrades", upgrades, &mut self.upgrades, UPGRADES);
+        self.guard.visit_keys(v);
         self.traffic.visit_keys(v, Place::Route);
         v.overrides(
             "rules",
             &mut self.rules,
             "Any key of `[cache.rules]`, and `stored_response_max`, for this route; what it leaves out is the site's.",
         );
+        self.guard.visit_tables(v);
         self.traffic.visit(v, Place::Route);
     }
 }
@@ -192,6 +201,7 @@ impl SiteDraft {
                 .into_iter()
                 .map(|route| RouteDraft::of(config, route, own, &traffic))
                 .collect(),
+            guard: GuardDraft::of(&site.guard),
             traffic,
         }
     }
@@ -210,6 +220,7 @@ impl RouteDraft {
             urgency: route.limits.urgency,
             upgrades: Some(route.upgrades.clone()),
             rules: Overrides::of(&route.rules, inherited),
+            guard: GuardDraft::of(&route.guard),
             traffic: TrafficDraft::of(&route.traffic).own(traffic),
             ..Self::preset()
         };

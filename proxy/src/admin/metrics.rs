@@ -73,6 +73,11 @@ fn certificates(page: &mut Exposition, watched: &Watched) {
         reloads.sample(&[("tls", &*tls.settings().name), ("result", "taken_over")], done);
         reloads.sample(&[("tls", &*tls.settings().name), ("result", "failed")], failed);
     }
+    let lists = watched.parts.guards.lists.iter().map(|list| list.reloads());
+    let (done, failed) = lists.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+    page.family(Family::ListReloads)
+        .sample(&[("result", "taken_over")], done)
+        .sample(&[("result", "failed")], failed);
     let mut running = page.family(Family::TlsHandshakesRunning);
     for tls in watched.tls() {
         running.sample(&[("tls", &*tls.settings().name)], tls.handshakes() as u64);

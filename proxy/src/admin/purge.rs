@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_purge_names_at_least_one_thing_and_nothing_unknown() {
-        let routes = Routes::new(&[], None, |_| unreachable!("there is no site"));
+        let routes = Routes::new(&[], None, |_, _| unreachable!("there is no site"));
         for (query, expected) in [
             ("tag=a&tag=b", Some(2)),
             ("all", Some(1)),

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
     }
-    assemble::certificates(&config)
+    assemble::files(&config)
         .and_then(|files| assemble::admin_guard(&config, &files.tls))
         .map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
     if arguments.print {

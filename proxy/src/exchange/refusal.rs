@@ -1,5 +1,7 @@
 //! Why a request is answered by tidegate itself: one enum, one word each, one place that knows status and blame.
 
+use std::time::Duration;
+
 use common::http::body::BodyError;
 use common::http::host::HostError;
 use common::http::origin_error::OriginError;
@@ -35,6 +37,10 @@ pub enum Refusal {
     Misdirected,
     /// The site has no route for its path.
     NoRoute,
+    /// Its client may not ask here.
+    Denied,
+    /// It came too early by this time.
+    TooManyRequests(Duration),
     /// The server that was asked, or the way to it, failed.
     Origin(OriginError),
     /// The client's body could not be read.
@@ -55,6 +61,8 @@ impl Refusal {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Origin(error) => error.status(),
             Self::Body(error) => match error {
                 BodyError::ClientTimeout | BodyError::ClientSlow => StatusCode::REQUEST_TIMEOUT,
@@ -73,7 +81,9 @@ impl Refusal {
             Self::Parse(_) | Self::Host(_) | Self::NotImplemented | Self::PurgeUnknown | Self::Body(_) => {
                 Some("http_request_error")
             }
-            Self::MethodNotAllowed | Self::PurgeDenied => Some("http_request_denied"),
+            Self::MethodNotAllowed | Self::PurgeDenied | Self::Denied | Self::TooManyRequests(_) => {
+                Some("http_request_denied")
+            }
             Self::Loop => Some("proxy_loop_detected"),
             Self::Misdirected | Self::NoRoute => Some("destination_not_found"),
             Self::Origin(error) => Some(error.word()),
@@ -94,6 +104,8 @@ impl Refusal {
             Self::Body(BodyError::ClientSlow) => Some(Counter::RequestsBodySlow),
             Self::Loop => Some(Counter::LoopsDetected),
             Self::Misdirected => Some(Counter::MisdirectedRequests),
+            Self::Denied => Some(Counter::RequestsDenied),
+            Self::TooManyRequests(_) => Some(Counter::RequestsTooMany),
             _ => None,
         }
     }
@@ -122,6 +134,8 @@ impl Refusal {
             Self::Loop => "the request has passed through this node before".to_owned(),
             Self::Misdirected => "no site is served here under this host name".to_owned(),
             Self::NoRoute => "nothing is served under this path".to_owned(),
+            Self::Denied => "this is not served to your address".to_owned(),
+            Self::TooManyRequests(_) => "too many requests; come again a little later".to_owned(),
             Self::Origin(_) => "the server behind this proxy gave no usable answer".to_owned(),
             Self::Body(error) => error.to_string(),
         }

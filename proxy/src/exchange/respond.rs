@@ -61,6 +61,11 @@ pub fn refused(refusal: &Refusal, record: &mut ExchangeRecord, json: bool) -> Re
     if status == StatusCode::SERVICE_UNAVAILABLE {
         fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    if let Refusal::TooManyRequests(wait) = refusal {
+        // "a non-negative decimal integer representing seconds" (RFC 9110 §10.2.3): the next whole one, or it is early again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     let added = &mut response.fields.added;
     added.push_display(&DATE, record.worker().clock.wall().http_date());
     if let Some(word) = refusal.word() {

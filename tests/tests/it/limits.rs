@@ -5,7 +5,7 @@ use tests::http2::{DATA, HEADERS, Http2, RST_STREAM, code};
 use tests::origin::Origin;
 use tests::script::Script;
 use tests::setup::Setup;
-use tests::tidegate::Tidegate;
+use tests::tidegate::{Tidegate, folder, run, write_config};
 use tests::wait::{Gate, eventually};
 use tests::wire::Stop;
 
@@ -207,4 +207,130 @@ fn taking_nothing(tidegate: &Tidegate) -> (Http2, Client) {
     let mut http1 = tidegate.client();
     http1.send(get("/stored"));
     (http2, http1)
+}
+
+#[test]
+fn requests_over_their_rate_are_told_when_to_come_again() {
+    let origin = echo();
+    let sites = "[[site]]\nhosts = ['www.example.com']\ndefault = true\norigin = 'o'\n\
+                 [[site.limit]]\nrate = '1/h'\nburst = 3\n\
+                 [[site.route]]\nprefix = '/by-key'\n\
+                 [[site.route.limit]]\nrate = '1/h'\nkey = 'header:X-Key'\n\
+                 [[site]]\nhosts = ['other.example.com']\norigin = 'o'\n";
+    let tidegate = Setup::with_sites(sites).origin("o", &origin.address()).start();
+    let from = |own| Client::connect_from(own, tidegate.address());
+    let (mut greedy, mut modest) = (from(GREEDY), from(MODEST));
+    for _ in 0..3 {
+        assert_eq!(greedy.get("/").status, 200);
+    }
+    let refused = greedy.get("/");
+    let wait: u64 = refused.field("retry-after").parse().unwrap();
+    assert_eq!((refused.status, refused.says_close()), (429, false));
+    assert!((3590..=3600).contains(&wait), "{wait}");
+    assert_eq!(modest.get("/").status, 200, "the neighbour has a rate of its own");
+    let elsewhere = greedy.ask("GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n");
+    assert_eq!(elsewhere.status, 200, "another site has none");
+
+    let mut third = from([127, 0, 0, 3]);
+    let mut with_key = |key: &str| {
+        let sent = request("GET", "/by-key", &format!("X-Key: {key}\r\n"), "");
+        third.ask(sent).status
+    };
+    assert_eq!([with_key("a"), with_key("a"), with_key("b")], [200, 429, 200]);
+    assert_eq!(with_key("c"), 200);
+    assert_eq!(with_key("d"), 429, "the site counts them all by address");
+    assert_eq!(limit_hits(&tidegate, "rate"), 3);
+    assert_eq!(tidegate.metric("tidegate_rate_keys_forgotten_total", ""), 0);
+}
+
+#[test]
+fn lists_keep_peers_out_and_are_taken_over_when_they_change() {
+    let origin = echo();
+    let (_folder, path) = folder();
+    let (deny, forbidden) = (path.join("deny"), path.join("forbidden"));
+    std::fs::write(&deny, "# nobody yet\n").unwrap();
+    std::fs::write(&forbidden, "127.0.0.66\n").unwrap();
+    let sites = format!(
+        "[[site]]\nhosts = ['www.example.com']\ndefault = true\norigin = 'o'\n\
+         [[site.route]]\nprefix = '/closed'\ndeny = ['file:{}']\n",
+        forbidden.display()
+    );
+    let listen = format!("[{{ address = '127.0.0.1:0', deny = ['file:{}'] }}]", deny.display());
+    let tidegate = Setup::with_sites(&sites)
+        .origin("o", &origin.address())
+        .set("front.listen", &listen)
+        .set("limits.lists_reload_every", "'100ms'")
+        .start();
+    let from = |own| Client::connect_from(own, tidegate.address());
+    let (mut greedy, mut modest) = (from(GREEDY), from(MODEST));
+    assert_eq!([greedy.get("/").status, greedy.get("/closed").status], [200, 403]);
+    assert_eq!(modest.get("/closed").status, 200);
+    tidegate.expect_metric("tidegate_requests_denied_total", "", 1);
+
+    std::fs::write(&deny, "127.0.0.64/30\n").unwrap();
+    tidegate.expect_metric("tidegate_address_list_reloads_total", "result=\"taken_over\"", 1);
+    expect_shed(&mut from(GREEDY));
+    assert_eq!(shed(&tidegate, "denied"), 1);
+    assert_eq!(greedy.get("/").status, 200, "a connection that is open stays so");
+    assert_eq!(from(MODEST).get("/").status, 200);
+
+    std::fs::write(&deny, "127.0.0.64/30\nnonsense\n").unwrap();
+    tidegate.expect_metric("tidegate_address_list_reloads_total", "result=\"failed\"", 1);
+    expect_shed(&mut from(GREEDY));
+    let log = tidegate.front.process.log();
+    assert!(log.contains(&format!("{}:2: ", deny.display())), "{log}");
+}
+
+#[test]
+fn a_bad_line_of_a_list_is_told_with_its_place_before_anything_starts() {
+    let (_folder, path) = folder();
+    let list = path.join("list");
+    std::fs::write(&list, "10.0.0.0/8\n10.0.0.1/8\n").unwrap();
+    let sites = format!(
+        "[[site]]\ndefault = true\norigin = 'o'\nallow = ['file:{}', 'file:/nowhere/at/all']\n",
+        list.display()
+    );
+    let config = Setup::with_sites(&sites).origin("o", "127.0.0.1:1").in_process();
+    let file = write_config(&path, &config);
+    for command in [["check", "-c", &file], ["run", "-c", &file]] {
+        let outcome = run(&command);
+        let text = outcome.text();
+        assert_ne!(outcome.code, 0, "{text}");
+        assert!(
+            text.contains("site[0].allow: ") && text.contains("/nowhere/at/all: "),
+            "{text}"
+        );
+        let hint = format!(
+            "{}:2: \"10.0.0.1/8\" has bits set behind its prefix; did you mean \"10.0.0.0/8\"?",
+            list.display()
+        );
+        assert!(text.contains(&hint), "{text}");
+    }
+}
+
+#[test]
+fn a_route_may_allow_smaller_bodies_than_the_listener() {
+    let origin = echo();
+    let sites = "[[site]]\ndefault = true\norigin = 'o'\nrequest_body_max = '10B'\n\
+                 [[site.route]]\nprefix = '/small'\nrequest_body_max = '4B'\n";
+    let tidegate = Setup::with_sites(sites).origin("o", &origin.address()).start();
+    for (path, body, status) in [
+        ("/", "0123456789", 200),
+        ("/", "0123456789a", 413),
+        ("/small", "0123", 200),
+        ("/small", "01234", 413),
+    ] {
+        let counted = request("POST", path, &format!("Content-Length: {}\r\n", body.len()), body);
+        assert_eq!(tidegate.ask(counted).status, status, "{path} {body}");
+        let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let chunked = request("POST", path, "Transfer-Encoding: chunked\r\n", &chunks);
+        assert_eq!(tidegate.ask(chunked).status, status, "{path} {body}, chunked");
+    }
+    assert_eq!(limit_hits(&tidegate, "request_body"), 4);
+    assert!(
+        origin
+            .requests()
+            .iter()
+            .all(|request| !request.is_whole() || request.content.bytes <= 10)
+    );
 }

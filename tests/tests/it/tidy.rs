@@ -35,7 +35,9 @@ const BORDERS: [(&str, &[&str]); 10] = [
 
 /// The modules of `proxy/src/exchange/`, each after all that it may use: first the words that steps answer with, then the
 /// steps in the order in which a request meets them.
-const STEPS: [&str; 7] = ["refusal", "intake", "traffic", "door", "purge", "record", "respond"];
+const STEPS: [&str; 8] = [
+    "refusal", "intake", "guard", "traffic", "door", "purge", "record", "respond",
+];
 
 #[test]
 fn crates_depend_only_on_lower_layers() {
