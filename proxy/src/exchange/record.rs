@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use cache::policy::outcome::CacheStatus;
 use cache::tier::Facts;
 use common::http::body::BodyError;
 use common::http::outgoing::RequestId;
@@ -168,7 +169,7 @@ impl ExchangeRecord {
         let asked = self.asked.as_deref();
         let backend = self.facts.backend.as_ref();
         let mut id = [0; 16];
-        let outcome = self.facts.outcome.as_ref().map(ToString::to_string);
+        let outcome = self.facts.outcome.as_ref().map(in_words);
         let record = AccessRecord {
             time: now.minus(sent.took),
             request_id: self.id.text(&mut id),
@@ -218,6 +219,14 @@ impl Asked {
             version: self.version,
         }
     }
+}
+
+/// As the field says it, without the cost of a format string: once per line of the log.
+fn in_words(outcome: &CacheStatus<'_>) -> String {
+    let mut text = String::with_capacity(64);
+    let written = outcome.write(&mut text);
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    text
 }
 
 /// The word for a body that failed after its head was sent.
