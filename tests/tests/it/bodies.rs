@@ -130,6 +130,33 @@ fn trailers_pass_both_ways() {
 }
 
 #[test]
+fn trailers_bring_neither_framing_nor_routing() {
+    const TRAILERS: &str = "Content-Length: 9\r\nTransfer-Encoding: gzip\r\nHost: other.example\r\nConnection: close\r\n\
+                            Authorization: x\r\nSet-Cookie: a=b\r\nCache-Control: max-age=60\r\nX-Sum: 1\r\n\r\n";
+    let origin = Origin::start(|_| {
+        Script::says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n").send(TRAILERS)
+    });
+    let tidegate = Setup::of(&origin.address()).start();
+    let lines = "TE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n";
+    let response = tidegate.ask(request("POST", "/", lines, &format!("2\r\nhi\r\n0\r\n{TRAILERS}")));
+    let received = origin.last_request();
+    for (whose, content) in [("response", &response.content), ("request", &received.content)] {
+        assert_eq!(content.trailers.get("x-sum"), Some("1"), "{whose}");
+        for name in [
+            "content-length",
+            "transfer-encoding",
+            "host",
+            "connection",
+            "authorization",
+            "set-cookie",
+            "cache-control",
+        ] {
+            assert_eq!(content.trailers.get(name), None, "{name} of the {whose}");
+        }
+    }
+}
+
+#[test]
 fn a_response_is_passed_on_while_it_is_still_coming() {
     let gate = Gate::new();
     let held = gate.clone();
