@@ -193,3 +193,28 @@ fn every_paper_that_the_readme_names_exists() {
         );
     }
 }
+
+#[test]
+fn every_test_that_security_md_names_exists() {
+    let page = std::fs::read_to_string(workspace().join("docs/security.md")).unwrap();
+    let mut code = String::new();
+    for folder in ["tests/tests/it", "common/src/http", "common/src/http1"] {
+        for entry in std::fs::read_dir(workspace().join(folder)).unwrap() {
+            code += &std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        }
+    }
+    let mut tests = 0;
+    for word in page.split('`').skip(1).step_by(2) {
+        let is_name = word
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if is_name && word.matches('_').count() >= 3 && !word.starts_with("tidegate_") {
+            assert!(
+                code.contains(&format!("fn {word}(")),
+                "docs/security.md: no test {word}"
+            );
+            tests += 1;
+        }
+    }
+    assert!(tests > 40, "docs/security.md names {tests} tests only");
+}
