@@ -12,11 +12,12 @@ use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::address_list::ListItem;
 use common::net::settings::ListenSettings;
-use common::net::tls::settings::TlsSettings;
+use common::net::tls::settings::{ClientCertificates, TlsSettings};
 use common::serve::proxied::ProxySettings;
 use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
+use http::HeaderName;
 
 use crate::guard::Guard;
 use crate::rules::Rules;
@@ -91,6 +92,8 @@ pub struct Front {
     pub http2: Http2Settings,
     /// What is told to origins about the client.
     pub forwarded: ForwardedSettings,
+    /// The field of requests that says whom the client's certificate is for.
+    pub certificate_field: Option<HeaderName>,
     /// What a request for a host without a site gets.
     pub unknown_host: UnknownHost,
 }
@@ -102,6 +105,8 @@ pub struct FrontListener {
     pub socket: ListenSettings,
     /// The name of one of [`Config::tls`].
     pub tls: Option<String>,
+    /// Which certificates its clients have.
+    pub clients: Option<ClientCertificates>,
     /// Whether HTTP/2 is spoken, too.
     pub http2: bool,
     /// Every request is answered with a redirect to https.

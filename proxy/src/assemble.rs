@@ -9,9 +9,10 @@ use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
 use common::net::tls::acceptor::TlsAcceptor;
 use common::net::tls::connector::TlsConnector;
-use common::net::tls::context::TlsContext;
+use common::net::tls::context::{TlsContext, TlsError};
+use common::net::tls::settings::{ClientCertificates, ClientDemand};
 use common::time::Clock;
-use config::{CacheMode, CacheTier, Config, UnknownHost};
+use config::{CacheMode, CacheTier, Config, FrontListener, UnknownHost};
 
 use crate::admin::Gate;
 use crate::exchange::purge::PurgeMethod;
@@ -75,6 +76,12 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
             Err(error) => wrong.push(format!("tls.{}: {error}", settings.name)),
         }
     }
+    let listeners = config.front.iter().flat_map(|front| &front.listen);
+    for (index, listener) in listeners.enumerate() {
+        if let Err(error) = front_acceptor(listener, &tls) {
+            wrong.push(format!("front.listen[{index}].client_ca: {error}"));
+        }
+    }
     let mut backends = Vec::new();
     for (path, settings) in backend_settings(config) {
         match BackendTls::load(settings, now) {
@@ -107,6 +114,17 @@ fn backend_settings(config: &Config) -> impl Iterator<Item = (String, &BackendSe
     origins.chain(servers)
 }
 
+/// What a listener of the front makes handshakes with, where it speaks TLS.
+///
+/// # Errors
+/// The file of its clients' authorities cannot be used.
+pub fn front_acceptor(listener: &FrontListener, tls: &[Arc<TlsContext>]) -> Result<Option<TlsAcceptor>, TlsError> {
+    let named = |name: &String| tls.iter().find(|tls| tls.settings().name == *name);
+    let context = listener.tls.as_ref().and_then(named);
+    let acceptor = context.map(|context| context.acceptor(listener.http2, listener.clients.as_ref()));
+    acceptor.transpose()
+}
+
 /// What keeps strangers away from the admin listener.
 #[derive(Default)]
 pub struct AdminGuard {
@@ -130,10 +148,11 @@ pub fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuar
         .tls
         .as_ref()
         .and_then(|name| tls.iter().find(|tls| tls.settings().name == *name));
-    let acceptor = context.map(|context| match &admin.client_ca {
-        Some(file) => context.acceptor_for_clients_of(file),
-        None => context.acceptor(false),
+    let clients = admin.client_ca.clone().map(|authorities| ClientCertificates {
+        authorities,
+        demand: ClientDemand::Required,
     });
+    let acceptor = context.map(|context| context.acceptor(false, clients.as_ref()));
     let tls = acceptor.transpose();
     let tls = tls.map_err(|error| Failure::new(Code::Config, format_args!("admin.client_ca: {error}")))?;
     Ok(AdminGuard { gate, tls })

@@ -341,14 +341,8 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<
         )));
     };
     let listener = &front.listen[index];
-    let context = |name: &String| parts.tls.iter().find(|tls| tls.settings().name == *name);
-    let tls = listener
-        .tls
-        .as_ref()
-        .and_then(context)
-        .map(|context| context.acceptor(listener.http2))
-        .transpose();
-    let door = Door::new(listener.redirect_https, listener.hsts);
+    let tls = assemble::front_acceptor(listener, &parts.tls);
+    let door = Door::new(listener.redirect_https, listener.hsts).telling_certificates(front.certificate_field.clone());
     Ok(Arc::new(HttpEndpoint {
         service: Arc::new(Exchange {
             door,

@@ -119,6 +119,7 @@ impl<'a> UnderWay<'a> {
         if let Some(response) = exchange.door.answer(&head)? {
             return Ok(Soon::Ready(response.into()));
         }
+        exchange.door.announce(&mut head, conn);
         let target = intake::check(&head, notable, &exchange.node)?;
         let (site, route) = exchange.routes.find(&target.host, head.uri.path())?;
         self.record.routed(site);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, date_time_ymd};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, date_time_ymd};
 
 /// A self-signed certificate and its key.
 #[derive(Clone)]
@@ -33,6 +33,13 @@ impl Made {
         Self::with(names, &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), 2099)
     }
 
+    /// Of a subject with this common name, and for no DNS name.
+    pub fn called(common_name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        Self::of(params, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), 2099)
+    }
+
     /// No longer valid.
     pub fn expired(names: &[&str]) -> Self {
         Self::with(names, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), 2021)
@@ -40,7 +47,10 @@ impl Made {
 
     fn with(names: &[&str], key: &KeyPair, until: i32) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        Self::of(CertificateParams::new(names).unwrap(), key, until)
+    }
+
+    fn of(mut params: CertificateParams, key: &KeyPair, until: i32) -> Self {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let certificate = params.self_signed(key).unwrap();

@@ -8,9 +8,11 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned};
 
+use crate::certificates::Made;
 use crate::wait::Deadline;
 
 /// What clients of one configuration share: tickets.
@@ -23,22 +25,39 @@ pub struct TlsClient(StreamOwned<ClientConnection, TcpStream>);
 impl Tls {
     /// Offers these protocols by ALPN and takes any certificate, for tests compare it themselves.
     pub fn offering(protocols: &[&str]) -> Self {
-        Self::with(protocols, rustls::DEFAULT_VERSIONS)
+        Self::with(protocols, rustls::DEFAULT_VERSIONS, None)
     }
 
     /// Speaks TLS 1.2 only.
     pub fn old() -> Self {
-        Self::with(&[], &[&rustls::version::TLS12])
+        Self::with(&[], &[&rustls::version::TLS12], None)
     }
 
-    fn with(protocols: &[&str], versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
+    /// Shows this certificate when it is asked for one; offers no protocol.
+    pub fn showing(made: &Made) -> Self {
+        Self::with(&[], rustls::DEFAULT_VERSIONS, Some(made))
+    }
+
+    /// The same, with TLS 1.2.
+    pub fn old_showing(made: &Made) -> Self {
+        Self::with(&[], &[&rustls::version::TLS12], Some(made))
+    }
+
+    fn with(protocols: &[&str], versions: &[&'static rustls::SupportedProtocolVersion], shown: Option<&Made>) -> Self {
         let provider = Arc::new(default_provider());
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+        let mut config = match shown {
+            None => config.with_no_client_auth(),
+            Some(made) => {
+                let key = PrivateKeyDer::from_pem_slice(made.key().as_bytes()).unwrap();
+                let chain = vec![CertificateDer::from(made.der.clone())];
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config.resumption = Resumption::in_memory_sessions(8);
         Self(Arc::new(config))
@@ -89,12 +108,20 @@ impl TlsClient {
 
     /// Sends a request with `Connection: close` in it and reads to the orderly end of the connection.
     #[track_caller]
-    pub fn ask_once(mut self, request: &str) -> String {
-        self.0.write_all(request.as_bytes()).unwrap();
+    pub fn ask_once(self, request: &str) -> String {
+        self.try_ask_once(request).unwrap()
+    }
+
+    /// The same where the server may refuse; with TLS 1.3 a client hears of that after its handshake.
+    ///
+    /// # Errors
+    /// The connection's end, or an alert.
+    pub fn try_ask_once(mut self, request: &str) -> std::io::Result<String> {
+        self.0.write_all(request.as_bytes())?;
         let mut answer = String::new();
         // An end without close_notify would be an error.
-        self.0.read_to_string(&mut answer).unwrap();
-        answer
+        self.0.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Sends a request and reads until its answer ends with `end`.

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use nix::sys::socket::MsgFlags;
 use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -165,6 +166,14 @@ impl Stream {
     /// Whether the TLS handshake agreed on HTTP/2 (RFC 9113 §3.2).
     pub fn is_http2(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.protocol() == Some(b"h2"))
+    }
+
+    /// What origins are told about the certificate that the client has shown; `None` where there is none.
+    pub fn client_certificate(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Tls(tls) => tls.client_certificate(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
     }
 
     /// The peer's address; `None` on a unix socket.

@@ -79,7 +79,14 @@ impl<S: Service> HttpEndpoint<S> {
             .expect("invariant: nobody else has the connection yet")
             .tls = true;
         match tls.accept(stream, conn.accepted, &conn.worker).await {
-            Ok(stream) => self.speak(stream, conn, drain).await,
+            Ok(stream) => {
+                if let Some(certificate) = stream.client_certificate() {
+                    Arc::get_mut(&mut conn)
+                        .expect("invariant: nobody else has the connection yet")
+                        .certificate = Some(Box::new(certificate));
+                }
+                self.speak(stream, conn, drain).await
+            }
             Err(Refused { plain: None, .. }) => CloseReason::Handshake,
             Err(Refused {
                 plain: Some(stream), ..

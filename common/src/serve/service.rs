@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::http::body::BodyError;
 use crate::http::interim::Desk;
 use crate::http::request::Request;
@@ -159,6 +161,8 @@ pub struct ConnInfo {
     pub listener: Arc<str>,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// What origins are told about the client's certificate, where it has shown one.
+    pub certificate: Option<Box<HeaderValue>>,
     /// When it was accepted.
     pub accepted: MonoTime,
     /// How long it had waited in the accept queue by then; `None` where the kernel cannot say.

@@ -227,6 +227,7 @@ impl Admission {
             },
             listener: Arc::clone(&self.listener),
             tls: false,
+            certificate: None,
             accepted: now,
             accept_wait,
             worker: Arc::clone(&self.floor.worker),

@@ -126,6 +126,7 @@ fn front(draft: FrontDraft, default_site: Option<usize>, notes: &mut Notes) -> F
         serve,
         http2: draft.http2,
         forwarded: draft.forwarded,
+        certificate_field: draft.certificate_field,
         unknown_host: unknown_host("front", draft.unknown_host, default_site, notes),
     }
 }

@@ -1,17 +1,19 @@
 //! One listener of the front: a listener's own keys, and what is spoken on it.
 
+use std::path::PathBuf;
 use std::time;
 
 use common::http::forwarded::IpNetwork;
 use common::net::address_list::ListItem;
 use common::net::settings::{ListenAddress, ListenSettings};
+use common::net::tls::settings::{ClientCertificates, ClientDemand};
 use common::serve::proxied::ProxySettings;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::guard::visit_access;
 use super::listen::{Listen, ListenDraft};
-use crate::codec::{ADDRESS, Duration, Flag, Inline, List, Maybe, NAME, NETWORK};
+use crate::codec::{ADDRESS, Choice, Duration, FILE, Flag, Inline, List, Maybe, NAME, NETWORK};
 use crate::defaults;
 use crate::model::FrontListener;
 use crate::problem::{Notes, Wrong};
@@ -25,6 +27,8 @@ pub(crate) struct FrontListen;
 pub(crate) struct FrontListenDraft {
     socket: ListenDraft,
     tls: Option<String>,
+    client_ca: Option<PathBuf>,
+    client_certificates: Option<ClientDemand>,
     http2: Option<bool>,
     redirect_https: bool,
     hsts: Option<time::Duration>,
@@ -55,6 +59,8 @@ impl Codec<FrontListener> for FrontListen {
         let draft = FrontListenDraft {
             socket: ListenDraft::of(&value.socket),
             tls: value.tls.clone(),
+            client_ca: value.clients.as_ref().map(|clients| clients.authorities.clone()),
+            client_certificates: value.clients.as_ref().map(|clients| clients.demand),
             http2: Some(value.http2),
             redirect_https: value.redirect_https,
             hsts: value.hsts,
@@ -76,6 +82,8 @@ impl Keys for FrontListenDraft {
         Self {
             socket: ListenDraft::preset(),
             tls: None,
+            client_ca: None,
+            client_certificates: None,
             http2: None,
             redirect_https: false,
             hsts: None,
@@ -90,6 +98,25 @@ impl Keys for FrontListenDraft {
         self.socket.visit(v);
         let meaning = "Speak TLS with the certificates of this `[tls.NAME]`.";
         v.key("tls", Maybe::new(NAME, "no TLS"), &mut self.tls, meaning);
+        v.key(
+            "client_ca",
+            Maybe::new(FILE, "none"),
+            &mut self.client_ca,
+            "With `tls`: ask clients for a certificate that one of the authorities in this PEM file has signed; a bad one \
+             ends the handshake. Sessions are not resumed then.",
+        );
+        v.key(
+            "client_certificates",
+            Maybe::new(
+                Choice(&[
+                    ("required", ClientDemand::Required),
+                    ("optional", ClientDemand::Optional),
+                ]),
+                "`\"required\"` with `client_ca`",
+            ),
+            &mut self.client_certificates,
+            "Whether a client may have no certificate.",
+        );
         v.key(
             "http2",
             Maybe::new(Flag, "`true` with `tls`, otherwise `false`"),
@@ -119,7 +146,7 @@ impl Keys for FrontListenDraft {
 }
 
 impl FrontListenDraft {
-    fn into_listener(self, path: &str, notes: &mut Notes) -> Option<FrontListener> {
+    fn into_listener(mut self, path: &str, notes: &mut Notes) -> Option<FrontListener> {
         let with_tls = notes.has(&join(path, "tls"));
         if with_tls && self.redirect_https {
             notes.error(
@@ -133,6 +160,7 @@ impl FrontListenDraft {
             notes.error(join(path, "hsts"), "means nothing without tls");
         }
         let proxied = self.proxied(path, notes);
+        let clients = self.clients(path, notes);
         let socket: ListenSettings = self.socket.into_settings(path, notes)?;
         if matches!(socket.address, ListenAddress::Unix { .. }) {
             for key in ["allow", "deny"].map(|key| join(path, key)) {
@@ -149,11 +177,26 @@ impl FrontListenDraft {
             http2: self.http2.unwrap_or(unless_told),
             socket,
             tls: self.tls,
+            clients,
             redirect_https: self.redirect_https,
             hsts: self.hsts,
             proxied,
             allow: self.allow,
             deny: self.deny,
+        })
+    }
+
+    fn clients(&mut self, path: &str, notes: &mut Notes) -> Option<ClientCertificates> {
+        let of_these = notes.has(&join(path, "client_ca"));
+        if of_these && !notes.has(&join(path, "tls")) {
+            notes.error(join(path, "client_ca"), "means nothing without tls");
+        }
+        if !of_these && self.client_certificates.is_some() {
+            notes.error(join(path, "client_certificates"), "means nothing without client_ca");
+        }
+        Some(ClientCertificates {
+            authorities: self.client_ca.take()?,
+            demand: self.client_certificates.unwrap_or(ClientDemand::Required),
         })
     }
 

@@ -3,9 +3,12 @@
 use common::http::forwarded::ForwardedSettings;
 use common::http2::settings::Http2Settings;
 use common::serve::settings::{HalfClose, ServeSettings};
+use http::HeaderName;
 
 use super::front_listen::FrontListen;
-use crate::codec::{Choice, Count, DIRECTORY, Duration, Flag, List, Maybe, NETWORK, Size, Special, USER};
+use crate::codec::{
+    Choice, Count, DIRECTORY, Duration, Flag, List, Maybe, NETWORK, REMOVED_IN_REQUEST, Size, Special, USER,
+};
 use crate::defaults;
 use crate::model::{Front, FrontListener, Process, UnknownHost};
 use crate::schema::{Keys, Visitor};
@@ -71,6 +74,7 @@ pub(crate) struct FrontDraft {
     pub(crate) serve: ServeSettings,
     pub(crate) http2: Http2Settings,
     pub(crate) forwarded: ForwardedSettings,
+    pub(crate) certificate_field: Option<HeaderName>,
     pub(crate) unknown_host: Option<UnknownHostWord>,
 }
 
@@ -99,6 +103,7 @@ impl From<&Front> for FrontDraft {
             serve: front.serve.clone(),
             http2: front.http2,
             forwarded: front.forwarded.clone(),
+            certificate_field: front.certificate_field.clone(),
             unknown_host: Some(front.unknown_host.into()),
         }
     }
@@ -111,6 +116,7 @@ impl Keys for FrontDraft {
             serve: defaults::SERVE,
             http2: defaults::HTTP2,
             forwarded: ForwardedSettings::preset(),
+            certificate_field: None,
             unknown_host: None,
         }
     }
@@ -123,6 +129,13 @@ impl Keys for FrontDraft {
             "Where clients connect.",
         );
         visit_unknown_host(v, &mut self.unknown_host);
+        v.key(
+            "client_certificate_field",
+            Maybe::new(REMOVED_IN_REQUEST, "none"),
+            &mut self.certificate_field,
+            "The field of requests that tells origins whom the client's certificate is for, on listeners with `client_ca`: \
+             `verified;subject=\"CN=bob\"` or `none`. What clients send under this name is removed on every listener.",
+        );
         self.serve.visit(v);
         v.table(
             "http2",

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use common::http::host;
 use common::http::response::Response;
+use common::http::{hop_by_hop, host};
+use common::serve::service::ConnInfo;
 use http::StatusCode;
-use http::header::{HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 
 use super::refusal::Refusal;
@@ -15,6 +16,8 @@ use super::refusal::Refusal;
 pub struct Door {
     redirect_https: bool,
     hsts: Option<HeaderValue>,
+    /// The field that says whom the client's certificate is for.
+    certificate: Option<HeaderName>,
 }
 
 impl Door {
@@ -27,7 +30,37 @@ impl Door {
         Self {
             redirect_https,
             hsts: hsts.map(value),
+            certificate: None,
         }
+    }
+
+    /// Tells origins in this field whom the client's certificate is for.
+    #[must_use]
+    pub fn telling_certificates(self, field: Option<HeaderName>) -> Self {
+        Self {
+            certificate: field,
+            ..self
+        }
+    }
+
+    /// Says whom the client's certificate is for, and lets nobody else say it.
+    pub fn announce(&self, head: &mut Parts, conn: &ConnInfo) {
+        let Some(name) = &self.certificate else { return };
+        // Environments of CGI's kind cannot tell `_` from `-`.
+        let is_alike = |other: &&HeaderName| {
+            let mut pairs = other.as_str().bytes().zip(name.as_str().bytes());
+            let same = |(a, b): (u8, u8)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_'));
+            other.as_str().len() == name.as_str().len() && pairs.all(same)
+        };
+        let forged: Vec<_> = head.headers.keys().filter(is_alike).cloned().collect();
+        for forged in &forged {
+            head.headers.remove(forged);
+        }
+        // `Connection: NAME` would strip it.
+        hop_by_hop::withdraw_options(&mut head.headers, std::iter::once(name));
+        let told = conn.certificate.as_deref().cloned();
+        let told = told.unwrap_or_else(|| HeaderValue::from_static("none"));
+        head.headers.insert(name, told);
     }
 
     /// The answer that the listener gives without asking anybody.
@@ -63,6 +96,7 @@ impl Door {
 mod tests {
     use http::header::CONTENT_LENGTH;
 
+    use super::super::traffic::testing::conn;
     use super::*;
 
     fn ask(target: &str, host: &str) -> Parts {
@@ -90,6 +124,32 @@ mod tests {
         }
         assert!(door.answer(&ask("/", "a b")).is_err());
         assert!(Door::default().answer(&ask("/", "a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_the_handshake_says_whom_a_certificate_is_for() {
+        let name = HeaderName::from_static("x-client-cert");
+        let door = Door::default().telling_certificates(Some(name.clone()));
+        let mut conn = conn();
+        for told in ["none", "verified;subject=\"CN=bob\""] {
+            let mut head = ask("/", "a");
+            for forged in ["x-client-cert", "x_client_cert", "X-Client_Cert"] {
+                let forged = HeaderName::try_from(forged).unwrap();
+                head.headers.append(forged, HeaderValue::from_static("verified"));
+            }
+            let options = HeaderValue::from_static("x-client-cert, close");
+            head.headers.insert(http::header::CONNECTION, options);
+            door.announce(&mut head, &conn);
+            assert_eq!(head.headers.get_all(&name).iter().collect::<Vec<_>>(), [told]);
+            assert_eq!(
+                (head.headers.len(), &head.headers["connection"]),
+                (3, &HeaderValue::from_static("close"))
+            );
+            conn.certificate = Some(Box::new(HeaderValue::from_static("verified;subject=\"CN=bob\"")));
+        }
+        let mut head = ask("/", "a");
+        Door::default().announce(&mut head, &conn);
+        assert_eq!(head.headers.len(), 1, "nothing is told where nothing is configured");
     }
 
     #[test]

@@ -124,6 +124,7 @@ mod tests {
             local: None,
             listener: "test".into(),
             tls: false,
+            certificate: None,
             accepted: mono_now(),
             accept_wait: None,
             worker: Worker::new(0, Clock::System, AccessLog::disabled()),

@@ -12,7 +12,7 @@ mod cors; // cross-origin requests
 mod timing; // Server-Timing
 pub mod pages; // pages for errors
 #[cfg(test)]
-mod testing; // what tests share
+pub mod testing; // what tests share
 
 use std::sync::Arc;
 

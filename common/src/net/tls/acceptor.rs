@@ -49,6 +49,9 @@ impl TlsAcceptor {
         };
         let builder =
             ServerConfig::builder_with_provider(Arc::clone(&context.provider)).with_protocol_versions(versions)?;
+        // A resumed session is not verified again: a certificate that has ended meanwhile, or that another listener has
+        // taken, would pass.
+        let gives_tickets = context.settings.session_tickets && clients.is_none();
         let builder = match clients {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
@@ -57,8 +60,8 @@ impl TlsAcceptor {
         config.ignore_client_order = true;
         // Tickets keep the state with the client; nothing is stored here per session.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = usize::from(context.settings.session_tickets);
-        if context.settings.session_tickets {
+        config.send_tls13_tickets = usize::from(gives_tickets);
+        if gives_tickets {
             config.ticketer = Ticketer::new()?;
         }
         let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };

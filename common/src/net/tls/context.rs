@@ -18,7 +18,7 @@ use super::acceptor::TlsAcceptor;
 use super::certificate::{self, Certificate, CertificateError, EXPIRY_WARNING};
 use super::choice::{Resolver, Table};
 use super::clients::{self, ClientCaError};
-use super::settings::TlsSettings;
+use super::settings::{ClientCertificates, TlsSettings};
 use crate::net::pace::LogGate;
 use crate::time::WallTime;
 
@@ -96,25 +96,19 @@ impl TlsContext {
         Ok(Arc::new(context))
     }
 
-    /// What a listener makes handshakes with.
+    /// What a listener makes handshakes with; `clients` says which certificates it asks for.
     ///
     /// # Errors
-    /// The library refuses the settings.
-    pub fn acceptor(self: &Arc<Self>, http2: bool) -> Result<TlsAcceptor, TlsError> {
-        self.made(TlsAcceptor::new(Arc::clone(self), http2, None))
-    }
-
-    /// The same for HTTP/1 alone, with a certificate demanded of each client that an authority in `file` has signed.
-    ///
-    /// # Errors
-    /// The file cannot be used, or the library refuses the settings.
-    pub fn acceptor_for_clients_of(self: &Arc<Self>, file: &Path) -> Result<TlsAcceptor, TlsError> {
-        let verifier = clients::verifier(file, &self.provider)?;
-        self.made(TlsAcceptor::new(Arc::clone(self), false, Some(verifier)))
-    }
-
-    fn made(&self, acceptor: Result<TlsAcceptor, rustls::Error>) -> Result<TlsAcceptor, TlsError> {
-        acceptor.map_err(|source| TlsError::Library {
+    /// The file of authorities cannot be used, or the library refuses the settings.
+    pub fn acceptor(
+        self: &Arc<Self>,
+        http2: bool,
+        clients: Option<&ClientCertificates>,
+    ) -> Result<TlsAcceptor, TlsError> {
+        let verifier = clients
+            .map(|clients| clients::verifier(clients, &self.provider))
+            .transpose()?;
+        TlsAcceptor::new(Arc::clone(self), http2, verifier).map_err(|source| TlsError::Library {
             name: self.settings.name.clone(),
             source,
         })

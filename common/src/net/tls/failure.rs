@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::http::origin_error::OriginError;
 use crate::telemetry::metrics::Counter;
@@ -22,6 +22,14 @@ pub enum HandshakeFailure {
     NothingInCommon,
     /// The client broke off with an alert: it does not like our certificate, say.
     Alert,
+    /// The client has shown no certificate, where one is required.
+    NoCertificate,
+    /// The client's certificate is signed by none of the authorities in `client_ca`.
+    UnknownIssuer,
+    /// The client's certificate has expired, or is not yet valid.
+    ExpiredCertificate,
+    /// The client's certificate is bad in another way.
+    BadCertificate,
     /// What came is not TLS, or against its rules.
     Malformed,
     /// Too many handshakes ran.
@@ -40,6 +48,15 @@ impl HandshakeFailure {
             Error::General(_) | Error::FailedToGetRandomBytes | Error::FailedToGetCurrentTime | Error::EncryptError => {
                 Self::Internal
             }
+            Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::InvalidCertificate(bad) => match bad {
+                CertificateError::UnknownIssuer => Self::UnknownIssuer,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Self::ExpiredCertificate,
+                _ => Self::BadCertificate,
+            },
             _ => Self::Malformed,
         }
     }
@@ -53,6 +70,10 @@ impl HandshakeFailure {
             Self::UnknownName => "unknown_name",
             Self::NothingInCommon => "nothing_in_common",
             Self::Alert => "alert",
+            Self::NoCertificate => "client_certificate_missing",
+            Self::UnknownIssuer => "client_certificate_unknown_issuer",
+            Self::ExpiredCertificate => "client_certificate_expired",
+            Self::BadCertificate => "client_certificate_bad",
             Self::Malformed => "malformed",
             Self::Limit => "limit",
             Self::Internal => "internal",
@@ -67,6 +88,10 @@ impl HandshakeFailure {
             Self::UnknownName => Counter::TlsUnknownName,
             Self::NothingInCommon => Counter::TlsNothingInCommon,
             Self::Alert => Counter::TlsAlert,
+            Self::NoCertificate => Counter::TlsNoCertificate,
+            Self::UnknownIssuer => Counter::TlsUnknownIssuer,
+            Self::ExpiredCertificate => Counter::TlsExpiredCertificate,
+            Self::BadCertificate => Counter::TlsBadCertificate,
             Self::Malformed => Counter::TlsMalformed,
             Self::Limit => Counter::TlsLimit,
             Self::Internal => Counter::TlsInternal,
@@ -94,9 +119,30 @@ pub(crate) fn word_for(error: &io::Error) -> Option<OriginError> {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{CertificateError, PeerMisbehaved};
+    use rustls::PeerMisbehaved;
 
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_clients_certificate_has_a_word() {
+        for (error, expected) in [
+            (Error::NoCertificatesPresented, "client_certificate_missing"),
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "client_certificate_unknown_issuer",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidYet),
+                "client_certificate_expired",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::BadEncoding),
+                "client_certificate_bad",
+            ),
+        ] {
+            assert_eq!(HandshakeFailure::of(&error).word(), expected, "{error}");
+        }
+    }
 
     #[test]
     fn what_servers_do_in_tls_has_the_words_of_rfc_9209() {

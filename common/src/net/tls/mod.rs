@@ -8,6 +8,7 @@
 pub mod settings; // plain settings
 mod x509; // names and dates of a certificate
 pub mod certificate; // files → certificate and key
+mod subject; // whom a certificate is for, as text
 mod clients; // certificates that are demanded of clients
 mod choice; // which certificate for which name
 pub mod context; // certificates that may change

@@ -8,9 +8,11 @@ use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut as _, BytesMut};
+use http::HeaderValue;
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use tokio::io::ReadBuf;
 
+use super::clients;
 use super::failure::HandshakeFailure;
 use crate::net::stream::Stream;
 
@@ -199,6 +201,12 @@ impl TlsStream {
     /// The protocol that was agreed on (RFC 7301).
     pub(in crate::net) fn protocol(&self) -> Option<&[u8]> {
         self.session.alpn_protocol()
+    }
+
+    /// What origins are told about the client's certificate; `None` where it has shown none.
+    pub(in crate::net) fn client_certificate(&self) -> Option<HeaderValue> {
+        let leaf = self.session.peer_certificates()?.first()?;
+        Some(clients::told(leaf))
     }
 
     /// Whether it is TLS 1.3, and whether an earlier session was resumed.

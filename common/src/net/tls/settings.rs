@@ -39,6 +39,24 @@ pub struct ConnectorSettings {
     pub min_version: TlsVersion,
 }
 
+/// Which certificates the clients of a listener have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that sign them.
+    pub authorities: PathBuf,
+    /// Whether a client may have none.
+    pub demand: ClientDemand,
+}
+
+/// Whether a client may have no certificate. A bad one never passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientDemand {
+    /// The handshake of a client without one fails.
+    Required,
+    /// It is asked for one and may go on without.
+    Optional,
+}
+
 /// A certificate and its key, in PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFiles {

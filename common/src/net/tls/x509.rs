@@ -42,6 +42,18 @@ pub(super) fn facts(certificate: &[u8]) -> Option<Facts> {
     })
 }
 
+/// The `RDNSequence` of the subject (RFC 5280 §4.1.2.6), without its head; `None` where the DER is broken.
+pub(super) fn subject(certificate: &[u8]) -> Option<&[u8]> {
+    let mut outer = Der(certificate);
+    let mut tbs = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
+    tbs.skip_optional(VERSION)?;
+    tbs.take(INTEGER)?;
+    tbs.take(SEQUENCE)?; // signature algorithm
+    tbs.take(SEQUENCE)?; // issuer
+    tbs.take(SEQUENCE)?; // validity
+    tbs.take(SEQUENCE)
+}
+
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut list = Der(Der(extensions).take(SEQUENCE)?);
@@ -104,11 +116,11 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// What is left of a sequence of DER values.
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// Tag and content of the next value.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.0.split_first()?;
         let (first, rest) = rest.split_first()?;
         let (length, rest) = if *first < 0x80 {
@@ -129,7 +141,7 @@ impl<'a> Der<'a> {
         Some((*tag, content))
     }
 
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next()
             .filter(|(found, _)| *found == tag)
             .map(|(_, content)| content)
@@ -146,10 +158,10 @@ impl<'a> Der<'a> {
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;

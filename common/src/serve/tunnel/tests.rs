@@ -94,6 +94,7 @@ fn told(record: &Kept, worker: &Arc<Worker>) -> Told<Kept> {
         local: None,
         listener: "test".into(),
         tls: false,
+        certificate: None,
         accepted: mono_now(),
         accept_wait: None,
         worker: Arc::clone(worker),

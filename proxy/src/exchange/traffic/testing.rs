@@ -25,6 +25,7 @@ pub fn conn() -> ConnInfo {
         local: None,
         listener: Arc::from("test"),
         tls: false,
+        certificate: None,
         accepted: mono_now(),
         accept_wait: None,
         worker: Worker::new(0, Clock::System, AccessLog::default()),
