@@ -4,7 +4,9 @@ mod spoken; // TLS and HTTP/2 with servers
 mod traffic; // of traffic rules
 
 pub(crate) use spoken::{CONNECTOR, ORIGIN_HTTP2};
-pub(crate) use traffic::{CORS_MAX_AGE, MAINTENANCE_RETRY_AFTER, REDIRECT_STATUS, RESPOND_CONTENT_TYPE, compression};
+pub(crate) use traffic::{
+    CORS_MAX_AGE, MAINTENANCE_RETRY_AFTER, REALM, REDIRECT_STATUS, RESPOND_CONTENT_TYPE, compression,
+};
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 use regex::Regex;
 
-pub use answers::{Cors, ErrorPages, Maintenance, Statuses};
+pub use answers::{Auth, Cors, ErrorPages, Maintenance, Statuses};
 pub use compression::{Coding, Compression};
 pub use template::{Part, Template, Variable};
 
@@ -35,6 +35,8 @@ pub struct Traffic {
     pub error_pages: Option<Arc<ErrorPages>>,
     /// Which web pages of other origins may read responses.
     pub cors: Option<Arc<Cors>>,
+    /// Whether clients must say who they are.
+    pub auth: Option<Arc<Auth>>,
     /// Whether clients are told what took how long.
     pub server_timing: Option<bool>,
 }
@@ -117,7 +119,13 @@ impl Traffic {
         others == Self::default()
     }
 
-    /// The files that are read at the start.
+    /// The file of users that clients must be among.
+    pub fn users(&self) -> Option<&Path> {
+        let auth = self.auth.as_deref().filter(|auth| auth.on)?;
+        auth.file.as_deref()
+    }
+
+    /// The pages that are read at the start.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let maintenance = self
             .maintenance

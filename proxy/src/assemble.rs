@@ -1,5 +1,7 @@
 //! A configuration → the parts of a process. Nothing is bound or started here.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cache::tier::{Compressor, Tier, TierRoute};
@@ -19,7 +21,7 @@ use crate::exchange::purge::PurgeMethod;
 use crate::exchange::{
     Exchange,
     door::Door,
-    traffic::{Traffic, pages, pages::Pages},
+    traffic::{Traffic, pages, pages::Pages, users, users::Users, verifier::Verifier},
 };
 use crate::exit::{Code, Failure};
 use crate::guards::Guards;
@@ -53,6 +55,8 @@ pub struct Files {
     pages: Arc<Pages>,
     /// Who may come in.
     guards: Guards,
+    /// Who has which password.
+    users: HashMap<PathBuf, Arc<Users>>,
 }
 
 impl Parts {
@@ -62,7 +66,7 @@ impl Parts {
     }
 }
 
-/// Reads the files that the configuration names: certificates, address lists.
+/// Reads the files that the configuration names: certificates, pages, address lists, users.
 ///
 /// # Errors
 /// Everything that is wrong with them, all at once.
@@ -92,12 +96,14 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
     }
     let pages = Arc::new(pages::read_all(config, &mut wrong));
     let guards = Guards::load(config).map_err(|problems| wrong.extend(problems));
+    let users = users::read_all(config, &mut wrong);
     match guards {
         Ok(guards) if wrong.is_empty() => Ok(Files {
             tls,
             backends,
             pages,
             guards,
+            users,
         }),
         _ => Err(Failure::new(Code::Config, wrong.join("\n"))),
     }
@@ -190,13 +196,15 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
     };
     let has_tier = config.cache.tier != CacheTier::None;
     let purge = PurgeMethod::new(has_tier, &config.cache.purge_allow);
+    let verifier = Verifier::start(files.users.clone())
+        .map_err(|error| Failure::new(Code::System, format_args!("the threads that verify passwords: {error}")))?;
     let exchange = |node: NodeId, forwarded: ForwardedSettings, meets_clients: bool| {
         let routes = Routes::new(&config.sites, default, |(site, at), route| Route {
             pattern: route.path.clone(),
             tier: tier_route(route, &origins),
             // Fronts have applied them to what they ask a cache server for.
             guard: files.guards.guard(site, at).filter(|_| meets_clients),
-            traffic: Traffic::new(&route.traffic, &route.path, &files.pages).filter(|_| meets_clients),
+            traffic: Traffic::new(&route.traffic, &route.path, &files.pages, &verifier).filter(|_| meets_clients),
         });
         Arc::new(Exchange {
             routes: Arc::new(routes),

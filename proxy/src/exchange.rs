@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use cache::purge::Strength;
 use cache::tier::{Answer, Tier, TierRequest};
+use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
 use common::http::interim::Desk;
 use common::http::outgoing::{Hop, RequestId};
@@ -26,13 +27,16 @@ use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
 use common::soon::Soon;
 use http::Version;
+use http::request::Parts;
 
-use crate::routes::Routes;
+use crate::routes::{Route, Routes};
 use door::Door;
 use purge::PurgeMethod;
 use record::ExchangeRecord;
 use refusal::Refusal;
-use traffic::{Ahead, Made, Passage};
+use traffic::auth::Lock;
+use traffic::verifier::Claim;
+use traffic::{Greeting, Made, Passage, Traffic};
 
 /// What answers the requests of a front, or of a cache server. A clone is some reference counts.
 #[derive(Clone)]
@@ -64,7 +68,8 @@ impl Service for Exchange {
     ) -> Soon<'a, Reply<Box<ExchangeRecord>>> {
         let mut under_way = UnderWay::begin(self, &request, conn);
         match under_way.conduct(request, desk) {
-            Ok(answer) => answer.map(|answer| under_way.reply(Ok(answer))),
+            Ok(Step::Answer(answer)) => answer.map(|answer| under_way.reply(Ok(answer))),
+            Ok(Step::Verify(held)) => Soon::coming(under_way.admit(held, desk)),
             Err(refusal) => Soon::Ready(under_way.reply(Err(refusal))),
         }
     }
@@ -93,6 +98,30 @@ struct UnderWay<'a> {
     json: bool,
 }
 
+/// What comes of a request at once.
+enum Step<'a> {
+    /// An answer, or one that is coming.
+    Answer(Soon<'a, Answer>),
+    /// A password has to be verified first.
+    Verify(Box<Held<'a>>),
+}
+
+/// A request that has its route.
+struct Routed<'a> {
+    head: Parts,
+    body: Body,
+    notable: Notable,
+    route: &'a Route,
+}
+
+/// A request that waits until it is known who sent it.
+struct Held<'a> {
+    lock: &'a Lock,
+    claim: Box<Claim>,
+    traffic: &'a Traffic,
+    routed: Routed<'a>,
+}
+
 impl<'a> UnderWay<'a> {
     fn begin(exchange: &'a Exchange, request: &Request, conn: &'a Arc<ConnInfo>) -> Self {
         let fields = &request.head.headers;
@@ -107,17 +136,17 @@ impl<'a> UnderWay<'a> {
         }
     }
 
-    fn conduct(&mut self, request: Request, desk: &'a Desk) -> Result<Soon<'a, Answer>, Refusal> {
+    fn conduct(&mut self, request: Request, desk: &'a Desk) -> Result<Step<'a>, Refusal> {
         let Request {
             mut head,
             mut body,
-            mut notable,
+            notable,
             began,
         } = request;
         let (exchange, conn) = (self.exchange, self.conn);
         intake::normalize(&mut head, conn)?;
         if let Some(response) = exchange.door.answer(&head)? {
-            return Ok(Soon::Ready(response.into()));
+            return Ok(Step::Answer(Soon::Ready(response.into())));
         }
         exchange.door.announce(&mut head, conn);
         let target = intake::check(&head, notable, &exchange.node)?;
@@ -127,14 +156,84 @@ impl<'a> UnderWay<'a> {
             body = guard.pass(&head, body, conn, &exchange.forwarded, began)?;
         }
         if let Some(traffic) = &route.traffic {
-            let (ahead, rest) = traffic.before(&mut head, conn, &self.record.id);
+            let (greeting, rest) = traffic.greet(&head, conn, &self.record.id);
             self.passage = Some(rest);
-            // What the client's connection can become is not for fields to say.
-            notable = notable | Notable::of(&head.headers).without(Notable::UPGRADE);
-            if let Ahead::Answer(response) = ahead {
-                return Ok(Soon::Ready(response.into()));
-            }
+            let greeting = greeting?;
+            let routed = Routed {
+                head,
+                body,
+                notable,
+                route,
+            };
+            return match greeting {
+                Greeting::Answer(response) => Ok(Step::Answer(Soon::Ready(response.into()))),
+                Greeting::Open => self.enter(routed, traffic, desk).map(Step::Answer),
+                Greeting::Locked(lock, claim) => Ok(Step::Verify(Box::new(Held {
+                    lock,
+                    claim,
+                    traffic,
+                    routed,
+                }))),
+            };
         }
+        self.proceed(
+            Routed {
+                head,
+                body,
+                notable,
+                route,
+            },
+            desk,
+        )
+        .map(Step::Answer)
+    }
+
+    /// Goes on with a request when its claim has been verified.
+    async fn admit(mut self, held: Box<Held<'a>>, desk: &'a Desk) -> Reply<Box<ExchangeRecord>> {
+        let Held {
+            lock,
+            claim,
+            traffic,
+            routed,
+        } = *held;
+        let opened = lock.open(*claim, &self.conn.worker.metrics).await;
+        match opened.and_then(|()| self.enter(routed, traffic, desk)) {
+            Ok(Soon::Ready(answer)) => self.reply(Ok(answer)),
+            Ok(Soon::Coming(coming)) => {
+                let answer = coming.await;
+                self.reply(Ok(answer))
+            }
+            Err(refusal) => self.reply(Err(refusal)),
+        }
+    }
+
+    /// Applies the rules to a request that may come in.
+    fn enter(
+        &mut self,
+        mut routed: Routed<'a>,
+        traffic: &'a Traffic,
+        desk: &'a Desk,
+    ) -> Result<Soon<'a, Answer>, Refusal> {
+        if let Some(passage) = &mut self.passage
+            && let Some(response) = traffic.before(&mut routed.head, self.conn, &self.record.id, passage)
+        {
+            return Ok(Soon::Ready(response.into()));
+        }
+        // What the client's connection can become is not for fields to say.
+        let told = Notable::of(&routed.head.headers).without(Notable::UPGRADE);
+        routed.notable = routed.notable | told;
+        self.proceed(routed, desk)
+    }
+
+    /// Asks the tier.
+    fn proceed(&mut self, routed: Routed<'a>, desk: &'a Desk) -> Result<Soon<'a, Answer>, Refusal> {
+        let Routed {
+            mut head,
+            body,
+            notable,
+            route,
+        } = routed;
+        let (exchange, conn) = (self.exchange, self.conn);
         let route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
         let upgrade = upgrade::choose(&mut head, notable, &route.upgrades);
         let hop = Hop {

@@ -145,6 +145,11 @@ counters! {
     CompressBytesIn "tidegate_compress_content_bytes_total" "" "Bytes of content that was compressed, before that" "Minus tidegate_compress_coded_bytes_total: what was saved, in the store and on each hit" "Nothing";
     CompressBytesOut "tidegate_compress_coded_bytes_total" "" "Bytes of content that was compressed, after that" "See tidegate_compress_content_bytes_total" "Nothing";
     CompressSkipped "tidegate_compress_skipped_total" "" "Responses that went uncompressed because as many as compress.streams_max of their route were being compressed" "More is being compressed at once than memory was set aside for" "Raise streams_max if there is memory and CPU left";
+    AuthOk "tidegate_auth_total" r#"result="ok""# "Requests where a site or route asks for a name and a password" "They were right" "Nothing";
+    AuthFailed "tidegate_auth_total" r#"result="failed""# "Requests where a site or route asks for a name and a password" "A wrong password of a user that exists: a few are mistyped, many are guessed" "Look at the access log for who; limit their requests";
+    AuthUnknown "tidegate_auth_total" r#"result="unknown""# "Requests where a site or route asks for a name and a password" "No such user: many mean that somebody tries names" "As for failed";
+    AuthBusy "tidegate_auth_total" r#"result="busy""# "Requests where a site or route asks for a name and a password" "Too many passwords were being verified, 503: somebody guesses, or all came at once after a restart" "As for failed; a cheaper hash if they are your users";
+    AuthNone "tidegate_auth_total" r#"result="none""# "Requests where a site or route asks for a name and a password" "Neither was there: each browser asks once without" "Nothing";
     TrafficAnswers "tidegate_traffic_rule_answers_total" "" "Requests that a traffic rule answered: redirects, fixed responses, maintenance, CORS preflights" "As configured" "Nothing";
     TrafficErrorPages "tidegate_error_pages_total" "" "Responses whose content a configured error page took the place of" "Errors, ours or the origin's" "Look at tidegate_backend_errors_total";
     TierFallback "tidegate_tier_fallback_total" "" "Requests sent to the origin directly because no cache server answered" "The cache tier is down" "Look at the cache servers";

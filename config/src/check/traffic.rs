@@ -21,8 +21,16 @@ pub(super) fn own(path: &str, draft: &TrafficDraft, pattern: Option<&PathPattern
         maintenance: draft.maintenance.clone().map(Arc::new),
         error_pages: draft.error_pages.clone().map(Arc::new),
         cors: draft.cors.clone().map(Arc::new),
+        auth: draft.auth.clone().map(Arc::new),
         server_timing: draft.server_timing,
     };
+    if let Some(auth) = &own.auth
+        && auth.on
+        && auth.file.is_none()
+        && !notes.has(&format!("{path}.auth.file"))
+    {
+        notes.error(format!("{path}.auth"), "has no file, which says who may come in");
+    }
     if let Some(wrong) = own.cors.as_ref().and_then(|cors| cors.wrong()) {
         notes.error(format!("{path}.cors.credentials"), wrong);
     }
@@ -41,6 +49,7 @@ pub(super) fn inherit(own: Traffic, site: &Traffic) -> Traffic {
         maintenance: own.maintenance.or_else(|| site.maintenance.clone()),
         error_pages: own.error_pages.or_else(|| site.error_pages.clone()),
         cors: own.cors.or_else(|| site.cors.clone()),
+        auth: own.auth.or_else(|| site.auth.clone()),
         server_timing: own.server_timing.or(site.server_timing),
     }
 }

@@ -16,6 +16,9 @@ pub(crate) const RESPOND_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 /// Long enough for search engines to wait, short enough for people.
 pub(crate) const MAINTENANCE_RETRY_AFTER: Duration = secs(600);
 
+/// What browsers show when they ask for a name and a password.
+pub(crate) const REALM: &str = "restricted";
+
 /// What browsers cap it at: two hours.
 pub(crate) const CORS_MAX_AGE: Duration = secs(7200);
 

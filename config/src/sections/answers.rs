@@ -1,4 +1,4 @@
-//! `maintenance`, `error_pages` and `cors` of sites and routes.
+//! `auth`, `maintenance`, `error_pages` and `cors` of sites and routes.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::codec::{Duration, FIELD, FILE, Flag, List, Maybe, NETWORK, Text};
 use crate::defaults;
 use crate::problem::Wrong;
 use crate::schema::{Codec, Keys, Spot, Visitor};
-use crate::traffic::{Cors, ErrorPages, Maintenance, Statuses};
+use crate::traffic::{Auth, Cors, ErrorPages, Maintenance, Statuses};
 
 impl Keys for Maintenance {
     fn preset() -> Self {
@@ -37,6 +37,44 @@ impl Keys for Maintenance {
         v.key("allow", List::any(NETWORK), &mut self.allow, meaning);
     }
 }
+
+impl Keys for Auth {
+    fn preset() -> Self {
+        Self {
+            on: true,
+            file: None,
+            realm: defaults::REALM.to_owned(),
+            pass_on: false,
+        }
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        let meaning = "Whether they must; with `false` a route does without its site's.";
+        v.key("on", Flag, &mut self.on, meaning);
+        let meaning = "Lines `name:hash`, read at the start and again when they change. Hashes are bcrypt (`htpasswd -B`), \
+                       SHA-crypt (`mkpasswd -m sha-512`) or Argon2.";
+        v.key("file", Maybe::new(FILE, "required where `on`"), &mut self.file, meaning);
+        v.key("realm", REALM, &mut self.realm, "What browsers call it when they ask.");
+        let meaning =
+            "Whether the origin gets the credentials; then only what it marks as public is stored (RFC 9111 §3.5).";
+        v.key("pass_on", Flag, &mut self.pass_on, meaning);
+    }
+}
+
+/// A realm, as it stands between quotes.
+const REALM: Text<String> = Text {
+    kind: "text",
+    parse: |text| {
+        let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b'"' && byte != b'\\';
+        match text {
+            text if !text.is_empty() && text.bytes().all(is_plain) => Ok(text.to_owned()),
+            other => Err(Wrong::from(format!(
+                "{other:?} is not visible ASCII without quotes and backslashes"
+            ))),
+        }
+    },
+    print: String::clone,
+};
 
 impl Keys for ErrorPages {
     fn preset() -> Self {

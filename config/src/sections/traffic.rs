@@ -13,7 +13,7 @@ use crate::codec::{
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
 use crate::traffic::{
-    Compression, Cors, ErrorPages, FieldRules, FixedAnswer, Maintenance, Redirect, Respond, Template, Traffic,
+    Auth, Compression, Cors, ErrorPages, FieldRules, FixedAnswer, Maintenance, Redirect, Respond, Template, Traffic,
 };
 
 /// The traffic rules of a site or route as the file has them.
@@ -28,6 +28,7 @@ pub(crate) struct TrafficDraft {
     pub(crate) maintenance: Option<Maintenance>,
     pub(crate) error_pages: Option<ErrorPages>,
     pub(crate) cors: Option<Cors>,
+    pub(crate) auth: Option<Auth>,
     pub(crate) server_timing: Option<bool>,
 }
 
@@ -128,6 +129,8 @@ impl TrafficDraft {
             "Which web pages of other origins may read responses (CORS): preflights are answered here, and fields of the \
              origin's own about it are replaced.",
         );
+        let of_auth = meaning("Let in only those who say who they are (basic authentication, RFC 7617).");
+        table(v, place, "auth", &mut self.auth, of_auth);
         table(v, place, "maintenance", &mut self.maintenance, of_maintenance);
         table(v, place, "error_pages", &mut self.error_pages, of_pages);
         table(v, place, "cors", &mut self.cors, of_cors);
@@ -156,6 +159,7 @@ impl TrafficDraft {
             maintenance: traffic.maintenance.as_deref().cloned(),
             error_pages: traffic.error_pages.as_deref().cloned(),
             cors: traffic.cors.as_deref().cloned(),
+            auth: traffic.auth.as_deref().cloned(),
             server_timing: traffic.server_timing,
         }
     }
@@ -175,6 +179,7 @@ impl TrafficDraft {
             maintenance: own(self.maintenance, &site.maintenance),
             error_pages: own(self.error_pages, &site.error_pages),
             cors: own(self.cors, &site.cors),
+            auth: own(self.auth, &site.auth),
             server_timing: own(self.server_timing, &site.server_timing),
         }
     }

@@ -1,10 +1,23 @@
-//! What clients get in the place of, or beside, what the origin says: maintenance, error pages, CORS.
+//! What clients get in the place of, or beside, what the origin says: authentication, maintenance, error pages, CORS.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::http::forwarded::IpNetwork;
 use http::{HeaderName, Method, StatusCode};
+
+/// Clients say who they are (RFC 7617).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Auth {
+    /// Whether they must.
+    pub on: bool,
+    /// Users and their hashed passwords.
+    pub file: Option<PathBuf>,
+    /// What browsers call it when they ask.
+    pub realm: String,
+    /// Whether the origin gets the credentials.
+    pub pass_on: bool,
+}
 
 /// Every request is answered with 503.
 #[derive(Clone, Debug, PartialEq)]

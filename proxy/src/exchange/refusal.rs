@@ -29,6 +29,10 @@ pub enum Refusal {
     PurgeDenied,
     /// PURGE of a strength that is none.
     PurgeUnknown,
+    /// Its credentials are wrong, or there are none.
+    Unauthorized,
+    /// Too many passwords are being verified.
+    AuthBusy,
     /// OPTIONS with `Max-Forwards: 0`: this is the last hop. Not an error.
     LastHop,
     /// It has passed through this node before.
@@ -58,6 +62,8 @@ impl Refusal {
             Self::PurgeDenied => StatusCode::FORBIDDEN,
             Self::PurgeUnknown => StatusCode::BAD_REQUEST,
             Self::LastHop => StatusCode::NO_CONTENT,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::AuthBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -81,9 +87,12 @@ impl Refusal {
             Self::Parse(_) | Self::Host(_) | Self::NotImplemented | Self::PurgeUnknown | Self::Body(_) => {
                 Some("http_request_error")
             }
-            Self::MethodNotAllowed | Self::PurgeDenied | Self::Denied | Self::TooManyRequests(_) => {
-                Some("http_request_denied")
-            }
+            Self::MethodNotAllowed
+            | Self::PurgeDenied
+            | Self::Denied
+            | Self::TooManyRequests(_)
+            | Self::Unauthorized => Some("http_request_denied"),
+            Self::AuthBusy => Some("proxy_internal_response"),
             Self::Loop => Some("proxy_loop_detected"),
             Self::Misdirected | Self::NoRoute => Some("destination_not_found"),
             Self::Origin(error) => Some(error.word()),
@@ -131,6 +140,8 @@ impl Refusal {
             Self::PurgeDenied => "this address may not purge".to_owned(),
             Self::PurgeUnknown => "X-Purge-Method is soft or hard".to_owned(),
             Self::LastHop => String::new(),
+            Self::Unauthorized => "a name and a password are needed here".to_owned(),
+            Self::AuthBusy => "too many passwords are being verified; come again a little later".to_owned(),
             Self::Loop => "the request has passed through this node before".to_owned(),
             Self::Misdirected => "no site is served here under this host name".to_owned(),
             Self::NoRoute => "nothing is served under this path".to_owned(),

@@ -1,8 +1,8 @@
 //! What an operator's traffic rules do to one exchange: before the tier is asked, and to the response, whoever made it.
 //!
-//! Before: maintenance → preflight → answer (redirect, fixed response) → fields of the request → path. After: error page →
-//! CORS → timing → fields of the response, whose values are filled in before, while the request is there. A route without
-//! rules has no [`Traffic`].
+//! Before: maintenance → preflight → credentials → answer (redirect, fixed response) → fields of the request → path.
+//! After: error page → challenge → CORS → timing → fields of the response, whose values are filled in before, while the
+//! request is there. A route without rules has no [`Traffic`].
 
 mod text; // texts with variables, filled in
 mod answer; // redirects and fixed responses
@@ -10,6 +10,10 @@ mod fields; // fields of requests and responses
 mod rewrite; // paths
 mod cors; // cross-origin requests
 mod timing; // Server-Timing
+pub mod auth; // what credentials a request shows
+pub mod verifier; // threads that verify them
+pub mod users; // the file that they are verified against
+mod password; // its hashes
 pub mod pages; // pages for errors
 #[cfg(test)]
 pub mod testing; // what tests share
@@ -24,15 +28,18 @@ use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::PathPattern;
 use config::traffic::FixedAnswer;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{StatusCode, Uri};
-use regex::Regex;
+use regex::{Captures, Regex};
 
+use super::refusal::Refusal;
+use auth::{Lock, Shown};
 use fields::{Rendered, RequestRules, ResponseRules};
 use pages::{Page, Pages};
 use text::Request;
 use timing::Timing;
+use verifier::{Claim, Verifier};
 
 /// The traffic rules of one route.
 pub struct Traffic {
@@ -42,14 +49,17 @@ pub struct Traffic {
     /// The route's expression, where some text names its groups.
     captures: Option<Regex>,
     pages: Arc<Pages>,
+    lock: Option<Lock>,
 }
 
-/// What comes of a request.
-pub enum Ahead {
+/// What comes of a request before anything but its head is known.
+pub enum Greeting<'t> {
     /// It is answered by a rule.
     Answer(Response),
-    /// It goes on.
-    On,
+    /// It may come in.
+    Open,
+    /// It may come in if its claim is right.
+    Locked(&'t Lock, Box<Claim>),
 }
 
 /// What is still to be done when there is a response.
@@ -77,8 +87,13 @@ pub struct Made<'a> {
 }
 
 impl Traffic {
-    /// The rules of a route with this pattern; `None` where it has none. `pages` are those of all routes.
-    pub fn new(rules: &config::traffic::Traffic, pattern: &PathPattern, pages: &Arc<Pages>) -> Option<Box<Self>> {
+    /// The rules of a route with this pattern; `None` where it has none. `pages` and users are those of all routes.
+    pub fn new(
+        rules: &config::traffic::Traffic,
+        pattern: &PathPattern,
+        pages: &Arc<Pages>,
+        verifier: &Verifier,
+    ) -> Option<Box<Self>> {
         if rules.is_empty() {
             return None;
         }
@@ -92,42 +107,67 @@ impl Traffic {
             rules: rules.clone(),
             captures,
             pages: Arc::clone(pages),
+            lock: Lock::new(rules.auth.as_deref(), verifier),
         }))
     }
 
-    /// What is done with a request before the tier is asked, and what is left to do with the response.
-    pub fn before(&self, head: &mut Parts, conn: &ConnInfo, id: &RequestId) -> (Ahead, Passage<'_>) {
-        let uri = head.uri.clone();
-        let path = uri.path();
-        let captures = self.captures.as_ref().and_then(|regex| regex.captures(path));
-        let request = Request::new(head, conn, id, captures);
+    /// What a request gets before the tier is thought of, and what is left to do with the response.
+    pub fn greet(&self, head: &Parts, conn: &ConnInfo, id: &RequestId) -> (Result<Greeting<'_>, Refusal>, Passage<'_>) {
         let cors = self.rules.cors.as_deref();
         let mut passage = Passage {
             traffic: self,
-            response: self.response.as_ref().map(|rules| (rules, rules.render(&request))),
+            response: self.response.as_ref().map(|rules| {
+                let request = Request::new(head, conn, id, self.captures(&head.uri));
+                (rules, rules.render(&request))
+            }),
             granted: cors.and_then(|cors| cors::granted(cors, head)),
             is_answered: false,
         };
         let answer = self
             .maintenance(conn, id)
-            .or_else(|| cors.and_then(|cors| cors::preflight(cors, head, passage.granted.is_some())))
-            .or_else(|| {
-                self.rules
-                    .answer
-                    .as_ref()
-                    .map(|answer| answer::answer(answer, &request))
-            });
-        if let Some(answer) = answer {
-            conn.worker.metrics.count(Counter::TrafficAnswers);
-            passage.is_answered = true;
-            return (Ahead::Answer(answer), passage);
+            .or_else(|| cors.and_then(|cors| cors::preflight(cors, head, passage.granted.is_some())));
+        let greeting = match (answer, &self.lock) {
+            (Some(answer), _) => Ok(Greeting::Answer(passage.answer(answer, conn))),
+            (None, Some(lock)) => {
+                let worker = &conn.worker;
+                let shown = lock.look(&head.headers, worker.clock.mono(), &worker.metrics);
+                shown.map(|shown| match shown {
+                    Shown::Known => Greeting::Open,
+                    Shown::Claim(claim) => Greeting::Locked(lock, claim),
+                })
+            }
+            (None, None) => Ok(Greeting::Open),
+        };
+        (greeting, passage)
+    }
+
+    /// What is done with a request that may come in, before the tier is asked; the answer of a rule, where one has it.
+    pub fn before(
+        &self,
+        head: &mut Parts,
+        conn: &ConnInfo,
+        id: &RequestId,
+        passage: &mut Passage<'_>,
+    ) -> Option<Response> {
+        let uri = head.uri.clone();
+        let request = Request::new(head, conn, id, self.captures(&uri));
+        if let Some(answer) = &self.rules.answer {
+            return Some(passage.answer(answer::answer(answer, &request), conn));
         }
         let values = self.request.as_ref().map(|rules| (rules, rules.render(&request)));
+        // Before the rules for fields, which may give the origin an Authorization of its own.
+        if let Some(lock) = &self.lock {
+            lock.withhold(&mut head.headers);
+        }
         if let Some((rules, values)) = values {
             rules.apply(values, &mut head.headers);
         }
         self.rewrite(&mut head.uri);
-        (Ahead::On, passage)
+        None
+    }
+
+    fn captures<'u>(&self, uri: &'u Uri) -> Option<Captures<'u>> {
+        self.captures.as_ref()?.captures(uri.path())
     }
 
     /// The answer during maintenance, to those who are not served all the same.
@@ -171,12 +211,25 @@ impl Traffic {
 }
 
 impl Passage<'_> {
+    /// Notes that a rule answers.
+    fn answer(&mut self, answer: Response, conn: &ConnInfo) -> Response {
+        conn.worker.metrics.count(Counter::TrafficAnswers);
+        self.is_answered = true;
+        answer
+    }
+
     /// What is done with the response.
     pub fn after(self, response: &mut Response, made: &Made<'_>) {
         let rules = &self.traffic.rules;
         if let Some(page) = self.page(response.status, made) {
             page.replace(response, made.id);
             made.worker.metrics.count(Counter::TrafficErrorPages);
+        }
+        if let Some(lock) = &self.traffic.lock
+            && made.is_refusal
+            && response.status == StatusCode::UNAUTHORIZED
+        {
+            response.fields.added.push(&WWW_AUTHENTICATE, lock.challenge());
         }
         if let Some(cors) = &rules.cors {
             cors::mark(cors, self.granted.as_ref(), &mut response.fields);

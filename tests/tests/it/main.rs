@@ -16,6 +16,7 @@ mod limits; // what one client may take from the others
 mod routing; // which origin
 mod compression; // negotiated, stored once per coding
 mod traffic_answers; // maintenance, error pages, CORS
+mod traffic_auth; // basic authentication
 mod traffic_rules; // redirects, fields, rewritten paths
 mod bodies; // framing, streaming, trailers, 100-continue
 mod upgrades; // WebSocket and other tunnels

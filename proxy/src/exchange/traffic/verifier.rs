@@ -1,0 +1,150 @@
+//! Threads that verify passwords, since no worker may compute for a tenth of a second; and that look whether files of
+//! users have changed.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use common::time::{MonoTime, mono_now};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::users::{Digest, Users, Verdict};
+
+/// Has passwords verified. The threads end when it and its clones are dropped.
+#[derive(Clone)]
+pub struct Verifier {
+    users: Arc<HashMap<PathBuf, Arc<Users>>>,
+    queue: SyncSender<Job>,
+}
+
+/// A name and a password, as a client sent them.
+pub struct Claim {
+    /// Whose.
+    pub name: String,
+    /// What only they know.
+    pub password: String,
+    /// By what both are remembered.
+    pub digest: Digest,
+}
+
+struct Job {
+    users: Arc<Users>,
+    claim: Claim,
+    verdict: oneshot::Sender<Verdict>,
+}
+
+/// Each takes a CPU for as long as it verifies, and no more than these.
+const THREADS: usize = 2;
+/// Passwords that wait for a thread; at a tenth of a second each the last one waits for three seconds.
+const QUEUE_MAX: usize = 64;
+/// How often it is looked whether files have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Verifier {
+    /// Starts the threads, where there are users.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(users: HashMap<PathBuf, Arc<Users>>) -> io::Result<Self> {
+        let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let looked = Arc::new(Mutex::new(mono_now()));
+        let users = Arc::new(users);
+        let threads = if users.is_empty() { 0 } else { THREADS };
+        for _ in 0..threads {
+            let (jobs, users, looked) = (Arc::clone(&jobs), Arc::clone(&users), Arc::clone(&looked));
+            std::thread::Builder::new()
+                .name("tidegate-auth".to_owned())
+                .spawn(move || work(&jobs, &users, &looked))?;
+        }
+        Ok(Self { users, queue })
+    }
+
+    /// The users of a file.
+    pub fn users(&self, file: &Path) -> Option<&Arc<Users>> {
+        self.users.get(file)
+    }
+
+    /// Verifies a claim; `None` where too many others are waiting.
+    pub async fn verify(&self, users: &Arc<Users>, claim: Claim) -> Option<Verdict> {
+        let (verdict, coming) = oneshot::channel();
+        let job = Job {
+            users: Arc::clone(users),
+            claim,
+            verdict,
+        };
+        self.queue.try_send(job).ok()?;
+        coming.await.ok()
+    }
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>, users: &HashMap<PathBuf, Arc<Users>>, looked: &Mutex<MonoTime>) {
+    loop {
+        let job = jobs.lock().recv_timeout(LOOK_EVERY);
+        match job {
+            Ok(job) => job.run(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let Some(mut looked) = looked.try_lock() else {
+            continue;
+        };
+        let now = mono_now();
+        if now.saturating_duration_since(*looked) >= LOOK_EVERY {
+            users.values().for_each(|users| users.reload_if_changed());
+            *looked = now;
+        }
+    }
+}
+
+impl Job {
+    fn run(self) {
+        // A client that has left wants no verdict.
+        if self.verdict.is_closed() {
+            return;
+        }
+        let Claim { name, password, digest } = &self.claim;
+        let verdict = self.users.verify(name, password, digest, mono_now());
+        if self.verdict.send(verdict).is_err() {
+            tracing::debug!("a client has left before its password was verified");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::password::tests::BCRYPT;
+    use super::*;
+
+    fn claim(users: &Users, password: &str) -> Claim {
+        Claim {
+            name: "ann".to_owned(),
+            password: password.to_owned(),
+            digest: users.digest(password.as_bytes()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_verified_and_a_full_queue_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users");
+        std::fs::write(&file, format!("ann:{BCRYPT}\n")).unwrap();
+        let users = Arc::new(Users::read(&file).unwrap());
+        let verifier = Verifier::start([(file, Arc::clone(&users))].into()).unwrap();
+        for (password, verdict) in [("secret", Verdict::Right), ("wrong", Verdict::Wrong)] {
+            assert_eq!(verifier.verify(&users, claim(&users, password)).await, Some(verdict));
+        }
+        // A queue that nobody works off.
+        let (queue, _jobs) = mpsc::sync_channel(1);
+        let stuck = Verifier { queue, ..verifier };
+        let waiting = stuck.verify(&users, claim(&users, "secret"));
+        let mut waiting = Box::pin(waiting);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(stuck.verify(&users, claim(&users, "secret")).await, None);
+    }
+}
