@@ -3,9 +3,9 @@
 use std::time;
 
 use common::http2::settings::Http2Settings;
-use common::net::tls::settings::{CertificateFiles, TlsSettings, TlsVersion, UnknownName};
+use common::net::tls::settings::{CertificateFiles, ServerCertificate, TlsSettings, TlsVersion, UnknownName};
 
-use crate::codec::{Choice, Count, Duration, FILE, Flag, Inline, List, Size, Special};
+use crate::codec::{Choice, Count, Duration, FILE, Flag, Inline, List, Maybe, Size, Special};
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
 
@@ -57,6 +57,22 @@ impl Keys for TlsSettings {
             Duration::between(time::Duration::from_millis(100), time::Duration::from_secs(86_400)),
             &mut self.reload_every,
             "How often the files are looked at; changed ones are taken over, unless something is wrong with them.",
+        );
+    }
+}
+
+impl Keys for ServerCertificate {
+    fn preset() -> Self {
+        Self::default()
+    }
+
+    fn visit<V: Visitor>(&mut self, v: &mut V) {
+        self.files.visit(v);
+        v.key(
+            "ocsp",
+            Maybe::new(FILE, "none"),
+            &mut self.ocsp,
+            "DER file of an OCSP response that is stapled to the certificate (RFC 6960); whoever fetches it renews it.",
         );
     }
 }

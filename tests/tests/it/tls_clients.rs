@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tests::certificates::Made;
 use tests::origin::Origin;
+use tests::programs::installed;
 use tests::script::Script;
 use tests::setup::{Setup, in_both_shapes};
 use tests::tidegate::{folder, run, write_config};
@@ -101,6 +102,36 @@ fn a_certificate_that_is_optional_may_be_missing_but_not_bad() {
     let stranger = Tls::showing(&Made::called("eve"));
     assert_eq!(ask(&stranger, tidegate.address(), FORGED), None);
     tidegate.expect_metric_of_at_least(FAILURES, r#"cause="client_certificate_unknown_issuer""#, 1);
+}
+
+#[test]
+fn an_ocsp_response_is_given_to_clients_that_ask_for_it() {
+    let Some(mut openssl) = installed("openssl") else {
+        return;
+    };
+    let (_folder, path) = folder();
+    let files = Made::ecdsa(&["www.example.com"]).write(&path, "server");
+    let staple = path.join("server.ocsp");
+    let entry = files
+        .entry()
+        .replace(" }", &format!(", ocsp = '{}' }}", staple.display()));
+    let setup = Setup::of("127.0.0.1:9")
+        .set("front.listen", "[{ address = '127.0.0.1:0', tls = 'test' }]")
+        .set("tls.test.certificates", &format!("[{entry}]"));
+    std::fs::write(&staple, "garbage").unwrap();
+    let outcome = run(&["check", "-c", &write_config(&path, &setup.in_process())]);
+    assert_eq!(outcome.code, 1, "{}", outcome.text());
+    outcome.expect_one_line_about("server.ocsp: is no successful OCSP response in DER");
+    // Of the type 1.2, which nobody knows.
+    std::fs::write(&staple, [48, 13, 10, 1, 0, 160, 8, 48, 6, 6, 1, 42, 4, 1, 0]).unwrap();
+    let tidegate = setup.start();
+    openssl.args(["s_client", "-status", "-servername", "www.example.com", "-connect"]);
+    let output = openssl
+        .arg(tidegate.address())
+        .stdin(std::process::Stdio::null())
+        .output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(text.contains("OCSP Response Status: successful (0x0)"), "{text}");
 }
 
 #[test]

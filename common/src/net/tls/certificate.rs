@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, SignatureAlgorithm};
 
-use super::settings::CertificateFiles;
+use super::settings::{CertificateFiles, ServerCertificate};
 use super::x509;
 use crate::time::WallTime;
 
@@ -91,6 +91,25 @@ pub fn load(
     if certificate.names.is_empty() {
         let what = "the certificate is for no DNS name (subject alternative name)".to_owned();
         return Err(content(&files.certificate, what));
+    }
+    Ok(certificate)
+}
+
+/// The same, with the OCSP response that goes with it.
+pub(super) fn load_stapled(
+    entry: &ServerCertificate,
+    provider: &CryptoProvider,
+    now: WallTime,
+) -> Result<Certificate, CertificateError> {
+    let mut certificate = load(&entry.files, provider, now)?;
+    if let Some(file) = &entry.ocsp {
+        let response = read(file)?;
+        if !x509::is_ocsp_answer(&response) {
+            return Err(content(file, "is no successful OCSP response in DER".to_owned()));
+        }
+        let mut key = CertifiedKey::clone(&certificate.key);
+        key.ocsp = Some(response);
+        certificate.key = Arc::new(key);
     }
     Ok(certificate)
 }
@@ -209,6 +228,39 @@ mod tests {
                 (fast, &["a.example".to_owned()][..])
             );
         }
+    }
+
+    #[test]
+    fn an_ocsp_response_is_stapled_and_anything_else_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let staple = folder.path().join("a.ocsp");
+        let entry = ServerCertificate {
+            files: Made::valid(&["a.example"]).write(folder.path(), "a"),
+            ocsp: Some(staple.clone()),
+        };
+        let load = || load_stapled(&entry, &default_provider(), NOW);
+        assert!(load().unwrap_err().to_string().contains("a.ocsp: No such file"));
+        // OCSPResponse (RFC 6960 §4.2.1): the status, then the bytes of a response of some type.
+        let good = [48, 13, 10, 1, 0, 160, 8, 48, 6, 6, 1, 42, 4, 1, 0];
+        let mut try_later = good;
+        try_later[4] = 3;
+        for bad in [
+            &b"-----BEGIN"[..],
+            &[],
+            &[48, 3, 10, 1, 6],
+            &try_later,
+            &good[..14],
+            &[&good[..], b"\n"].concat(),
+        ] {
+            std::fs::write(&staple, bad).unwrap();
+            let error = load().unwrap_err().to_string();
+            assert!(
+                error.contains("a.ocsp: is no successful OCSP response in DER"),
+                "{bad:?}: {error}"
+            );
+        }
+        std::fs::write(&staple, good).unwrap();
+        assert_eq!(load().unwrap().key.ocsp.as_deref(), Some(&good[..]));
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Res
     let mut certificates = Vec::with_capacity(settings.certificates.len());
     let mut errors = Vec::new();
     for files in &settings.certificates {
-        match certificate::load(files, provider, now) {
+        match certificate::load_stapled(files, provider, now) {
             Ok(certificate) => certificates.push(certificate),
             Err(error) => errors.push(error),
         }
@@ -221,7 +221,10 @@ fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Res
 fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
     let files = settings.certificates.iter();
     files
-        .flat_map(|pair| [stamp(&pair.certificate), stamp(&pair.key)])
+        .flat_map(|entry| {
+            let staple = entry.ocsp.as_deref().and_then(stamp);
+            [stamp(&entry.files.certificate), stamp(&entry.files.key), staple]
+        })
         .collect()
 }
 
@@ -244,7 +247,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::{CertificateFiles, TlsVersion, UnknownName};
+    use super::super::settings::{CertificateFiles, ServerCertificate, TlsVersion, UnknownName};
     use super::super::testing::Made;
     use super::*;
 
@@ -253,7 +256,10 @@ mod tests {
     fn settings(certificates: Vec<CertificateFiles>) -> TlsSettings {
         TlsSettings {
             name: "test".to_owned(),
-            certificates,
+            certificates: certificates
+                .into_iter()
+                .map(|files| ServerCertificate { files, ocsp: None })
+                .collect(),
             unknown_name: UnknownName::Default,
             min_version: TlsVersion::Tls12,
             session_tickets: true,

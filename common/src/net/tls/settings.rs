@@ -9,7 +9,7 @@ pub struct TlsSettings {
     /// How listeners, logs and metrics call it.
     pub name: String,
     /// The certificates; the first one is the default.
-    pub certificates: Vec<CertificateFiles>,
+    pub certificates: Vec<ServerCertificate>,
     /// What a client gets that names no host, or one that no certificate is for.
     pub unknown_name: UnknownName,
     /// The oldest version that is spoken.
@@ -55,6 +55,15 @@ pub enum ClientDemand {
     Required,
     /// It is asked for one and may go on without.
     Optional,
+}
+
+/// A certificate that is shown to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// The certificate and its key.
+    pub files: CertificateFiles,
+    /// DER file of the OCSP response that goes with it (RFC 6960).
+    pub ocsp: Option<PathBuf>,
 }
 
 /// A certificate and its key, in PEM files.

@@ -54,6 +54,21 @@ pub(super) fn subject(certificate: &[u8]) -> Option<&[u8]> {
     tbs.take(SEQUENCE)
 }
 
+/// Whether this is an OCSP response that says something about a certificate: status `successful`, and the response's bytes
+/// (RFC 6960 §4.2.1). What it says is for clients to judge.
+pub(super) fn is_ocsp_answer(response: &[u8]) -> bool {
+    let parse = || {
+        let mut outer = Der(response);
+        let mut answer = Der(outer.take(SEQUENCE)?);
+        let is_successful = answer.take(ENUMERATED)? == [0];
+        let mut bytes = Der(Der(answer.take(RESPONSE_BYTES)?).take(SEQUENCE)?);
+        bytes.take(OBJECT_IDENTIFIER)?;
+        bytes.take(OCTET_STRING)?;
+        Some(is_successful && outer.0.is_empty())
+    };
+    parse().unwrap_or(false)
+}
+
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut list = Der(Der(extensions).take(SEQUENCE)?);
@@ -159,10 +174,12 @@ const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+const ENUMERATED: u8 = 0x0a;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
+const RESPONSE_BYTES: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 /// 2.5.29.17.
