@@ -147,8 +147,9 @@ impl Memory {
 
     /// Stores a response; it takes the place of `replaced`, and of one for the same request fields.
     pub fn put(&self, hash: KeyHash, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>, variants_max: usize) {
-        // What was purged while it was fetched must not take the place of what was fetched since.
-        if self.purges.verdict(&stored.subject()) == Verdict::Gone {
+        // What was purged while it was fetched, softly or not, must not take the place of what was fetched since, nor
+        // part those who wait for that from those who come now.
+        if self.purges.verdict(&stored.subject()) != Verdict::Kept {
             return;
         }
         self.entries.entry(hash.0).and_compute_with(|present| {

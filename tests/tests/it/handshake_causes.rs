@@ -119,7 +119,10 @@ impl<'a> Watch<'a> {
     }
 
     fn check(&self, report: &Value) -> usize {
-        let found = findings(report);
+        let mut found = findings(report);
+        // softnet_stat counts for the whole machine, whatever the namespace: other tests beside this one may fill a CPU's
+        // backlog.
+        found.retain(|one| one != "machine/server/cpu_backlog");
         let surprise = found.iter().find(|one| !self.expected.contains(&one.as_str()));
         assert_eq!(surprise, None, "{report:#}");
         found.len()

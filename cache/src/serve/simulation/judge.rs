@@ -145,7 +145,17 @@ pub(super) fn fetches(world: &World) {
         .filter(|event| event.path == 0 && event.ended_at.is_none())
         .collect();
     let epoch = |event: &Event| state.acts.iter().filter(|(at, _)| *at < event.asked_at).count();
+    // What the origin broke off is asked for once more on a fresh connection, by the request of before: it joins nobody who
+    // came after an act of an operator.
+    let is_second_try = |later: &Event| {
+        let broken = |event: &&Event| event.path == 0 && epoch(event) < epoch(later);
+        let ended = state.events.iter().filter(broken).filter_map(|event| event.ended_at);
+        ended.max().is_some_and(|ended| ended + 1 >= later.asked_at)
+    };
     for (place, later) in under_way.iter().enumerate() {
+        if is_second_try(later) {
+            continue;
+        }
         let joinable = |earlier: &&&Event| {
             epoch(earlier) == epoch(later)
                 && later.asked.saturating_since(earlier.asked).as_secs() < earlier.kind.lifetime
