@@ -106,7 +106,7 @@ impl<'a> Watch<'a> {
         let deadline = Deadline::after(CLOSED_WITHIN);
         loop {
             let report = self.report();
-            if self.check(&report) == 0 && report["status"] == "ok" {
+            if self.check(&report) == 0 && is_well(&report) {
                 return;
             }
             assert!(
@@ -119,14 +119,23 @@ impl<'a> Watch<'a> {
     }
 
     fn check(&self, report: &Value) -> usize {
-        let mut found = findings(report);
-        // softnet_stat counts for the whole machine, whatever the namespace: other tests beside this one may fill a CPU's
-        // backlog.
-        found.retain(|one| one != "machine/server/cpu_backlog");
+        let found = own_findings(report);
         let surprise = found.iter().find(|one| !self.expected.contains(&one.as_str()));
         assert_eq!(surprise, None, "{report:#}");
         found.len()
     }
+}
+
+/// Findings of this namespace. `softnet_stat` counts for the whole machine: other tests beside this one may fill a CPU's
+/// backlog.
+fn own_findings(report: &Value) -> Vec<String> {
+    let mut found = findings(report);
+    found.retain(|one| one != "machine/server/cpu_backlog");
+    found
+}
+
+fn is_well(report: &Value) -> bool {
+    report["status"] == "ok" || (own_findings(report).is_empty() && !findings(report).is_empty())
 }
 
 #[track_caller]
@@ -306,7 +315,7 @@ fn healthy_burst() {
     while !deadline.is_over() {
         let report = watch.report();
         assert_eq!(watch.check(&report), 0);
-        assert_eq!(report["status"], "ok", "{report:#}");
+        assert!(is_well(&report), "{report:#}");
         nap(Duration::from_millis(250));
     }
     drop(clients);
@@ -324,7 +333,7 @@ fn another_program() {
     let clients = knock(&other.address(), 20);
     let report = watch.until_named(|| assert_eq!(tidegate.get("/").status, 200));
     expect(&report, "client-front", "healthy", "others");
-    assert_eq!(report["status"], "ok", "{report:#}");
+    assert!(is_well(&report), "{report:#}");
     drop((clients, other));
     watch.until_closed();
 }
