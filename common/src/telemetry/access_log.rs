@@ -131,6 +131,8 @@ pub struct Took {
     pub tls: Option<Duration>,
     /// From the request sent to the response head.
     pub first_byte: Option<Duration>,
+    /// From the response that was ready to be sent to its last byte.
+    pub body: Option<Duration>,
     /// From the request's first byte to the response's last.
     pub total: Duration,
 }

@@ -34,6 +34,8 @@ pub struct ExchangeRecord {
     pub facts: Facts,
     conn: Arc<ConnInfo>,
     began: MonoTime,
+    /// When its response was ready to be sent.
+    ready: Option<MonoTime>,
     /// Kept for the access log only.
     asked: Option<Box<Asked>>,
     site: Option<Arc<str>>,
@@ -83,6 +85,7 @@ impl ExchangeRecord {
             facts: Facts::default(),
             conn: Arc::clone(conn),
             began,
+            ready: None,
             asked: None,
             site: None,
             error: None,
@@ -107,6 +110,8 @@ impl ExchangeRecord {
     /// What is going to be sent.
     pub fn answered(&mut self, response: &Response) {
         self.status = response.status.as_u16();
+        // A clock reading that only the log is worth.
+        self.ready = self.conn.worker.access_log.is_enabled().then(mono_now);
     }
 
     /// The worker it happened on.
@@ -201,6 +206,9 @@ impl ExchangeRecord {
                 connect: backend.and_then(|backend| backend.connect),
                 tls: backend.and_then(|backend| backend.tls.as_deref().copied()),
                 first_byte: backend.and_then(|backend| backend.first_byte),
+                body: self
+                    .ready
+                    .map(|ready| (self.began + sent.took).saturating_duration_since(ready)),
                 total: sent.took,
             },
             close: sent.close.map(CloseReason::word),

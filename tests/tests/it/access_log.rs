@@ -74,6 +74,7 @@ fn a_json_line_tells_all_about_an_exchange() {
         lines[0]
     );
     assert!(lines[1].get("origin.addr").is_none(), "a hit asks nobody: {}", lines[1]);
+    assert!(lines[0]["body_us"].is_u64(), "{}", lines[0]);
     for key in ["connect_us", "first_byte_us", "total_us"] {
         assert!(lines[0][key].as_u64() > Some(0), "{key} in {}", lines[0]);
     }

@@ -107,7 +107,7 @@ pub(super) fn json(out: &mut Vec<u8>, record: &AccessRecord<'_>, time: &str) {
 }
 
 /// The parts of an exchange, in microseconds.
-fn durations(record: &AccessRecord<'_>) -> [(&'static str, Option<u64>); 7] {
+fn durations(record: &AccessRecord<'_>) -> [(&'static str, Option<u64>); 8] {
     let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let took = &record.took;
     [
@@ -117,6 +117,7 @@ fn durations(record: &AccessRecord<'_>) -> [(&'static str, Option<u64>); 7] {
         ("connect_us", took.connect.map(micros)),
         ("tls_us", took.tls.map(micros)),
         ("first_byte_us", took.first_byte.map(micros)),
+        ("body_us", took.body.map(micros)),
         ("total_us", Some(micros(took.total))),
     ]
 }
@@ -262,6 +263,7 @@ mod tests {
                 connect: Some(Duration::from_millis(4)),
                 tls: Some(Duration::from_millis(3)),
                 first_byte: Some(Duration::from_secs(5)),
+                body: Some(Duration::from_micros(500)),
                 total: Duration::from_secs(6),
             },
             close: Some("requested"),
@@ -287,7 +289,7 @@ mod tests {
                 r#" req.id="7f3a-12" listener="0.0.0.0:80" conn.id=7 host="www.example.com" site="www""#,
                 r#" cache.outcome="tidegate; fwd=uri-miss" origin="idc1" origin.addr="10.9.0.7:8080" attempts=2"#,
                 r#" error.kind="connection_refused" end="whole" close="requested" bytes_received=120 bytes_sent=700"#,
-                r#" accept_wait_us=1 lookup_us=2 queue_us=3 connect_us=4000 tls_us=3000 first_byte_us=5000000 total_us=6000000"#,
+                r#" accept_wait_us=1 lookup_us=2 queue_us=3 connect_us=4000 tls_us=3000 first_byte_us=5000000 body_us=500 total_us=6000000"#,
             )
         );
         assert_eq!(
@@ -299,7 +301,7 @@ mod tests {
                 r#""user_agent":"curl/8","site":"www","cache.outcome":"tidegate; fwd=uri-miss","origin":"idc1","#,
                 r#""origin.addr":"10.9.0.7:8080","attempts":2,"error.kind":"connection_refused","end":"whole","#,
                 r#""close":"requested","accept_wait_us":1,"lookup_us":2,"queue_us":3,"connect_us":4000,"tls_us":3000,"#,
-                r#""first_byte_us":5000000,"total_us":6000000}"#,
+                r#""first_byte_us":5000000,"body_us":500,"total_us":6000000}"#,
             )
         );
     }
