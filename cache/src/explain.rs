@@ -96,7 +96,7 @@ pub struct View {
     pub age: u64,
     /// Its lifetime in seconds.
     pub lifetime: u32,
-    /// What gave that: the word of [`LifetimeRule`].
+    /// What gave that: the word of `LifetimeRule`.
     pub rule: &'static str,
     /// The line that gave it.
     pub quote: Option<Quote>,

@@ -51,7 +51,7 @@ impl Stream {
         each!(self, socket => pin!(socket.read_buf(buf)).poll(cx), tls => tls.poll_read_buf(cx, buf))
     }
 
-    /// The same for a message head: at most [`LITTLE`] bytes, and `buf` grows by no more than what came.
+    /// The same for a message head: at most 4 KiB, and `buf` grows by no more than what came.
     ///
     /// A head is small and its bytes live as long as the request: what came is copied once, so that it holds no more memory
     /// than it needs.
