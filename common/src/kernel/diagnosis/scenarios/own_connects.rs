@@ -1,0 +1,126 @@
+//! Our own connects, legs 2 and 3: which server, why, and local ports that run out.
+
+use super::*;
+
+#[test]
+fn own_connects_name_the_server_and_the_leg() {
+    let counts = |attempts, change: fn(&mut ConnectCounts)| {
+        let mut counts = ConnectCounts {
+            attempts,
+            established: attempts,
+            ..ConnectCounts::default()
+        };
+        change(&mut counts);
+        counts
+    };
+    for (counts, expected) in [
+        (counts(100, |c| c.syn_repeated = 1), Some("connect_loss")),
+        (counts(1000, |c| c.syn_repeated = 1), None),
+        (counts(20, |c| c.slow = 1), Some("connect_loss")),
+        (counts(10, |c| c.syn_repeated = 1), None),
+        (counts(10, |c| c.syn_repeated = 5), Some("connect_loss")),
+        (
+            counts(8, |c| (c.established, c.timed_out) = (0, 8)),
+            Some("connect_timeout"),
+        ),
+        (
+            counts(30, |c| (c.established, c.timed_out) = (20, 10)),
+            Some("connect_loss"),
+        ),
+        (
+            counts(4, |c| (c.established, c.refused) = (0, 4)),
+            Some("connect_refused"),
+        ),
+        (
+            counts(4, |c| (c.established, c.unreachable) = (0, 4)),
+            Some("connect_unreachable"),
+        ),
+        (counts(4, |c| (c.established, c.reset) = (0, 4)), Some("connect_reset")),
+        (
+            counts(4, |c| (c.established, c.no_local_port) = (3, 1)),
+            Some("local_ports_exhausted"),
+        ),
+        (counts(500, |_| ()), None),
+    ] {
+        let mut run = Run::new(front());
+        run.seconds(1, |sample| {
+            sample.connects = connects(Leg::CacheOrigin, "10.9.0.7:8080", ConnectCounts::default())
+        });
+        run.seconds(1, |sample| {
+            sample.connects = connects(Leg::CacheOrigin, "10.9.0.7:8080", counts)
+        });
+        let expected: Vec<_> = expected
+            .map(|word| (word, "cache-origin", Some("idc1/10.9.0.7:8080")))
+            .into_iter()
+            .collect();
+        assert_eq!(run.open(), expected, "{counts:?}");
+    }
+}
+
+#[test]
+fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
+    let address = "10.9.0.7:8080".parse().expect("an address");
+    let mut run = Run::new(front());
+    run.seconds(1, |sample| {
+        let mut census = Census::watching([address]);
+        for port in 0..95 {
+            let mut entry = Entry {
+                state: State::TimeWait,
+                remote: address,
+                ..listening_entry()
+            };
+            entry.local.set_port(40_000 + port);
+            census.count(&entry);
+        }
+        sample.census = Reading::Available(Arc::new(census));
+        sample.settings.ip_local_port_range = Reading::Available([40_000, 40_099]);
+        sample.connects = connects(Leg::CacheOrigin, "10.9.0.7:8080", ConnectCounts::default());
+        sample.connects[0].address = Some(address);
+    });
+    assert_eq!(
+        run.open(),
+        [(
+            "local_ports_nearly_exhausted",
+            "cache-origin",
+            Some("idc1/10.9.0.7:8080")
+        )]
+    );
+    let client = run.engine.legs()[2].client.expect("a client end");
+    assert_eq!((client.local_ports, client.time_wait), (Some((95, 100)), Some(95)));
+    run.seconds(1, |sample| {
+        sample.connects[0].counts.record(ConnectOutcome::NoLocalPort)
+    });
+    assert_eq!(
+        run.open(),
+        [("local_ports_exhausted", "cache-origin", Some("idc1/10.9.0.7:8080"))]
+    );
+    assert_eq!(run.events().last(), Some(&("renamed", "local_ports_exhausted")));
+}
+
+fn listening_entry() -> Entry {
+    Entry {
+        state: State::Listen,
+        local: "10.0.0.1:80".parse().expect("an address"),
+        remote: "0.0.0.0:0".parse().expect("an address"),
+        retransmits: 0,
+        receive_queue: 0,
+        send_queue: 0,
+        inode: 0,
+        cookie: 0,
+        drops: None,
+    }
+}
+
+#[test]
+fn without_counted_connects_any_programs_are_looked_at() {
+    let mut run = Run::new(Roles::default());
+    run.seconds(2, |sample| {
+        let outgoing = Half { total: 4, repeated: 3 };
+        sample.half_open = Reading::Available(Arc::new(HalfOpen {
+            outgoing,
+            ..HalfOpen::default()
+        }));
+        add(sample, &[("TcpExt.TCPSynRetrans", 3), ("TcpExt.TcpTimeoutRehash", 3)]);
+    });
+    assert_eq!(run.open(), [("connect_loss", "machine", None)]);
+}
