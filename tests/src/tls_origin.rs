@@ -109,7 +109,8 @@ impl TlsOrigin {
     }
 }
 
-fn config(kind: &Kind<'_>) -> ServerConfig {
+/// What its handshakes are made with.
+pub(crate) fn config(kind: &Kind<'_>) -> ServerConfig {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap();

@@ -10,6 +10,7 @@ use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use memchr::memmem;
 
+use super::connect::Opening;
 use super::send::Backend;
 use super::settings::{HealthSettings, HttpProtocol};
 use super::standing::{Order, mix};
@@ -82,10 +83,13 @@ fn jittered(pause: Duration, random: u64) -> Duration {
 
 async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> Result<(), String> {
     let server = &backend.servers[number];
-    let timeout = backend.settings.limits.connect_timeout;
+    let opening = Opening {
+        timeout: backend.settings.limits.connect_timeout,
+        is_http1: false,
+    };
     let connected = server
         .addresses
-        .connect(timeout, &backend.connect_options, |_| ())
+        .connect(opening, &backend.connect_options, |_| ())
         .await;
     let mut connected = connected.map_err(|failure| failure.error.word().to_owned())?;
     match &settings.path {

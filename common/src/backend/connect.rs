@@ -45,6 +45,15 @@ pub(super) struct ConnectOptions {
     bind: Option<IpAddr>,
 }
 
+/// What one connection is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    /// How long each address may take, TLS included.
+    pub(super) timeout: Duration,
+    /// Only HTTP/1.1 will do, whatever is spoken otherwise.
+    pub(super) is_http1: bool,
+}
+
 /// A connection that has just been made.
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -88,10 +97,10 @@ impl Addresses {
             .collect()
     }
 
-    /// Connects to the first address that takes it, waiting `timeout` for each; `told` hears how each TCP connect ended.
+    /// Connects to the first address that takes it; `told` hears how each TCP connect ended.
     pub(super) async fn connect(
         &self,
-        timeout: Duration,
+        opening: Opening,
         options: &ConnectOptions,
         mut told: impl FnMut(ConnectOutcome),
     ) -> Result<Connected, ConnectFailure> {
@@ -104,7 +113,7 @@ impl Addresses {
         for i in (first..all.len()).chain(0..first) {
             let address = &all[i];
             let started = mono_now();
-            let until = started + timeout;
+            let until = started + opening.timeout;
             let opened = timeout_at(until, open(address, options)).await;
             let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let connected = opened.map(|stream| look(stream, mono_now() - started));
@@ -116,7 +125,7 @@ impl Addresses {
                 );
             }
             let secured = match connected {
-                Ok((connected, _)) => self.secure(connected, until).await,
+                Ok((connected, _)) => self.secure(connected, opening, until).await,
                 Err(cause) => Err(cause),
             };
             match secured {
@@ -137,8 +146,9 @@ impl Addresses {
 }
 
 impl Addresses {
-    async fn secure(&self, connected: Connected, until: MonoTime) -> io::Result<Connected> {
-        let (stream, handshake) = self.security.secure(connected.stream, until).await?;
+    async fn secure(&self, connected: Connected, opening: Opening, until: MonoTime) -> io::Result<Connected> {
+        let secured = self.security.secure(connected.stream, opening.is_http1, until);
+        let (stream, handshake) = secured.await?;
         Ok(Connected {
             stream,
             handshake,
@@ -240,6 +250,11 @@ mod tests {
     use crate::backend::testing;
     use crate::net::settings::TcpKeepalive;
 
+    const OPENING: Opening = Opening {
+        timeout: testing::LONG,
+        is_http1: false,
+    };
+
     fn options(change: impl FnOnce(&mut BackendSettings)) -> ConnectOptions {
         let mut settings = testing::settings(Vec::new());
         change(&mut settings);
@@ -252,7 +267,7 @@ mod tests {
     ) -> (Result<Connected, ConnectFailure>, Vec<ConnectOutcome>) {
         let mut outcomes = Vec::new();
         let result = addresses
-            .connect(testing::LONG, options, |outcome| outcomes.push(outcome))
+            .connect(OPENING, options, |outcome| outcomes.push(outcome))
             .await;
         (result, outcomes)
     }

@@ -169,6 +169,14 @@ impl Multiplex {
         Begin::Lead(Lead { shard: cell, tell })
     }
 
+    /// Ends one connection that nobody uses, so that its lease is free for another one.
+    pub(super) fn evict(&self) {
+        let is_unused = |shared: &mut Shared| shared.client.link().streams() == 0;
+        let mut shards = self.shards.iter();
+        // Its driver ends, and gives the lease back, when nobody can open a stream any more.
+        drop(shards.find_map(|shard| shard.lock().connections.extract_if(.., is_unused).next()));
+    }
+
     /// Speaks HTTP/2 on a connection that was just made on the calling worker, and gives a place on it.
     pub(super) async fn adopt(
         &self,

@@ -88,6 +88,8 @@ pub(super) enum Source {
     Any,
     /// A new one in any case: an idle one has just turned out dead.
     New,
+    /// A new one of HTTP/1.1 that serves one request and no other, where HTTP/2 may be spoken.
+    Own,
 }
 
 /// No lease was to be had: too many are in line, or it took too long.
@@ -315,14 +317,18 @@ impl Lease {
         loop {
             let taken = match source {
                 Source::Any => self.pool.take(self.shard, now),
-                Source::New => None,
+                Source::New | Source::Own => None,
             };
             if let Some((connection, life)) = taken {
                 self.open = Some(life);
                 return Some(connection);
             }
             if self.pool.count_open() {
-                self.open = Some(self.pool.born(now));
+                let mut life = self.pool.born(now);
+                if source == Source::Own {
+                    life.requests_left = 1;
+                }
+                self.open = Some(life);
                 return None;
             }
             // All connections that may exist do, and fewer than that are busy, since we hold a lease without one:

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout_at;
 
-use super::settings::{BackendSettings, ServerAddress, ServerSettings};
+use super::settings::{BackendSettings, HttpProtocol, ServerAddress, ServerSettings};
 use crate::net::stream::Stream;
 use crate::net::tls::connector::{ConnectorError, TlsConnector};
 use crate::time::{MonoTime, WallTime, mono_now};
@@ -79,15 +79,21 @@ impl BackendTls {
 }
 
 impl Security {
-    /// Makes the handshake, where there is to be one, before `until`.
-    pub(super) async fn secure(&self, stream: Stream, until: MonoTime) -> io::Result<(Stream, Option<Handshake>)> {
+    /// Makes the handshake, where there is to be one, before `until`; `is_http1` keeps it to HTTP/1.1.
+    pub(super) async fn secure(
+        &self,
+        stream: Stream,
+        is_http1: bool,
+        until: MonoTime,
+    ) -> io::Result<(Stream, Option<Handshake>)> {
         let (connector, name) = match self {
             Self::Plain => return Ok((stream, None)),
             Self::Tls(connector, name) => (connector, name),
             Self::Missing => return Err(io::Error::other("TLS was not set up")),
         };
         let started = mono_now();
-        let secured = timeout_at(until, connector.connect(stream, name.clone())).await;
+        let only = is_http1.then_some(HttpProtocol::HTTP_1_1);
+        let secured = timeout_at(until, connector.connect(stream, name.clone(), only)).await;
         let secured = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         let handshake = Handshake {
             took: mono_now() - started,

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
+use http::header::UPGRADE;
 use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::balance::PENALTY;
 use super::budget::{Budget, Retry};
-use super::connect::{Addresses, ConnectOptions};
+use super::connect::{Addresses, ConnectOptions, Opening};
 use super::ejection::History;
 use super::facts::{Facts, Outcome};
 use super::hedge::HedgeDelay;
@@ -353,10 +354,17 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
-        if let Some(multiplex) = server.pool.multiplex()
-            && let Some(ready) = Box::pin(self.stream(number, multiplex, ask, source, facts)).await?
-        {
-            return Ok(ready);
+        let mut source = source;
+        if let Some(multiplex) = server.pool.multiplex() {
+            // "HTTP/2 does not support the 101 (Switching Protocols) informational status code" (RFC 9113 §8.6).
+            if ask.head.headers.contains_key(UPGRADE) {
+                source = Source::Own;
+                if !server.pool.has_room() {
+                    multiplex.evict();
+                }
+            } else if let Some(ready) = Box::pin(self.stream(number, multiplex, ask, source, facts)).await? {
+                return Ok(ready);
+            }
         }
         let (lease, queued) = server.pool.lease(ask.worker.index, ask.limits.urgency).await;
         facts.queued += queued;
@@ -388,10 +396,12 @@ impl Backend {
             });
         }
         let told = |outcome| server.stats.handshake(outcome);
+        let opening = Opening {
+            timeout: ask.limits.connect_timeout,
+            is_http1: source == Source::Own,
+        };
         // In a box: it is large, and rare.
-        let connecting = server
-            .addresses
-            .connect(ask.limits.connect_timeout, &self.connect_options, told);
+        let connecting = server.addresses.connect(opening, &self.connect_options, told);
         let connected = Box::pin(connecting).await;
         let now = ask.worker.clock.mono();
         let connected = connected.map_err(|failure| self.note_not_connected(number, &failure, now))?;
@@ -406,7 +416,7 @@ impl Backend {
         }
         self.note_connected(number);
         let (channel, tenure) = match server.pool.multiplex() {
-            Some(multiplex) if multiplex.is_http2(&connected.stream) => {
+            Some(multiplex) if source != Source::Own && multiplex.is_http2(&connected.stream) => {
                 let adopted = multiplex.adopt(connected.stream, lease, ask.worker.index, &server.pool);
                 let (client, slot) = adopted.await?;
                 (Channel::Http2(client), Tenure::Stream(slot))

@@ -196,12 +196,15 @@ pub enum HttpProtocol {
 }
 
 impl HttpProtocol {
-    /// What is offered by ALPN (RFC 7301), best first.
+    /// What HTTP/1.1 is called in ALPN (RFC 7301 §6).
+    pub(super) const HTTP_1_1: &'static [u8] = b"http/1.1";
+
+    /// What is offered by ALPN, best first.
     pub(super) const fn offered(self) -> &'static [&'static [u8]] {
         match self {
-            Self::Http1 => &[b"http/1.1"],
+            Self::Http1 => &[Self::HTTP_1_1],
             Self::Http2 => &[b"h2"],
-            Self::Auto => &[b"h2", b"http/1.1"],
+            Self::Auto => &[b"h2", Self::HTTP_1_1],
         }
     }
 }

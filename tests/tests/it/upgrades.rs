@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tests::certificates::Made;
 use tests::client::{Client, request};
+use tests::dual_origin::{DualOrigin, Http2};
 use tests::origin::Origin;
 use tests::process::{Process, run_to_end};
 use tests::programs::installed;
@@ -96,6 +98,93 @@ fn fronts_go_to_the_origin_themselves_unless_they_may_not() {
             "{when_down}"
         );
     }
+}
+
+/// An origin that speaks HTTP/2 as well, and its tidegate; with TLS where there is something to be `chosen` by ALPN.
+fn beside_http2(protocol: &str, chosen: Option<&[&str]>, set: impl FnOnce(Setup) -> Setup) -> (DualOrigin, Tidegate) {
+    let (_folder, path) = folder();
+    let made = Made::ecdsa(&["127.0.0.1"]);
+    let http2 = Http2::saying(http::HeaderMap::new(), "h2");
+    let (origin, url) = match chosen {
+        Some(protocols) => {
+            let origin = DualOrigin::tls(&made, protocols, http2);
+            let url = origin.url();
+            (origin, url)
+        }
+        None => {
+            let origin = DualOrigin::plain(http2);
+            let url = origin.address();
+            (origin, url)
+        }
+    };
+    let mut setup = Setup::of(&url)
+        .uncached()
+        .set("process.workers", "1")
+        .set("origin.o.protocol", &format!("'{protocol}'"));
+    if chosen.is_some() {
+        let roots = made.write(&path, "o").certificate;
+        setup = setup.set("origin.o.tls.roots", &format!("'{}'", roots.display()));
+    }
+    let tidegate = set(setup).start();
+    (origin, tidegate)
+}
+
+#[test]
+fn towards_http2_origins_each_tunnel_has_a_connection_of_http1_for_itself() {
+    const BOTH: Option<&[&str]> = Some(&["h2", "http/1.1"]);
+    for (protocol, chosen) in [("http2", None), ("http2", BOTH), ("auto", BOTH)] {
+        let (origin, tidegate) = beside_http2(protocol, chosen, |setup| setup);
+        assert_eq!(tidegate.get("/").text(), "h2");
+        let mut tunnels = [open(&tidegate, "/chat"), open(&tidegate, "/chat")];
+        for client in &mut tunnels {
+            client.send("hello");
+            assert_eq!(client.take_bytes(5), "hello");
+        }
+        // One that the origin does not want is answered, and its connection is used for nothing else.
+        assert_eq!(tidegate.ask(ask("/no")).text(), "http/1.1");
+        assert_eq!(tidegate.get("/").text(), "h2", "{protocol}");
+        let spoken = origin.connections();
+        assert_eq!(spoken, ["h2", "http/1.1", "http/1.1", "http/1.1"], "{protocol}");
+        for client in &mut tunnels {
+            client.half_close();
+            client.expect_closed();
+        }
+        tidegate.wait_until_no_backend_is_busy();
+        assert_eq!(tidegate.metric("tidegate_tunnels_opened_total", ""), 2);
+        assert_eq!(tidegate.metric("tidegate_backend_connections", r#"state="idle""#), 1);
+    }
+}
+
+#[test]
+fn a_tunnel_takes_the_place_of_an_http2_connection_that_nobody_uses() {
+    let (origin, tidegate) = beside_http2("http2", None, |setup| {
+        let setup = setup.set("origin.o.connections_max", "1");
+        setup.set("origin.o.queue_timeout", "'50ms'")
+    });
+    for _ in 0..2 {
+        assert_eq!(tidegate.get("/").text(), "h2");
+        let mut client = open(&tidegate, "/chat");
+        assert_eq!(tidegate.get("/").status, 503, "the only place is taken");
+        client.half_close();
+        client.expect_closed();
+        tidegate.wait_until_no_backend_is_busy();
+    }
+    assert_eq!(origin.connections(), ["h2", "http/1.1", "h2", "http/1.1"]);
+}
+
+#[test]
+fn an_origin_that_knows_nothing_but_http2_has_no_tunnels() {
+    let (origin, tidegate) = beside_http2("auto", Some(&["h2"]), |setup| setup);
+    let response = tidegate.ask(ask("/chat"));
+    let told = response.field("proxy-status");
+    assert!(
+        response.status == 502 && told.contains("tls_alert_received"),
+        "{response:?}"
+    );
+    assert_eq!(
+        (tidegate.get("/").text().as_str(), origin.connections()),
+        ("h2", vec!["h2"])
+    );
 }
 
 #[test]

@@ -98,14 +98,24 @@ impl TlsConnector {
         })
     }
 
-    /// Makes the handshake with a server that has to prove to be `server`.
+    /// Makes the handshake with a server that has to prove to be `server`; it is offered `only`, or all protocols.
     ///
     /// Our last message leaves with the first write after it.
     ///
     /// # Errors
     /// An error whose word `failure::word_for` knows, or that of the socket.
-    pub async fn connect(&self, stream: Stream, server: ServerName<'static>) -> io::Result<Secured> {
-        let session = ClientConnection::new(self.config.load_full(), server).map_err(io::Error::other)?;
+    pub async fn connect(
+        &self,
+        stream: Stream,
+        server: ServerName<'static>,
+        only: Option<&[u8]>,
+    ) -> io::Result<Secured> {
+        let config = self.config.load_full();
+        let session = match only {
+            Some(protocol) => ClientConnection::new_with_alpn(config, server, vec![protocol.to_vec()]),
+            None => ClientConnection::new(config, server),
+        };
+        let session = session.map_err(io::Error::other)?;
         let mut tls = Box::new(TlsStream::new(stream, session));
         poll_fn(|cx| tls.poll_handshake(cx)).await?;
         let (_, is_resumed) = tls.kind();
