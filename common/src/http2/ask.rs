@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{Method, Response, StatusCode, request};
+use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::answer::ResponseBody;
 use super::asked::{self, Target};
@@ -21,6 +21,7 @@ use super::client::{Client, Link};
 use super::response::{self, Outgoing, Sending};
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::Body;
+use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
 use crate::http1::client::{CONTINUE_TIMEOUT, ExchangeError, Failure, Home, INTERIM_MAX, is_asked_for};
 use crate::http1::deadline::Deadline;
@@ -55,6 +56,7 @@ pub(crate) async fn exchange<H: Home>(
         link,
         deadline: Deadline::default(),
         interim: 0,
+        courier: head.extensions.get::<Courier>().cloned(),
     };
     match poll_fn(|cx| asking.poll_head(cx, limits)).await {
         Ok(response) => asking.into_response(response, head, limits, home),
@@ -159,6 +161,8 @@ struct Asking {
     link: Arc<Link>,
     deadline: Deadline,
     interim: u32,
+    /// Brings interim responses to the client whose request it is.
+    courier: Option<Courier>,
 }
 
 /// Why no head came.
@@ -177,8 +181,9 @@ impl Asking {
     ) -> Poll<Result<Response<RecvStream>, Unanswered>> {
         loop {
             self.upload.poll(cx, &self.link).map_err(Unanswered::Other)?;
-            let may_go_on = self.take_interim(cx)?;
-            if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
+            let mut may_go_on = false;
+            let is_answered = self.take_interim(cx, limits, &mut may_go_on)?;
+            if is_answered && let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
                 return Poll::Ready(response.map_err(Unanswered::Stream));
             }
             match self.upload {
@@ -206,17 +211,36 @@ impl Asking {
     }
 
     /// "A client MUST be able to parse one or more 1xx responses received prior to a final response" (RFC 9110 §15.2).
-    /// Tells whether one of them was `100 Continue`.
-    fn take_interim(&mut self, cx: &mut Context<'_>) -> Result<bool, Unanswered> {
-        let mut may_go_on = false;
-        while let Poll::Ready(Some(Ok(interim))) = self.response.poll_informational(cx) {
+    /// `100 Continue` answers us; the others are the client's.
+    ///
+    /// Tells whether the final one, or an error, is there: asked for it before, the library would skip what comes first.
+    fn take_interim(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &ExchangeLimits,
+        may_go_on: &mut bool,
+    ) -> Result<bool, Unanswered> {
+        loop {
+            let interim = match self.response.poll_informational(cx) {
+                Poll::Ready(Some(Ok(interim))) => interim,
+                Poll::Ready(Some(Err(_)) | None) => return Ok(true),
+                Poll::Pending => return Ok(false),
+            };
             self.interim += 1;
-            if self.interim > INTERIM_MAX {
+            // "HTTP/2 does not support the 101 (Switching Protocols) informational status code" (RFC 9113 §8.6).
+            if self.interim > INTERIM_MAX || interim.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Unanswered::Other(OriginError::HttpProtocolError.into()));
             }
-            may_go_on |= interim.status() == StatusCode::CONTINUE;
+            if is_too_large(interim.headers(), limits) {
+                return Err(Unanswered::Other(OriginError::HttpResponseHeaderSectionSize.into()));
+            }
+            if interim.status() == StatusCode::CONTINUE {
+                *may_go_on = true;
+            } else if let Some(courier) = &self.courier {
+                let (head, ()) = interim.into_parts();
+                courier.bring(head.status, head.headers);
+            }
         }
-        Ok(may_go_on)
     }
 
     fn fail(self, why: Unanswered, kept: Option<Body>) -> Failure {
@@ -253,8 +277,7 @@ impl Asking {
         if !is_asked_for(parts.status, &head.headers) {
             return Err(failed(OriginError::HttpProtocolError));
         }
-        let bytes = usize::try_from(response::size(&parts.headers)).unwrap_or(usize::MAX);
-        if parts.headers.len() > limits.fields_max || bytes > limits.head_bytes_max {
+        if is_too_large(&parts.headers, limits) {
             return Err(failed(OriginError::HttpResponseHeaderSectionSize));
         }
         home.answered(parts.status);
@@ -282,6 +305,11 @@ impl Asking {
         };
         Ok(Response::from_parts(parts, body))
     }
+}
+
+fn is_too_large(fields: &HeaderMap, limits: &ExchangeLimits) -> bool {
+    let bytes = usize::try_from(response::size(fields)).unwrap_or(usize::MAX);
+    fields.len() > limits.fields_max || bytes > limits.head_bytes_max
 }
 
 /// "Requests that have not been processed have not failed": a GOAWAY below the stream's number, and a stream that is refused,

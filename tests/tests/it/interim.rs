@@ -1,6 +1,8 @@
 //! Interim responses: 103 Early Hints and the like reach the client, before the final response and never as it.
 
+use http::{HeaderValue, Response, StatusCode};
 use tests::client::{get, request};
+use tests::dual_origin::{self, DualOrigin};
 use tests::http2::{END_STREAM, HEADERS, Http2, STATUS_200};
 use tests::origin::Origin;
 use tests::script::Script;
@@ -67,6 +69,86 @@ fn an_upload_is_told_to_go_on_by_us_and_hinted_by_the_origin() {
     );
     let answer = client.ask(get("/"));
     assert_eq!(answer.interim, [102, 103]);
+}
+
+/// An origin of HTTP/2 that sends each of these before its answer, and the answer when the gate opens.
+fn hinting_by_http2(before: &'static [u16], gate: &Gate) -> DualOrigin {
+    let gate = gate.clone();
+    DualOrigin::plain(dual_origin::Http2::answering(move |mut request, mut respond| {
+        let gate = gate.clone();
+        async move {
+            for status in before {
+                let mut interim = Response::new(());
+                *interim.status_mut() = StatusCode::from_u16(*status).unwrap();
+                let link = HeaderValue::from_static("</a.css>; rel=preload");
+                interim.headers_mut().insert("link", link);
+                respond.send_informational(interim).unwrap();
+            }
+            while request.body_mut().data().await.is_some() {}
+            tokio::task::spawn_blocking(move || gate.pass()).await.unwrap();
+            let mut response = Response::new(());
+            let fields = response.headers_mut();
+            fields.insert("cache-control", HeaderValue::from_static("max-age=60"));
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data("hello".into(), true).unwrap();
+        }
+    }))
+}
+
+#[test]
+fn those_of_http2_origins_are_passed_on_and_never_the_answer() {
+    in_both_shapes(|shape| {
+        let gate = Gate::new();
+        let origin = hinting_by_http2(&[102, 103], &gate);
+        let setup = Setup::of(&origin.address()).shape(shape);
+        let tidegate = setup.set("origin.o.protocol", "'http2'").start();
+        let mut client = tidegate.client();
+        client.send(get("/page"));
+        assert_eq!(client.read_head().status, 102, "before the answer was begun");
+        let hints = client.read_head();
+        assert_eq!((hints.status, hints.field("link")), (103, "</a.css>; rel=preload"));
+        assert!(hints.field("via").contains("tidegate"), "{hints:?}");
+        gate.open();
+        let answer = client.read();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+        let again = client.get("/page");
+        assert!(again.is_hit() && again.interim.is_empty(), "{again:?}");
+    });
+}
+
+#[test]
+fn an_upload_to_an_http2_origin_waits_for_its_100_and_the_client_hears_only_ours() {
+    let gate = Gate::new();
+    gate.open();
+    let origin = hinting_by_http2(&[100, 103], &gate);
+    let setup = Setup::of(&origin.address()).set("origin.o.protocol", "'http2'");
+    let tidegate = setup.start();
+    let mut client = tidegate.client();
+    let fields = "Expect: 100-continue\r\nContent-Length: 3\r\n";
+    client.send(request("POST", "/", fields, ""));
+    assert_eq!(client.read_head().status, 100);
+    client.send("abc");
+    let answer = client.read();
+    assert_eq!(
+        (answer.interim.as_slice(), answer.text().as_str()),
+        (&[103][..], "hello")
+    );
+}
+
+#[test]
+fn http2_origins_have_the_limits_of_others() {
+    const MANY: &[u16] = &[103; 33];
+    for before in [MANY, &[101]] {
+        let gate = Gate::new();
+        gate.open();
+        let origin = hinting_by_http2(before, &gate);
+        let setup = Setup::of(&origin.address()).set("origin.o.protocol", "'http2'");
+        let answer = setup.start().get("/");
+        assert!(
+            answer.status == 502 && answer.field("proxy-status").contains("http_protocol_error"),
+            "{answer:?}"
+        );
+    }
 }
 
 #[test]
