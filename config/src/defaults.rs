@@ -21,7 +21,9 @@ use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
-use common::serve::settings::{HalfClose, ServeSettings, SourceSettings, WorkerSettings};
+use common::serve::settings::{
+    Budget, HalfClose, ServeSettings, ShedBy, SheddingSettings, SourceSettings, WorkerSettings,
+};
 use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;
@@ -72,6 +74,20 @@ pub(crate) fn sources() -> SourceSettings {
         ],
     }
 }
+
+/// When new connections are shed.
+pub(crate) const SHEDDING: SheddingSettings = SheddingSettings {
+    memory: Budget::Auto,
+    descriptors: Budget::Auto,
+    // The last tenth is for those who are here: their requests need connections to servers, buffers, and stored responses.
+    begin: 0.9,
+    // Far enough below that it does not come and go with each look.
+    end: 0.8,
+    // Clients that are told to wait do not try again at once.
+    by: ShedBy::Answer,
+    // It is looked each second; those that ask again come spread over a few.
+    retry_after: secs(5),
+};
 
 /// Somebody who blocks an attacker waits no longer than that; a stat per file and second would be no harm either.
 pub(crate) const LISTS_RELOAD_EVERY: Duration = secs(5);

@@ -14,7 +14,7 @@ use common::net::address_list::ListItem;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::{ClientCertificates, TlsSettings};
 use common::serve::proxied::ProxySettings;
-use common::serve::settings::{ServeSettings, SourceSettings, WorkerSettings};
+use common::serve::settings::{ServeSettings, SheddingSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
 use common::telemetry::log::LogFormat;
 use http::HeaderName;
@@ -77,6 +77,8 @@ pub struct Health {
 pub struct Limits {
     /// Connections of one source.
     pub sources: SourceSettings,
+    /// When new connections are shed for want of memory or descriptors.
+    pub shedding: SheddingSettings,
     /// How often files of address lists are looked at.
     pub lists_reload_every: Duration,
 }

@@ -246,6 +246,14 @@ source_prefix_v4 = 32
 source_prefix_v6 = 64
 lists_reload_every = "5s"
 
+[limits.shedding]
+memory = "auto"
+descriptors = "auto"
+begin = "90%"
+end = "80%"
+by = "answer"
+retry_after = "5s"
+
 [front]
 listen = [
     { address = "0.0.0.0:80", backlog = "auto", http2 = false, redirect_https = false, proxy_protocol = false, proxy_from = [] },

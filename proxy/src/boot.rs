@@ -31,6 +31,7 @@ use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::health::control::Control;
 use crate::health::fold::{FoldThreads, Folded};
+use crate::health::shedding::Shedding;
 use crate::health::{Health, plan};
 use files::FileWatch;
 
@@ -222,6 +223,8 @@ pub struct Process {
     _backend_control: BackendControl,
     /// The workers that serve.
     workers: Vec<Arc<Worker>>,
+    /// Counts their connections.
+    limit: Arc<ConnectionLimit>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
     /// Takes over files that change.
@@ -248,6 +251,7 @@ impl Process {
             .map(|index| Worker::new(index, Clock::System, log_end(index)))
             .collect();
         let limit = ConnectionLimit::new(config.process.workers.connections_max);
+        let limit = limit.shedding(&config.limits.shedding);
         let limit = Arc::new(limit.per_source(&config.limits.sources));
         let draining = Arc::new(AtomicBool::new(false));
         let (admin, serving): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| open.role == Role::Admin);
@@ -272,7 +276,7 @@ impl Process {
         let watched = Watched {
             parts,
             workers: workers.clone(),
-            limit,
+            limit: Arc::clone(&limit),
             draining: Arc::clone(&draining),
             log: log.cloned(),
             started: Clock::System.wall(),
@@ -292,6 +296,7 @@ impl Process {
             admin,
             _backend_control: backend_control,
             workers,
+            limit,
             draining,
             _files: files,
             _fold: fold,
@@ -329,6 +334,7 @@ impl Process {
             listeners,
             workers,
             backends.collect(),
+            Shedding::new(config.limits.shedding.clone(), Arc::clone(&self.limit)),
         )
     }
 }

@@ -4,6 +4,7 @@
 //! and no worker ever takes it. The diagnosis itself is `common::kernel`.
 
 pub mod plan; // a configuration → roles, and what the preflight wants to know
+pub mod shedding; // what runs short, and who is told
 pub mod control; // once a second: look, diagnose, tell
 pub mod fold; // the health of cache servers, fetched
 pub mod way; // the four steps from clients to origins
@@ -20,6 +21,7 @@ use common::kernel::preflight::finding::Finding;
 use common::kernel::preflight::refuses;
 use common::kernel::root::ProcRoot;
 use parking_lot::{Mutex, MutexGuard};
+use shedding::Budgets;
 
 /// What is known about the handshakes of this process.
 pub struct Health {
@@ -36,6 +38,8 @@ pub struct State {
     pub settings: Vec<Finding>,
     /// How often it was looked.
     pub looks: u64,
+    /// Whether memory or descriptors run short.
+    pub budgets: Budgets,
 }
 
 /// All in one word.
@@ -43,7 +47,7 @@ pub struct State {
 pub enum Status {
     /// No finding is open, but for such as are about other programs only.
     Ok,
-    /// A finding is open, or a backend takes no connections.
+    /// A finding is open, a backend takes no connections, or new clients are turned away because something runs short.
     Degraded,
     /// A setting of the kernel loses clients.
     Critical,
@@ -59,6 +63,7 @@ impl Health {
                 engine,
                 settings,
                 looks: 0,
+                budgets: Budgets::default(),
             }),
         })
     }
@@ -74,7 +79,8 @@ impl State {
     pub fn status(&self) -> Status {
         if refuses(&self.settings) {
             Status::Critical
-        } else if self.engine.open().any(|open| open.finding.whose != Whose::Others) {
+        } else if self.budgets.scarce().is_some() || self.engine.open().any(|open| open.finding.whose != Whose::Others)
+        {
             Status::Degraded
         } else {
             Status::Ok

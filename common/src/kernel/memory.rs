@@ -1,8 +1,9 @@
 //! How much memory this process may use: the machine's, or what its cgroup grants.
 //!
-//! cgroup v2 (`memory.max`, the smallest on the way up) and v1 (`memory.limit_in_bytes`). Used by the preflight.
+//! cgroup v2 (`memory.max`, the smallest on the way up) and v1 (`memory.limit_in_bytes`). Used by the preflight, and
+//! by `usage`.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::reading::{Reading, Why};
 use super::root::ProcRoot;
@@ -42,15 +43,25 @@ impl Memory {
     }
 }
 
-fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
+/// The bytes of a line such as `MemTotal:  1000 kB`.
+pub(super) fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
-/// The smallest limit from this process's cgroup up to the root.
-fn cgroup_limit(root: &ProcRoot, memberships: &str) -> Reading<u64> {
-    let mut smallest: Option<u64> = None;
+/// One cgroup that limits memory.
+pub(super) struct Group {
+    /// Its directory, below the root.
+    directory: PathBuf,
+    /// Its limit in bytes.
+    pub(super) limit: u64,
+    is_v2: bool,
+}
+
+/// This process's cgroup and those above it, as far as they limit memory.
+pub(super) fn groups(root: &ProcRoot, memberships: &str) -> Vec<Group> {
+    let mut groups = Vec::new();
     for line in memberships.lines() {
         // "hierarchy:controllers:path"; v2 has hierarchy 0 and no controllers.
         let mut parts = line.splitn(3, ':');
@@ -66,19 +77,47 @@ fn cgroup_limit(root: &ProcRoot, memberships: &str) -> Reading<u64> {
             .ancestors()
             .filter(|path| !path.components().any(|c| c == Component::ParentDir))
         {
-            let inside = directory.strip_prefix("/").unwrap_or(directory);
-            let name = Path::new(mount).join(inside).join(file);
-            let limit = root
-                .file(&name.to_string_lossy())
-                .ok()
-                .and_then(|text| text.trim().parse::<u64>().ok());
-            smallest = [smallest, limit].into_iter().flatten().min();
+            let directory = Path::new(mount).join(directory.strip_prefix("/").unwrap_or(directory));
+            // v1 writes "no limit" as the largest number of pages.
+            let limit = number(root, &directory, file).filter(|&bytes| bytes < 1 << 60);
+            groups.extend(limit.map(|limit| Group {
+                directory,
+                limit,
+                is_v2: controllers.is_empty(),
+            }));
         }
     }
-    // v1 writes "no limit" as the largest number of pages.
-    smallest
-        .filter(|&bytes| bytes < 1 << 60)
-        .map_or(Reading::Unavailable(Why::Absent), Reading::Available)
+    groups
+}
+
+impl Group {
+    /// Bytes that count against the limit and are not given back under pressure: all but files that nobody uses.
+    pub(super) fn used(&self, root: &ProcRoot) -> Option<u64> {
+        let (file, unused) = if self.is_v2 {
+            ("memory.current", "inactive_file ")
+        } else {
+            ("memory.usage_in_bytes", "total_inactive_file ")
+        };
+        let current = number(root, &self.directory, file)?;
+        let stat = root
+            .long_file(&self.directory.join("memory.stat").to_string_lossy())
+            .ok()?;
+        let unused = stat
+            .lines()
+            .find_map(|line| line.strip_prefix(unused)?.parse::<u64>().ok())?;
+        Some(current.saturating_sub(unused))
+    }
+}
+
+fn number(root: &ProcRoot, directory: &Path, file: &str) -> Option<u64> {
+    let text = root.file(&directory.join(file).to_string_lossy()).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The smallest limit from this process's cgroup up to the root.
+fn cgroup_limit(root: &ProcRoot, memberships: &str) -> Reading<u64> {
+    let smallest = groups(root, memberships).into_iter().map(|group| group.limit).min();
+    smallest.map_or(Reading::Unavailable(Why::Absent), Reading::Available)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod counters; // the counters that matter, and what they grew by
 pub mod sockstat; // sockstat, softnet_stat, connection tracking
 pub mod sysctl; // the settings that matter
 pub mod memory; // how much memory there is
+pub mod usage; // how much of it, and of descriptors, is taken
 pub mod sockets; // single sockets: getsockopt, sock_diag
 pub mod connects; // own connects, counted per server
 pub mod sample; // everything known at one moment

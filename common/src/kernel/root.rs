@@ -90,6 +90,25 @@ impl ProcRoot {
         first_of([self.dir.join(name)], SYSCTL_BYTES_MAX)
     }
 
+    /// The same of a file that may be as long as a table.
+    pub fn long_file(&self, name: &str) -> Reading<String> {
+        first_of([self.dir.join(name)], TABLE_BYTES_MAX)
+    }
+
+    /// How many descriptors this process has open: the size of its `fd` directory, which the kernel states since 6.2.
+    pub fn descriptors(&self) -> Reading<u64> {
+        if !self.live {
+            return Reading::Unavailable(Why::Absent);
+        }
+        let directory = [self.dir.join("proc/self/fd"), self.dir.join("self/fd")];
+        let size = directory
+            .iter()
+            .find_map(|path| fs::metadata(path).ok())
+            .map(|stat| stat.len());
+        size.filter(|size| *size > 0)
+            .map_or(Reading::Unavailable(Why::Absent), Reading::Available)
+    }
+
     /// The kernel's version, from `osrelease` or, where `/proc/sys` is masked, from `/proc/version`.
     pub fn kernel(&self) -> Reading<KernelVersion> {
         let parse = |text: String| Reading::expect_form(KernelVersion::parse(&text), "a kernel version");

@@ -27,6 +27,15 @@ pub fn raise() -> io::Result<DescriptorLimit> {
     Ok(DescriptorLimit { soft: hard, hard })
 }
 
+/// The limit as it is.
+///
+/// # Errors
+/// The system's.
+pub fn read() -> io::Result<DescriptorLimit> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(DescriptorLimit { soft, hard })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

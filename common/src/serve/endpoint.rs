@@ -33,6 +33,11 @@ pub trait Endpoint: Send + Sync + 'static {
         false
     }
 
+    /// Whether HTTP can be said without a TLS handshake.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// Whether a peer may connect at all.
     fn admits(&self, _peer: IpAddr) -> bool {
         true
@@ -123,6 +128,10 @@ impl<S: Service> HttpEndpoint<S> {
 impl<S: Service> Endpoint for HttpEndpoint<S> {
     fn is_proxied(&self) -> bool {
         self.proxied.is_some()
+    }
+
+    fn is_plain(&self) -> bool {
+        self.tls.is_none()
     }
 
     fn serve(&self, mut stream: Stream, mut conn: Arc<ConnInfo>, mut seat: Seat) {

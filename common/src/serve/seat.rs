@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::drain::Drain;
 use super::limits::{ConnectionLimit, Shed};
@@ -16,7 +16,9 @@ use crate::worker::Worker;
 pub(super) struct Floor {
     pub(super) worker: Arc<Worker>,
     pub(super) drain: Drain,
-    limit: Arc<ConnectionLimit>,
+    pub(super) limit: Arc<ConnectionLimit>,
+    /// Clients that are being told why they are not let in.
+    pub(super) away: AtomicUsize,
     /// Connections taken so far, the shed ones included; written by this worker only.
     taken: AtomicU64,
 }
@@ -40,6 +42,7 @@ impl Floor {
             worker,
             drain: Drain::new(),
             limit,
+            away: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
         })
     }

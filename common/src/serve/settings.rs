@@ -99,3 +99,42 @@ pub struct SourceSettings {
     /// Peers that may have as many as they like.
     pub exempt: Vec<IpNetwork>,
 }
+
+/// When new connections are shed because memory or descriptors run short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SheddingSettings {
+    /// Bytes of memory that the process may take.
+    pub memory: Budget,
+    /// File descriptors that it may have open.
+    pub descriptors: Budget,
+    /// The part of a budget from which on new connections are shed.
+    pub begin: f64,
+    /// The part below which they are let in again.
+    pub end: f64,
+    /// How they are shed.
+    pub by: ShedBy,
+    /// When a client that is told so may come again.
+    pub retry_after: Duration,
+}
+
+/// How much of something the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// What the system lets it take.
+    Auto,
+    /// So much.
+    Fixed(u64),
+    /// It is not watched.
+    Unlimited,
+}
+
+/// What becomes of new connections while memory or descriptors run short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShedBy {
+    /// Accepted, answered 503 where no TLS is spoken, and closed.
+    Answer,
+    /// Accepted and closed.
+    Close,
+    /// Left in the accept queue.
+    Wait,
+}

@@ -16,6 +16,7 @@ use super::endpoint::Endpoint;
 use super::limits::Shed;
 use super::seat::Floor;
 use super::service::ConnInfo;
+use super::turn_away;
 use super::workers::Tick;
 use crate::kernel::sockets::tcp_info;
 use crate::net::accept::{Accepted, Acceptor, canonical};
@@ -152,6 +153,14 @@ impl Door {
         }
     }
 
+    /// The next connection, when connections are welcome.
+    async fn next(&mut self) -> Accepted {
+        while self.admission.floor.limit.holds_back() {
+            tokio::time::sleep(HOLD).await;
+        }
+        self.acceptor.accept().await
+    }
+
     /// Takes connections until the drain begins, then those that are queued; how many of these were let in.
     async fn run(mut self) -> usize {
         let drain = self.admission.floor.drain.clone();
@@ -160,7 +169,7 @@ impl Door {
             tokio::select! {
                 biased;
                 () = &mut draining => break,
-                accepted = self.acceptor.accept() => self.admission.admit(accepted),
+                accepted = self.next() => self.admission.admit(accepted),
             };
         }
         let mut admission = self.admission;
@@ -174,6 +183,9 @@ impl Door {
         queued
     }
 }
+
+/// How soon it is asked again whether connections are welcome: the answer changes once a second at most.
+const HOLD: Duration = Duration::from_millis(50);
 
 /// tokio has no interval of zero.
 const TICK_MIN: Duration = Duration::from_millis(1);
@@ -215,6 +227,9 @@ impl Admission {
             Ok(seat) => seat,
             Err(reason) => {
                 self.tell(reason, peer, now);
+                if self.endpoint.is_plain() {
+                    turn_away::tell(&self.floor, stream, reason);
+                }
                 return false;
             }
         };

@@ -50,6 +50,8 @@ counters! {
     ShedConnections "tidegate_connections_shed_total" r#"reason="connections""# "Connections accepted and not served, by reason" "process.connections_max was reached" "Raise process.connections_max and RLIMIT_NOFILE, or add a node";
     ShedSource "tidegate_connections_shed_total" r#"reason="source""# "Connections accepted and not served, by reason" "One address, or one IPv6 network, has limits.connections_per_source_max connections" "The log names one; list it in limits.connections_exempt if it stands for many clients, such as a load balancer";
     ShedDenied "tidegate_connections_shed_total" r#"reason="denied""# "Connections accepted and not served, by reason" "Peers that allow or deny of a listener keep out" "Nothing; the log names one";
+    ShedMemory "tidegate_connections_shed_total" r#"reason="memory""# "Connections accepted and not served, by reason" "Memory ran short: limits.shedding" "See tidegate_memory_used_bytes; give the process more memory, or the cache less";
+    ShedDescriptors "tidegate_connections_shed_total" r#"reason="descriptors""# "Connections accepted and not served, by reason" "File descriptors ran short: limits.shedding" "See tidegate_descriptors_used; raise LimitNOFILE";
     AcceptErrorPeer "tidegate_accept_errors_total" r#"kind="peer_gone""# "accept() failures by kind" "The client left between handshake and accept" "Nothing";
     AcceptErrorDescriptors "tidegate_accept_errors_total" r#"kind="descriptors""# "accept() failures by kind" "EMFILE or ENFILE: no file descriptor is left" "Raise RLIMIT_NOFILE or lower process.connections_max";
     AcceptErrorMemory "tidegate_accept_errors_total" r#"kind="memory""# "accept() failures by kind" "ENOBUFS or ENOMEM: the kernel has no memory for sockets" "Look at net.ipv4.tcp_mem and at free memory";
@@ -250,6 +252,12 @@ families! {
     StartTime Gauge "tidegate_start_time_seconds" [] "When the process started, since the Unix epoch" "A change is a restart" "Nothing when it was meant";
     Workers Gauge "tidegate_workers" [] "Worker threads" "As configured" "Nothing";
     ConnectionsOpen Gauge "tidegate_connections_open" [] "Client connections that are open" "Clients that are connected now, most of them idle" "Compare with process.connections_max";
+    Shedding Gauge "tidegate_shedding" ["resource"] "1 while new connections are shed because this runs short, 0 otherwise" "As limits.shedding says" "Look at who took it: tidegate_connections_open, tidegate_cache_stored_bytes";
+    SheddingBegun Counter "tidegate_shedding_begun_total" ["resource"] "How often this ran short" "As limits.shedding says" "Raise the budget if it happens in everyday traffic";
+    MemoryUsed Gauge "tidegate_memory_used_bytes" [] "Memory that is measured against the budget: the process's resident memory, or its cgroup's account where that is nearer its limit; absent where not known" "Near the budget new connections are shed" "Give the cache less, or the process more";
+    MemoryBudget Gauge "tidegate_memory_budget_bytes" [] "Memory that may be used: limits.shedding.memory" "As configured, or as cgroup and machine have it" "Nothing";
+    DescriptorsUsed Gauge "tidegate_descriptors_used" [] "File descriptors that are open" "Near the budget new connections are shed" "Raise LimitNOFILE";
+    DescriptorsBudget Gauge "tidegate_descriptors_budget" [] "File descriptors that may be open: limits.shedding.descriptors" "As configured, or RLIMIT_NOFILE" "Nothing";
     TlsCertificateExpires Gauge "tidegate_tls_certificate_expires_seconds" ["tls" "file"] "When a certificate ends, since the Unix epoch" "The log warns from 14 days before" "Renew it; the files are taken over while running";
     ListReloads Counter "tidegate_address_list_reloads_total" ["result"] "Changed files of address lists: taken over, or failed" "Somebody changed who may come in; after a failure the old list is in use" "Read the log line that names file and line";
     TlsReloads Counter "tidegate_tls_reloads_total" ["tls" "result"] "Changed certificate files: taken over, or failed" "Somebody renewed certificates; after a failure the old ones are in use" "Read the log line that names the file";

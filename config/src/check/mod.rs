@@ -10,7 +10,7 @@ mod traffic; // redirects, fields, rewriting
 mod sites; // hosts, routes, origins by name
 
 use crate::defaults;
-use crate::model::{Cache, CacheTier, Config, Front, Health, Process, UnknownHost};
+use crate::model::{Cache, CacheTier, Config, Front, Health, Limits, Process, UnknownHost};
 use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
@@ -32,7 +32,7 @@ pub(crate) fn config(draft: Draft, notes: &mut Notes) -> Config {
     tls::note_unknown(&tls, &tls::named_by(front.as_ref(), draft.admin.as_ref()), notes);
     let config = Config {
         process: draft.process,
-        limits: draft.limits,
+        limits: limits(draft.limits, notes),
         health: health(draft.health, notes),
         front,
         tls,
@@ -110,6 +110,17 @@ fn health(health: Health, notes: &mut Notes) -> Health {
         );
     }
     health
+}
+
+fn limits(limits: Limits, notes: &mut Notes) -> Limits {
+    let shedding = &limits.shedding;
+    if shedding.begin <= 0.0 {
+        let message = "is nothing: no connection would ever be let in";
+        notes.error("limits.shedding.begin", message);
+    } else if shedding.end > shedding.begin {
+        notes.error("limits.shedding.end", "is more than limits.shedding.begin");
+    }
+    limits
 }
 
 fn note_process(process: &Process, notes: &mut Notes) {

@@ -1,11 +1,16 @@
-//! How often, and counted by what.
+//! How often, counted by what, and how much at most.
 
 use std::time::Duration;
+
+use common::serve::settings::Budget;
+use toml::Spanned;
+use toml::de::DeValue;
 
 use super::rules::{COOKIE, FIELD};
 use super::scalar::Text;
 use crate::guard::{Frequency, RateKey};
 use crate::problem::Wrong;
+use crate::schema::{Codec, Spot};
 
 /// Requests per time.
 pub(crate) const FREQUENCY: Text<Frequency> = Text {
@@ -28,6 +33,34 @@ pub(crate) const RATE_KEY: Text<RateKey> = Text {
         RateKey::Cookie(name) => format!("cookie:{name}"),
     },
 };
+
+/// How much of something: what the system gives, so much, or as much as there is.
+pub(crate) struct BudgetCodec<C>(pub(crate) C);
+
+impl<C: Codec<u64>> Codec<Budget> for BudgetCodec<C> {
+    fn kind(&self) -> String {
+        format!("\"auto\", \"unlimited\" or {}", self.0.kind())
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<Budget> {
+        match value.get_ref() {
+            DeValue::String(text) if text == "auto" => Some(Budget::Auto),
+            DeValue::String(text) if text == "unlimited" => Some(Budget::Unlimited),
+            DeValue::String(text) if !text.starts_with(|first: char| first.is_ascii_digit()) => {
+                spot.refuse(format!("expected {}; found {text:?}", self.kind()))
+            }
+            _ => self.0.read(value, spot).map(Budget::Fixed),
+        }
+    }
+
+    fn write(&self, value: &Budget) -> Option<String> {
+        match value {
+            Budget::Auto => Some("\"auto\"".to_owned()),
+            Budget::Unlimited => Some("\"unlimited\"".to_owned()),
+            Budget::Fixed(number) => self.0.write(number),
+        }
+    }
+}
 
 const UNITS: [(&str, Duration); 3] = [
     ("s", Duration::from_secs(1)),

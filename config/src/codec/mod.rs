@@ -10,7 +10,7 @@ mod traffic; // what traffic rules are made of
 pub(crate) use address::{
     ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LIST_ITEM, LOG_TARGET, MODE, NETWORK, SERVER, SHARE,
 };
-pub(crate) use guard::{FREQUENCY, RATE_KEY};
+pub(crate) use guard::{BudgetCodec, FREQUENCY, RATE_KEY};
 pub(crate) use pattern::{
     BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
 };

@@ -1,6 +1,7 @@
 //! `/metrics` in Prometheus' text format: the workers' counters, and what is asked of the parts when somebody reads.
 
 use common::http::response::Response;
+use common::serve::shedding::Scarce;
 use common::telemetry::exposition::{CONTENT_TYPE, Exposition};
 use common::telemetry::metrics::Family;
 use http::{HeaderValue, StatusCode, header};
@@ -22,6 +23,7 @@ pub fn page(watched: &Watched, gate: Option<&Gate>) -> Response {
         .sample(&[], watched.limit.open() as u64);
     page.family(Family::AccessLogFailed)
         .sample(&[], watched.log_lines_failed());
+    budgets(&mut page, watched);
     cache(&mut page, watched);
     super::backends::expose(&mut page, watched);
     super::handshake_metrics::expose(&mut page, watched);
@@ -30,6 +32,28 @@ pub fn page(watched: &Watched, gate: Option<&Gate>) -> Response {
         .sample(&[], gate.map_or(0, Gate::refused));
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
+}
+
+fn budgets(page: &mut Exposition, watched: &Watched) {
+    let budgets = watched.health.lock().budgets;
+    let both = || Scarce::ALL.map(|scarce| ([("resource", scarce.word())], budgets.gauge(scarce)));
+    let mut shedding = page.family(Family::Shedding);
+    for (labels, gauge) in both() {
+        shedding.sample(&labels, u64::from(gauge.is_scarce));
+    }
+    let mut begun = page.family(Family::SheddingBegun);
+    for (labels, gauge) in both() {
+        begun.sample(&labels, gauge.begun);
+    }
+    for (gauge, used, budget) in [
+        (budgets.memory, Family::MemoryUsed, Family::MemoryBudget),
+        (budgets.descriptors, Family::DescriptorsUsed, Family::DescriptorsBudget),
+    ] {
+        if let Some(level) = gauge.level {
+            page.family(used).sample(&[], level.used);
+            page.family(budget).sample(&[], level.budget);
+        }
+    }
 }
 
 fn cache(page: &mut Exposition, watched: &Watched) {

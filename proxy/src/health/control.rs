@@ -19,6 +19,7 @@ use common::time::{Clock, mono_now};
 use common::worker::Worker;
 use tracing::{info, warn};
 
+use super::shedding::Shedding;
 use super::{Health, plan};
 
 /// What is looked at, and where it is written down.
@@ -35,6 +36,8 @@ pub struct Control {
     pub workers: Vec<Arc<Worker>>,
     /// Backends by leg.
     pub backends: Vec<(Leg, Arc<Backend>)>,
+    /// Whether new connections are welcome.
+    pub shedding: Shedding,
     sampler: Sampler,
     /// A descriptor kept for the look: when connections have taken all others, accept queues overflow, and just then the
     /// kernel's files must be readable. A worker may snatch it meanwhile; it is taken back when one is free.
@@ -50,6 +53,7 @@ impl Control {
         listeners: Vec<(Leg, Arc<Bound>)>,
         workers: Vec<Arc<Worker>>,
         backends: Vec<(Leg, Arc<Backend>)>,
+        shedding: Shedding,
     ) -> Self {
         let sampler = Sampler::new(health.root.clone());
         let reserve = File::open("/dev/null").ok();
@@ -60,6 +64,7 @@ impl Control {
             listeners,
             workers,
             backends,
+            shedding,
             sampler,
             reserve,
         }
@@ -68,6 +73,7 @@ impl Control {
     /// Looks once.
     pub fn look(&mut self) {
         drop(self.reserve.take());
+        self.shedding.look(&self.health, self.to_servers());
         let sample = self.sample();
         let settings = plan::preflight(&self.health.root, &self.context);
         self.reserve = File::open("/dev/null").ok();
@@ -100,6 +106,12 @@ impl Control {
         let pauses = self.workers.iter().map(|worker| worker.pulse.longest_gap(mono_now()));
         sample.pauses = pauses.collect();
         sample
+    }
+
+    /// Connections to servers that are open.
+    fn to_servers(&self) -> u64 {
+        let servers = self.backends.iter().flat_map(|(_, backend)| backend.snapshot());
+        servers.map(|server| (server.busy + server.idle) as u64).sum()
     }
 
     fn connects(&self) -> Vec<ServerSample> {

@@ -10,10 +10,12 @@ use common::kernel::diagnosis::legs::{ClientEnd, LegReport, ServerEnd, Verdict};
 use common::kernel::diagnosis::window::ListenerWindow;
 use common::kernel::preflight;
 use common::kernel::sample::{ListenerSample, Moment};
+use common::serve::shedding::Scarce;
 use common::telemetry::json::{Array, Object, Raw};
 use common::time::Clock;
 
 use super::fold::Snapshot;
+use super::shedding::Budgets;
 use super::way;
 
 /// The number that changes when a reader would break.
@@ -47,6 +49,20 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
     let mut array = object.array("settings");
     for finding in settings {
         setting(array.object(), finding);
+    }
+}
+
+/// What is taken of memory and descriptors.
+pub fn resources(array: &mut Array<'_>, budgets: &Budgets) {
+    for scarce in Scarce::ALL {
+        let gauge = budgets.gauge(scarce);
+        array
+            .object()
+            .field("resource", scarce.word())
+            .field("used", gauge.level.map(|level| level.used))
+            .field("budget", gauge.level.map(|level| level.budget))
+            .field("scarce", gauge.is_scarce)
+            .field("begun", gauge.begun);
     }
 }
 

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use common::kernel::diagnosis::Engine;
 use common::kernel::preflight::finding::Finding;
 use common::kernel::report;
+use common::kernel::usage::Level;
+use common::serve::shedding::Scarce;
 
 use super::fold::Snapshot;
+use super::shedding::Budgets;
 use super::way::{self, Step};
 
 /// Legs, open findings, harmless explanations, settings.
@@ -73,6 +76,22 @@ pub fn way(engine: &Engine, servers: &[Snapshot]) -> String {
         }
     }
     text.push('\n');
+    text
+}
+
+/// What runs short; nothing where nothing does.
+pub fn resources(budgets: &Budgets) -> String {
+    let mut text = String::new();
+    for scarce in Scarce::ALL {
+        let gauge = budgets.gauge(scarce);
+        if let Some(Level { used, budget }) = gauge.level.filter(|_| gauge.is_scarce) {
+            let word = scarce.word();
+            line(
+                &mut text,
+                format_args!("new connections are shed: {word} runs short, {used} of {budget} are taken\n"),
+            );
+        }
+    }
     text
 }
 
