@@ -145,6 +145,8 @@ pub(crate) const HTTP2: Http2Settings = Http2Settings {
     connection_window: 1 << 20,
     // A fast client empties it several times per round trip; 128 slow ones hold 8 MiB.
     send_buffer_max: 64 << 10,
+    // Browsers need no connection of their own for each WebSocket then; what may be opened is the routes' to say.
+    extended_connect: true,
 };
 
 /// TLS.

@@ -278,6 +278,7 @@ streams_max = 128
 stream_window = "256KiB"
 connection_window = "1MiB"
 send_buffer_max = "64KiB"
+extended_connect = true
 
 [front.forwarded]
 x_forwarded = true

@@ -18,7 +18,9 @@ use cache::purge::Strength;
 use cache::tier::{Answer, Tier, TierRequest};
 use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
+use common::http::hop_by_hop::Upgrade;
 use common::http::interim::Desk;
+use common::http::origin_error::OriginError;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::{Notable, Request};
 use common::http::upgrade;
@@ -96,6 +98,8 @@ struct UnderWay<'a> {
     passage: Option<Passage<'a>>,
     /// A refusal is told in JSON.
     json: bool,
+    /// It is an extended CONNECT: it gets a tunnel, or no success.
+    connects: bool,
 }
 
 /// What comes of a request at once.
@@ -133,6 +137,7 @@ impl<'a> UnderWay<'a> {
             record: ExchangeRecord::begin(request, conn, id, exchange.logs),
             passage: None,
             json: request.notable.any(Notable::ACCEPT) && refusal::wants_json(fields),
+            connects: request.notable.any(Notable::CONNECT),
         }
     }
 
@@ -236,6 +241,9 @@ impl<'a> UnderWay<'a> {
         let (exchange, conn) = (self.exchange, self.conn);
         let route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
         let upgrade = upgrade::choose(&mut head, notable, &route.upgrades);
+        if self.connects && upgrade == Upgrade::Remove {
+            return Err(Refusal::NoTunnel);
+        }
         let hop = Hop {
             node: &exchange.node,
             forwarded: &exchange.forwarded,
@@ -261,11 +269,24 @@ impl<'a> UnderWay<'a> {
         })
     }
 
+    /// Why there is an answer where there should be a tunnel: the origin's doing, or that of a rule.
+    const fn not_switched(&self) -> Refusal {
+        match self.record.facts.backend {
+            Some(_) => Refusal::Origin(OriginError::HttpUpgradeFailed),
+            None => Refusal::NoTunnel,
+        }
+    }
+
     fn reply(mut self, answer: Result<Answer, Refusal>) -> Reply<Box<ExchangeRecord>> {
         let result = answer.and_then(|answer| {
             self.record.facts = answer.facts;
             answer.result.map_err(Refusal::from)
         });
+        // To a client that wants a tunnel, any 2xx would say that it is there (RFC 8441 §5).
+        let result = match result {
+            Ok(response) if self.connects && response.status.is_success() => Err(self.not_switched()),
+            other => other,
+        };
         let is_refusal = result.is_err();
         let (mut response, close) = match result {
             Ok(mut response) => {

@@ -91,6 +91,12 @@ impl Browser {
         Some(browser)
     }
 
+    /// Takes certificates that nobody has signed, such as those that tests make.
+    #[track_caller]
+    pub fn trust_any_certificate(&mut self) {
+        self.command("Security.setIgnoreCertificateErrors", json!({"ignore": true}));
+    }
+
     /// Opens a page on a screen.
     #[track_caller]
     pub fn open(&mut self, url: &str, screen: Screen) {

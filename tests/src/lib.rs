@@ -19,6 +19,7 @@ pub mod tls; // a TLS client that looks at what it gets
 pub mod tls_origin; // an origin that speaks TLS
 pub mod dual_origin; // an origin that speaks HTTP/1.1 and HTTP/2
 pub mod http2; // an HTTP/2 client made of exact frames
+pub mod streams; // an HTTP/2 client that opens tunnels
 pub mod client; // sends exact bytes, reads responses
 pub mod script; // what an origin does, step by step
 pub mod ranges; // a representation that is served by ranges

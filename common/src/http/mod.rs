@@ -11,6 +11,7 @@ pub mod via; // Via and loop detection (CDN-Loop)
 pub mod forwarded; // who asked: X-Forwarded-*, Forwarded
 pub mod host; // Host and absolute-form
 pub mod upgrade; // which protocols a client may change to
+pub mod websocket; // the opening handshake of WebSocket, where we are its client
 pub mod time_left; // how long the hop before still waits
 pub mod interim; // 1xx on their way to the client
 pub mod outgoing; // what every request that goes on is given

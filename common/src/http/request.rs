@@ -43,6 +43,8 @@ impl Notable {
     pub const ACCEPT: Self = Self(1 << 5);
     /// Upgrade, as long as the client's connection could become a tunnel.
     pub const UPGRADE: Self = Self(1 << 6);
+    /// No field: the request is an extended CONNECT (RFC 8441), which a tunnel answers, or a refusal.
+    pub const CONNECT: Self = Self(1 << 7);
 
     /// The kinds that are in `fields`.
     pub fn of(fields: &HeaderMap) -> Self {

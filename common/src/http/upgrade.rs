@@ -81,13 +81,24 @@ pub fn is_asked_for(request: &HeaderMap, response: &HeaderMap) -> bool {
         && answered.all(|member| list::members_of(request, &UPGRADE).any(|asked| asked.eq_ignore_ascii_case(member)))
 }
 
-/// Whether `member`, a `protocol-name["/"protocol-version]`, names this protocol.
+/// Whether this is one `protocol-name["/"protocol-version]`.
+pub fn is_protocol(member: &[u8]) -> bool {
+    let (name, version) = parts(member);
+    list::is_token(name) && version.is_none_or(list::is_token)
+}
+
+/// Whether `member` names this protocol.
 fn is(member: &[u8], protocol: &Protocol) -> bool {
-    let (name, version) = match member.iter().position(|byte| *byte == b'/') {
+    let (name, version) = parts(member);
+    name.eq_ignore_ascii_case(protocol.0.as_bytes()) && version.is_none_or(list::is_token)
+}
+
+/// The name of a protocol and its version.
+fn parts(member: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match member.iter().position(|byte| *byte == b'/') {
         Some(slash) => (&member[..slash], Some(&member[slash + 1..])),
         None => (member, None),
-    };
-    name.eq_ignore_ascii_case(protocol.0.as_bytes()) && version.is_none_or(list::is_token)
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::http::hop_by_hop::connection_options;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
 use crate::http::tunnel::Tunnel;
-use crate::http::upgrade;
+use crate::http::{upgrade, websocket};
 use crate::net::stream::Stream;
 use crate::net::tls;
 
@@ -147,7 +147,9 @@ impl Connection {
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
-                if !upgrade::is_asked_for(&head.headers, &response.fields) {
+                let is_agreed = upgrade::is_asked_for(&head.headers, &response.fields)
+                    && websocket::is_accepted(head, &response.fields);
+                if !is_agreed {
                     return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
                 }
                 Ok(exchange.into_tunnel(response, limits, home))

@@ -13,19 +13,25 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Method, StatusCode};
 
+use super::connect::{self, ClientEnd};
 use super::request::{self, Said};
 use super::request_body::RequestBody;
 use super::response::{self, Sending};
 use crate::http::body::Body;
 use crate::http::interim::{Desk, Interim};
 use crate::http::request::{Notable, Request};
+use crate::http::response::Response;
 use crate::http1::parse::ParseError;
 use crate::http1::patience::Lost;
 use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
 use crate::serve::settings::ServeSettings;
+use crate::serve::tunnel::{self, Told};
 use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
+
+/// A frame's head (RFC 9113 §4.1), and the status, which is one octet in HPACK at best.
+const HEAD_OVERHEAD: u64 = 9 + 1;
 
 /// What the streams of one connection share.
 #[derive(Debug)]
@@ -67,7 +73,8 @@ pub(super) async fn exchange<S: Service>(
     let head_bytes = request.uri().path().len() as u64 + response::size(request.headers());
     let received = Arc::new(AtomicU64::new(head_bytes));
     let desk = Desk::default();
-    let reply = match incoming(request, &mut respond, settings, &received, began) {
+    let mut tunnel = None;
+    let reply = match incoming(request, &mut respond, &mut tunnel, settings, &received, began) {
         Err(error) => service.refuse(&error, conn),
         Ok(request) => match service.call(request, conn, &desk) {
             Soon::Ready(reply) => reply,
@@ -93,7 +100,13 @@ pub(super) async fn exchange<S: Service>(
     if reply.close.is_some() {
         unwanted.store(true, Ordering::Relaxed);
     }
-    send(reply, respond, &method, &open.0, &received, began).await;
+    match tunnel {
+        // In a box, for the sake of the streams that are none.
+        Some(stream) if matches!(reply.response.body, Body::Tunnel(_)) => {
+            Box::pin(carry(reply, respond, stream, &open.0, &received, began)).await;
+        }
+        _ => send(reply, respond, &method, &open.0, &received, began).await,
+    }
 }
 
 /// Sends an interim response (RFC 9113 §8.1).
@@ -107,10 +120,11 @@ fn say(interim: Interim, respond: &mut SendResponse<Bytes>, conn: &ConnInfo) {
     }
 }
 
-/// The stream as a request.
+/// The stream as a request; what follows an extended CONNECT is left in `tunnel`.
 fn incoming(
     request: http::Request<RecvStream>,
     respond: &mut SendResponse<Bytes>,
+    tunnel: &mut Option<RecvStream>,
     settings: &ServeSettings,
     received: &Arc<AtomicU64>,
     began: MonoTime,
@@ -119,6 +133,7 @@ fn incoming(
     let Said {
         length,
         expects_continue,
+        connects,
     } = request::check(&mut head, settings)?;
     let request = Request {
         notable: Notable::of(&head.headers),
@@ -126,6 +141,13 @@ fn incoming(
         body: Body::Empty,
         began,
     };
+    if connects {
+        *tunnel = Some(stream);
+        return Ok(Request {
+            notable: request.notable | Notable::CONNECT,
+            ..request
+        });
+    }
     if stream.is_end_stream() {
         return Ok(request);
     }
@@ -144,6 +166,35 @@ fn incoming(
     })
 }
 
+/// Tells the client that its tunnel is there, and carries it to its end.
+async fn carry<R: Record>(
+    reply: Reply<R>,
+    mut respond: SendResponse<Bytes>,
+    stream: RecvStream,
+    shared: &Shared,
+    received: &AtomicU64,
+    began: MonoTime,
+) {
+    let Response { fields, body, .. } = reply.response;
+    let Body::Tunnel(server) = body else { return };
+    let head = connect::switched(fields);
+    let head_bytes = HEAD_OVERHEAD + response::size(head.headers());
+    // A client that is gone is one whose tunnel ends at once.
+    let Ok(to_client) = respond.send_response(head, false) else {
+        return;
+    };
+    let told = Told {
+        record: reply.record,
+        conn: Arc::clone(&shared.conn),
+        request_bytes: received.load(Ordering::Relaxed),
+        head_bytes,
+        began,
+        close: None,
+    };
+    let mut client = ClientEnd::new(to_client, stream);
+    tunnel::carry(&mut client, *server, Bytes::new(), told).await;
+}
+
 /// Sends a response and tells its record.
 async fn send<R: Record>(
     reply: Reply<R>,
@@ -160,8 +211,7 @@ async fn send<R: Record>(
     } = reply;
     let mut outgoing = response::outgoing(response, method);
     let head = std::mem::take(&mut outgoing.head);
-    // The status is one octet in HPACK, at best.
-    let head_bytes = 9 + 1 + response::size(head.headers());
+    let head_bytes = HEAD_OVERHEAD + response::size(head.headers());
     let is_last = outgoing.body.is_empty();
     let (mut end, mut body_bytes, mut overhead) = (End::ClientGone, 0, 0);
     if let Ok(stream) = respond.send_response(head, is_last) {

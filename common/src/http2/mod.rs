@@ -6,6 +6,7 @@
 pub mod settings; // plain settings
 mod meter; // frames that bring nothing, counted
 mod wire; // what h2 reads from and writes to
+mod connect; // extended CONNECT: a stream that becomes a tunnel
 mod request; // a stream's head → a request, strictly
 mod request_body; // a client's body, read as it is wanted
 mod response; // a response as one stream sends it

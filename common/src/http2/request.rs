@@ -7,6 +7,7 @@ use http::header::{COOKIE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 
+use super::connect;
 use crate::http::host;
 use crate::http1::framing::{self, Framing};
 use crate::http1::parse::ParseError;
@@ -19,6 +20,8 @@ pub(super) struct Said {
     pub(super) length: Option<u64>,
     /// It waits for leave to send its body.
     pub(super) expects_continue: bool,
+    /// It is an extended CONNECT: what follows is no body.
+    pub(super) connects: bool,
 }
 
 /// Checks a head against our limits and makes it that of a request.
@@ -30,6 +33,7 @@ pub(super) fn check(head: &mut Parts, settings: &ServeSettings) -> Result<Said, 
     if head.headers.len() > settings.fields_max {
         return Err(ParseError::TooManyFields);
     }
+    let connects = connect::translate(head)?;
     let framing = framing::of_request(Version::HTTP_2, &mut head.headers, settings.body_bytes_max)?;
     let expects_continue = framing::expects_continue(Version::HTTP_2, &head.headers)?;
     join_cookies(&mut head.headers);
@@ -43,6 +47,7 @@ pub(super) fn check(head: &mut Parts, settings: &ServeSettings) -> Result<Said, 
             Framing::None | Framing::Chunked | Framing::UntilClose => None,
         },
         expects_continue,
+        connects,
     })
 }
 
@@ -153,7 +158,8 @@ pub(super) mod tests {
             said,
             Said {
                 length: Some(7),
-                expects_continue: false
+                expects_continue: false,
+                connects: false
             }
         );
         assert!(!fields.contains_key("content-length"));

@@ -90,6 +90,9 @@ fn builder(settings: &ServeSettings, http2: Http2Settings) -> Builder {
         // Streams that we reset and whose late frames are still let pass.
         .max_concurrent_reset_streams(32)
         .reset_stream_duration(Duration::from_secs(5));
+    if http2.extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 

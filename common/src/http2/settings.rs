@@ -13,6 +13,8 @@ pub struct Http2Settings {
     pub connection_window: u32,
     /// Bytes of a response that may wait for the connection, per stream.
     pub send_buffer_max: u32,
+    /// Clients may open tunnels on a stream (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441).
+    pub extended_connect: bool,
 }
 
 /// How HTTP/2 is spoken to the servers of a backend.

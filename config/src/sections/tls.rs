@@ -114,6 +114,12 @@ impl Keys for Http2Settings {
             &mut self.send_buffer_max,
             "Bytes of one response that may wait for the connection.",
         );
+        v.key(
+            "extended_connect",
+            Flag,
+            &mut self.extended_connect,
+            "Let clients open WebSockets, and what else `upgrades` of a route allows, on a stream (extended CONNECT, RFC 8441).",
+        );
     }
 }
 

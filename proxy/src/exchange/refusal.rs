@@ -23,6 +23,8 @@ pub enum Refusal {
     Host(HostError),
     /// A method that is not spoken here.
     NotImplemented,
+    /// An extended CONNECT for a protocol that its route does not carry.
+    NoTunnel,
     /// A method that is not allowed here.
     MethodNotAllowed,
     /// PURGE from somebody who may not.
@@ -57,7 +59,9 @@ impl Refusal {
         match self {
             Self::Parse(error) => error.status(),
             Self::Host(_) => StatusCode::BAD_REQUEST,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            // "If a server receives an Extended CONNECT request with a ":protocol" value that is unknown or is not
+            // supported, the server SHOULD respond to the request with a 501 (Not Implemented) status code" (RFC 9220 §3).
+            Self::NotImplemented | Self::NoTunnel => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PurgeDenied => StatusCode::FORBIDDEN,
             Self::PurgeUnknown => StatusCode::BAD_REQUEST,
@@ -87,7 +91,8 @@ impl Refusal {
             Self::Parse(_) | Self::Host(_) | Self::NotImplemented | Self::PurgeUnknown | Self::Body(_) => {
                 Some("http_request_error")
             }
-            Self::MethodNotAllowed
+            Self::NoTunnel
+            | Self::MethodNotAllowed
             | Self::PurgeDenied
             | Self::Denied
             | Self::TooManyRequests(_)
@@ -136,6 +141,7 @@ impl Refusal {
             Self::Parse(error) => error.to_string(),
             Self::Host(error) => error.to_string(),
             Self::NotImplemented => "this method is not implemented here".to_owned(),
+            Self::NoTunnel => "this protocol is not carried here".to_owned(),
             Self::MethodNotAllowed => "this method is not allowed here".to_owned(),
             Self::PurgeDenied => "this address may not purge".to_owned(),
             Self::PurgeUnknown => "X-Purge-Method is soft or hard".to_owned(),

@@ -21,6 +21,7 @@ mod traffic_auth; // basic authentication
 mod traffic_rules; // redirects, fields, rewritten paths
 mod bodies; // framing, streaming, trailers, 100-continue
 mod upgrades; // WebSocket and other tunnels
+mod extended_connect; // the same over HTTP/2
 mod interim; // 103 Early Hints and the like
 mod proxy_protocol; // who a load balancer says that a client is
 mod malformed; // requests that must be refused
