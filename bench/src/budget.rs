@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Kind};
-use crate::load::{Generator, Pace, Target};
+use crate::load::{Generator, Keys, Length, Pace, Target};
 use crate::machine::{Cores, in_path, scratch_root};
 use crate::subject::{Installed, Setup, start_origin};
 
@@ -91,7 +91,8 @@ fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
     let mut generator = Generator::new(Target {
         address: running.address,
         path: case.path.to_owned(),
-        length: case.body_bytes,
+        keys: Keys::One,
+        length: Length::Of(case.body_bytes),
         connections: 1,
         close: case.kind == Kind::Close,
     })?;

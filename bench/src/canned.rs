@@ -1,8 +1,9 @@
 //! Canned responses from a bare epoll loop: what HTTP costs when nobody thinks.
 //!
-//! It is the floor that proxies are compared with, and the origin behind them. `/N` is N bytes with
-//! `max-age=3600`, `/pass/N` the same with `no-store`, `/count` how many of those were answered so far.
-//! It finds the end of a request head and its path, nothing more: it is no server for anybody else.
+//! It is the floor that proxies are compared with, and the origin behind them. `/N` and `/N/KEY` are N bytes with
+//! `max-age=3600`, `/mix/KEY` as many as `pattern` says, `/pass/…` the same with `no-store`, `/hold/…` is never answered,
+//! and `/count` is how many requests came so far. It finds the end of a request head and its path, nothing more: it is no
+//! server for anybody else.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use memchr::memmem;
 use socket2::{Domain, Socket, Type};
 
 use crate::clock;
+use crate::pattern::mixed_length;
 use crate::sys::{self, Epoll, READABLE, WRITABLE};
 
 /// The largest body that is made.
@@ -145,8 +147,11 @@ impl Connection {
             let Some(end) = memmem::find(&self.input, b"\r\n\r\n") else {
                 break;
             };
-            let (response, close) = responses.answer(&self.input[..end]);
+            let answer = responses.answer(&self.input[..end]);
             self.input.drain(..end + 4);
+            let Some((response, close)) = answer else {
+                break;
+            };
             self.close = close;
             self.output = Some((response, 0));
             self.flush()?;
@@ -191,30 +196,30 @@ impl Connection {
 #[derive(Default)]
 struct Responses {
     made: HashMap<(usize, bool, bool), Rc<[u8]>>,
-    answered: u64,
+    asked: u64,
 }
 
 impl Responses {
-    /// The response to a request head, and whether the connection ends after it.
-    fn answer(&mut self, head: &[u8]) -> (Rc<[u8]>, bool) {
+    /// The response to a request head, and whether the connection ends after it; `None` when there is to be none.
+    fn answer(&mut self, head: &[u8]) -> Option<(Rc<[u8]>, bool)> {
         let close = memmem::find(head, b"onnection: close").is_some();
         let path = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         if path == b"/count" {
-            let count = self.answered.to_string();
-            return (render("200 OK", "no-store", count.as_bytes(), close), close);
+            let count = self.asked.to_string();
+            return Some((render("200 OK", "no-store", count.as_bytes(), close), close));
+        }
+        self.asked += 1;
+        if path.starts_with(b"/hold/") {
+            return None;
         }
         let (sized, store) = match path.strip_prefix(b"/pass") {
             Some(rest) => (rest, false),
             None => (path, true),
         };
-        let size = sized
-            .strip_prefix(b"/")
-            .and_then(|digits| str::from_utf8(digits).ok()?.parse::<usize>().ok());
-        let Some(size) = size.filter(|&size| size <= BODY_BYTES_MAX) else {
-            return (render("404 Not Found", "no-store", b"no such size\n", true), true);
+        let Some(size) = body_length(sized).filter(|&size| size <= BODY_BYTES_MAX) else {
+            return Some((render("404 Not Found", "no-store", b"no such size\n", true), true));
         };
-        self.answered += 1;
-        (self.sized(size, store, close), close)
+        Some((self.sized(size, store, close), close))
     }
 
     fn sized(&mut self, size: usize, store: bool, close: bool) -> Rc<[u8]> {
@@ -228,6 +233,15 @@ impl Responses {
             self.made.insert(key, Rc::clone(&response));
         }
         response
+    }
+}
+
+/// The length that a path stands for: `/N`, `/N/KEY`, `/mix/KEY`.
+fn body_length(path: &[u8]) -> Option<usize> {
+    let mut parts = str::from_utf8(path).ok()?.strip_prefix('/')?.splitn(2, '/');
+    match (parts.next()?, parts.next()) {
+        ("mix", key) => usize::try_from(mixed_length(key?.parse().ok()?)).ok(),
+        (length, _) => length.parse().ok(),
     }
 }
 
@@ -259,11 +273,14 @@ mod tests {
                 0,
                 true,
             ),
+            ("GET /10/key HTTP/1.1", "200 OK", "max-age=3600", 10, false),
+            ("GET /pass/10/key HTTP/1.1", "200 OK", "no-store", 10, false),
+            ("GET /mix/ HTTP/1.1", "404 Not Found", "no-store", 13, true),
             ("GET /x HTTP/1.1", "404 Not Found", "no-store", 13, true),
             ("GET /99999999999 HTTP/1.1", "404 Not Found", "no-store", 13, true),
             ("", "404 Not Found", "no-store", 13, true),
         ] {
-            let (response, closes) = Responses::default().answer(head.as_bytes());
+            let (response, closes) = Responses::default().answer(head.as_bytes()).unwrap();
             let text = str::from_utf8(&response).unwrap();
             let (fields, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(
@@ -286,10 +303,23 @@ mod tests {
     #[test]
     fn the_count_does_not_count_itself() {
         let mut responses = Responses::default();
-        for head in ["GET /1 HTTP/1.1", "GET /count HTTP/1.1", "GET /pass/1 HTTP/1.1"] {
-            responses.answer(head.as_bytes());
+        for head in [
+            "GET /1 HTTP/1.1",
+            "GET /count HTTP/1.1",
+            "GET /pass/1 HTTP/1.1",
+            "GET /hold/1 HTTP/1.1",
+        ] {
+            let is_answered = responses.answer(head.as_bytes()).is_some();
+            assert_eq!(is_answered, !head.contains("/hold/"));
         }
-        let (response, _) = responses.answer(b"GET /count HTTP/1.1");
-        assert!(response.ends_with(b"\r\n\r\n2"));
+        let (response, _) = responses.answer(b"GET /count HTTP/1.1").unwrap();
+        assert!(response.ends_with(b"\r\n\r\n3"));
+    }
+
+    #[test]
+    fn a_mixed_length_is_the_key_s() {
+        let (response, _) = Responses::default().answer(b"GET /mix/17 HTTP/1.1\r\nHost: a").unwrap();
+        let head = memmem::find(&response, b"\r\n\r\n").unwrap() + 4;
+        assert_eq!((response.len() - head) as u64, mixed_length(17));
     }
 }

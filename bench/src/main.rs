@@ -8,6 +8,7 @@ mod clock; // the only file that reads a clock
 mod machine; // which cores are ours, and what the machine is
 mod usage; // what processes cost, from /proc
 mod process; // children, ended whatever happens
+mod pattern; // which bytes stand behind a URL of many
 mod canned; // the floor, and the origin
 mod subject; // what is measured
 mod load; // the load generator
@@ -17,6 +18,9 @@ mod measure; // one measurement
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
 mod report; // Markdown and JSON
+mod sheet; // tables and verdicts of the long runs
+mod rig; // tidegate in the shapes that they want
+mod memory; // what is held for what is kept
 mod budget; // instructions per request, for CI
 
 use std::ffi::OsStr;
@@ -48,6 +52,8 @@ enum Action {
     Quick(Options),
     /// tidegate, nginx, HAProxy, Varnish (where installed) and the floor: all cases, about ten minutes.
     Compare(Options),
+    /// Memory per stored response, connection and request, of a store that turns over, and CPU of a hit among a million.
+    Memory(memory::Options),
     /// Instructions per request by callgrind, held against bench/budgets.json; under a minute.
     Budget(Budget),
     /// Serves canned responses; the other commands start it.
@@ -106,6 +112,7 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
         Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
+        Action::Memory(options) => memory::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Budget(options) => budget(&options),
         Action::Floor => canned::serve("floor"),
         Action::Origin => canned::serve("origin"),
@@ -153,14 +160,19 @@ fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f
 }
 
 fn budget(options: &Budget) -> Result<()> {
-    let binary = tidegate_binary(options.tidegate.as_ref(), &[Subject::Tidegate])?;
-    let found = Installed::find(Subject::Tidegate, &binary)?;
-    let tidegate = found.with_context(|| format!("no {}", binary.display()))?;
+    let tidegate = find_tidegate(options.tidegate.as_ref())?;
     let order = budget::Order {
         file: &options.file,
         reason: options.update.as_deref(),
     };
     budget::run(tidegate, &order)
+}
+
+/// Ours.
+fn find_tidegate(given: Option<&PathBuf>) -> Result<Installed> {
+    let binary = tidegate_binary(given, &[Subject::Tidegate])?;
+    let found = Installed::find(Subject::Tidegate, &binary)?;
+    found.with_context(|| format!("no {}", binary.display()))
 }
 
 /// The subjects that are here, and those that are not.

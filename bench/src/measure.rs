@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::case::{AnsweredBy, Case, Kind};
 use crate::clock;
-use crate::load::{Generator, Outcome, Pace, Target};
+use crate::load::{Generator, Keys, Length, Outcome, Pace, Target};
 use crate::machine::Cores;
 use crate::subject::{Installed, Running, Setup};
 use crate::usage::{self, CpuTime};
@@ -66,16 +66,27 @@ impl LoadSample {
 pub(crate) fn closed_loop(bench: &Bench<'_>) -> Result<LoadSample> {
     let (running, mut generator) = bench.warmed()?;
     let origin_before = bench.origin_count()?;
-    let cpu_before = usage::cpu_time(running.process.pid())?;
-    let core_before = usage::core_busy(bench.plan.cores.subject)?;
-    let outcome = generator.run(Pace::closed(bench.plan.time))?;
-    let cpu = usage::cpu_time(running.process.pid())?.since(cpu_before);
-    let core = usage::core_busy(bench.plan.cores.subject)?.saturating_sub(core_before);
-    bench.check_origin(&outcome, bench.origin_count()?.saturating_sub(origin_before))?;
+    let sample = sampled(
+        running.process.pid(),
+        bench.plan.cores.subject,
+        &mut generator,
+        bench.plan.time,
+    )?;
+    bench.check_origin(&sample.outcome, bench.origin_count()?.saturating_sub(origin_before))?;
+    Ok(sample)
+}
+
+/// What a closed loop of `time` costs the process `pid` and its children on `core`.
+pub(crate) fn sampled(pid: i32, core: usize, generator: &mut Generator, time: Duration) -> Result<LoadSample> {
+    let cpu_before = usage::cpu_time(pid)?;
+    let core_before = usage::core_busy(core)?;
+    let outcome = generator.run(Pace::closed(time))?;
+    let cpu = usage::cpu_time(pid)?.since(cpu_before);
+    let busy = usage::core_busy(core)?.saturating_sub(core_before);
     Ok(LoadSample {
         outcome,
         cpu,
-        foreign: core.saturating_sub(cpu.total),
+        foreign: busy.saturating_sub(cpu.total),
     })
 }
 
@@ -168,7 +179,8 @@ impl Bench<'_> {
         Target {
             address: running.address,
             path: self.case.path.to_owned(),
-            length: self.case.body_bytes,
+            keys: Keys::One,
+            length: Length::Of(self.case.body_bytes),
             connections: self.case.connections,
             close: self.case.kind == Kind::Close,
         }

@@ -27,11 +27,16 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command` on `cpu`; its stderr goes to `NAME.stderr` in `dir`, stdout nowhere.
-    pub(crate) fn start(name: &str, mut command: Command, cpu: usize, dir: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, command: Command, cpu: usize, dir: &Path) -> Result<Self> {
+        Self::start_on(name, command, &[cpu], dir)
+    }
+
+    /// The same on any of several.
+    pub(crate) fn start_on(name: &str, mut command: Command, cpus: &[usize], dir: &Path) -> Result<Self> {
         let stderr = dir.join(format!("{name}.stderr"));
         let log = File::create(&stderr).with_context(|| format!("cannot write {}", stderr.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        sys::start_pinned(&mut command, cpu);
+        sys::start_pinned(&mut command, cpus);
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;

@@ -94,10 +94,11 @@ impl Epoll {
     }
 }
 
-/// Makes `command` start on `cpu` and end when the thread that started it ends, however that happens.
-pub(crate) fn start_pinned(command: &mut Command, cpu: usize) {
+/// Makes `command` start on `cpus` and end when the thread that started it ends, however that happens.
+pub(crate) fn start_pinned(command: &mut Command, cpus: &[usize]) {
+    let set = cpu_set(cpus);
     let pinned = move || {
-        pin(cpu)?;
+        pin_to(&set)?;
         // SAFETY: takes no pointers.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })?;
         Ok(())
@@ -108,13 +109,23 @@ pub(crate) fn start_pinned(command: &mut Command, cpu: usize) {
 
 /// Moves the calling thread to `cpu`; what it starts from now on stays there too.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    pin_to(&cpu_set(&[cpu]))
+}
+
+fn pin_to(set: &libc::cpu_set_t) -> io::Result<()> {
+    // SAFETY: `set` is whole and as large as said; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), ptr::from_ref(set)) })?;
+    Ok(())
+}
+
+fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: all-zero bytes are the empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: libc checks the bounds of the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is whole and as large as said; 0 is the calling thread.
-    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })?;
-    Ok(())
+    for &cpu in cpus {
+        // SAFETY: libc checks the bounds of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    set
 }
 
 /// Lets timers of the calling thread fire when they are due, instead of up to 50 µs later.

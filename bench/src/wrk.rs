@@ -25,7 +25,7 @@ pub(crate) fn run(case: &Case, address: SocketAddr, time: Duration, cpu: usize) 
         .args(["-t1", &format!("-c{}", case.connections), &format!("-d{seconds}s")])
         .args(["-H", "Host: bench.test", &format!("http://{address}{}", case.path)])
         .stdin(Stdio::null());
-    sys::start_pinned(&mut command, cpu);
+    sys::start_pinned(&mut command, &[cpu]);
     let output = command.output().context("cannot run wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "wrk: {}, {}", output.status, text.trim());

@@ -26,6 +26,8 @@ pub(super) struct Connection {
     state: State,
     /// When the request under way was due, or since when it rests.
     since: Instant,
+    /// The key of the request under way.
+    key: Option<u64>,
     /// The beginning of a head that came in pieces.
     partial: Vec<u8>,
 }
@@ -67,6 +69,7 @@ impl Connection {
             stream: None,
             state: State::Closed,
             since: clock::now(),
+            key: None,
             partial: Vec::new(),
         }
     }
@@ -115,9 +118,19 @@ impl Connection {
         self.since = now;
     }
 
-    /// Sends the request, now or as soon as the handshake is over.
-    pub(super) fn send(&mut self, request: &[u8], due: Instant) -> io::Result<()> {
+    /// The request is to be sent once the handshake is over.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.state == State::Connecting
+    }
+
+    pub(super) fn key(&self) -> Option<u64> {
+        self.key
+    }
+
+    /// Sends the request for `key`, now or as soon as the handshake is over.
+    pub(super) fn send(&mut self, request: &[u8], key: Option<u64>, due: Instant) -> io::Result<()> {
         self.since = due;
+        self.key = key;
         let Some(stream) = &mut self.stream else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -134,7 +147,7 @@ impl Connection {
     /// Does what an event allows; `ended` when it says that the server has closed its side.
     pub(super) fn proceed(&mut self, ended: bool, job: &mut Job<'_>) -> Result<Step, Fault> {
         if self.state == State::Connecting {
-            self.send(job.request, self.since)
+            self.send(job.request, self.key, self.since)
                 .map_err(|error| Fault::of_io(&error))?;
         }
         loop {
@@ -183,10 +196,11 @@ impl Connection {
 
     /// Takes bytes of the response.
     fn take(&mut self, bytes: &[u8], target: &Target) -> Result<(), Fault> {
+        let length = target.length.of(self.key);
         let (left, bytes_of_body) = match self.state {
             State::Body(left) => (left, bytes.len()),
-            State::Head if self.partial.is_empty() => match self.head(bytes, target)? {
-                Some(head) => (target.length, bytes.len() - head),
+            State::Head if self.partial.is_empty() => match Self::head(bytes, length)? {
+                Some(head) => (length, bytes.len() - head),
                 None => {
                     self.partial.extend_from_slice(bytes);
                     return Ok(());
@@ -195,8 +209,8 @@ impl Connection {
             State::Head => {
                 self.partial.extend_from_slice(bytes);
                 let whole = std::mem::take(&mut self.partial);
-                match self.head(&whole, target)? {
-                    Some(head) => (target.length, whole.len() - head),
+                match Self::head(&whole, length)? {
+                    Some(head) => (length, whole.len() - head),
                     None => {
                         self.partial = whole;
                         return Ok(());
@@ -215,10 +229,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Bytes of the head, when it is whole.
-    fn head(&self, input: &[u8], target: &Target) -> Result<Option<usize>, Fault> {
+    /// Bytes of the head, when it is whole and announces `length`.
+    fn head(input: &[u8], length: u64) -> Result<Option<usize>, Fault> {
         match parse_head(input)? {
-            Some(head) if head.length != target.length => Err(Fault::Length),
+            Some(head) if head.length != length => Err(Fault::Length),
             head => Ok(head.map(|head| head.bytes)),
         }
     }

@@ -4,6 +4,7 @@
 //! Open loop: requests are due at a constant rate whether or not earlier ones were answered, and latency counts
 //! from the moment a request was *due*, so that a stall is not hidden (no coordinated omission).
 
+mod keys; // which of many URLs is asked for next
 mod connection; // one connection: a request out, a response in
 mod pace; // when the next request is due
 mod response; // the response's head, and what is wrong with it
@@ -19,8 +20,9 @@ use hdrhistogram::Histogram;
 use crate::clock;
 use crate::sys::{self, EDGE, Epoll, Event, PEER_ENDED, READABLE, WRITABLE};
 use connection::{Connection, Job, Step};
+pub(crate) use keys::{Keys, Length};
 pub(crate) use pace::Pace;
-pub(crate) use response::{FAULT_COUNT, Fault};
+pub(crate) use response::{FAULT_COUNT, Fault, whole_length};
 
 /// Silence of all connections after which what is under way counts as stalled.
 const STALL: Duration = Duration::from_secs(5);
@@ -33,9 +35,11 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// The path; with many keys each of them follows it.
     pub(crate) path: String,
+    pub(crate) keys: Keys,
     /// Bytes of the body that a right response has.
-    pub(crate) length: u64,
+    pub(crate) length: Length,
     pub(crate) connections: usize,
     /// A new connection for each request, closed by the server.
     pub(crate) close: bool,
@@ -99,6 +103,9 @@ impl Outcome {
 /// Connections to one subject.
 pub(crate) struct Generator {
     target: Target,
+    /// What precedes the key in a request, what follows it, and both with one between.
+    before: Vec<u8>,
+    after: Vec<u8>,
     request: Vec<u8>,
     epoll: Epoll,
     room: Vec<Event>,
@@ -112,13 +119,15 @@ impl Generator {
     /// Opens all connections (or, where each request has its own, none yet).
     pub(crate) fn new(target: Target) -> Result<Self> {
         let connection = if target.close { "close" } else { "keep-alive" };
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: tidegate-bench\r\nAccept: */*\r\n\
-             Connection: {connection}\r\n\r\n",
-            target.path
+        let after = format!(
+            " HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: tidegate-bench\r\nAccept: */*\r\n\
+             Connection: {connection}\r\n\r\n"
         );
+        let before = format!("GET {}", target.path);
         let mut generator = Self {
-            request: request.into_bytes(),
+            request: format!("{before}{after}").into_bytes(),
+            before: before.into_bytes(),
+            after: after.into_bytes(),
             epoll: Epoll::new()?,
             room: sys::event_buffer(512),
             buffer: vec![0; READ_BYTES],
@@ -186,7 +195,19 @@ impl Generator {
             self.connections[index].open(self.target.address)?;
             self.watch(index)?;
         }
-        self.connections[index].send(&self.request, due)
+        let key = self.target.keys.next();
+        self.render(key);
+        self.connections[index].send(&self.request, key, due)
+    }
+
+    /// Makes `request` the one for `key`; there is nothing to make where all are alike.
+    fn render(&mut self, key: Option<u64>) {
+        if let Some(key) = key {
+            self.request.clear();
+            self.request.extend_from_slice(&self.before);
+            self.request.extend_from_slice(key.to_string().as_bytes());
+            self.request.extend_from_slice(&self.after);
+        }
     }
 
     /// Waits for events and handles them; whether there were any.
@@ -209,6 +230,9 @@ impl Generator {
 
     fn on_event(&mut self, event: Event, now: Instant, open_loop: bool, outcome: &mut Outcome) -> Result<()> {
         let index = usize::try_from(event.u64)?;
+        if self.connections[index].is_connecting() {
+            self.render(self.connections[index].key());
+        }
         let connection = &mut self.connections[index];
         let was_idle = !connection.is_under_way();
         let mut job = Job {
@@ -286,7 +310,8 @@ mod tests {
         let target = Target {
             address,
             path: "/5".to_owned(),
-            length: 5,
+            keys: Keys::One,
+            length: Length::Of(5),
             connections: 1,
             close,
         };

@@ -37,6 +37,12 @@ impl Pace {
         Self::new(Kind::Open { interval, count })
     }
 
+    /// So many requests, each as soon as a connection is free.
+    pub(crate) fn hasty(count: u32) -> Self {
+        let interval = Duration::ZERO;
+        Self::new(Kind::Open { interval, count })
+    }
+
     fn new(kind: Kind) -> Self {
         Self {
             kind,

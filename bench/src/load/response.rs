@@ -90,6 +90,12 @@ pub(super) fn parse_head(input: &[u8]) -> Result<Option<Head>, Fault> {
     Ok(Some(Head { bytes: end + 4, length }))
 }
 
+/// Bytes of head and body together, once the head is whole and right.
+pub(crate) fn whole_length(input: &[u8]) -> Option<usize> {
+    let head = parse_head(input).ok()??;
+    Some(head.bytes + usize::try_from(head.length).ok()?)
+}
+
 fn content_length(head: &[u8]) -> Option<u64> {
     const NAME: &[u8] = b"content-length:";
     let mut rest = head;
