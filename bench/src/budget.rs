@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Kind};
-use crate::load::{Generator, Keys, Length, Pace, Target};
+use crate::load::{Generator, Pace, Target};
 use crate::machine::{Cores, in_path, scratch_root};
 use crate::subject::{Installed, Setup, start_origin};
 
@@ -83,18 +83,13 @@ fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
     prefix.push(tidegate.into());
     let origin = start_origin(cores.load, scratch.path())?;
     let setup = Setup {
-        dir: scratch.path(),
-        origin: origin.address,
         access_log: case.access_log,
+        ..Setup::new(scratch.path(), origin.address)
     };
     let running = valgrind.start_behind(&prefix, cores.subject, &setup)?;
     let mut generator = Generator::new(Target {
-        address: running.address,
-        path: case.path.to_owned(),
-        keys: Keys::One,
-        length: Length::Of(case.body_bytes),
-        connections: 1,
         close: case.kind == Kind::Close,
+        ..Target::get(running.address, case.path, case.body_bytes, 1)
     })?;
     let pid = running.process.pid().to_string();
     generator.run(Pace::count(WARM_UP))?;

@@ -1,9 +1,9 @@
 //! Canned responses from a bare epoll loop: what HTTP costs when nobody thinks.
 //!
 //! It is the floor that proxies are compared with, and the origin behind them. `/N` and `/N/KEY` are N bytes with
-//! `max-age=3600`, `/mix/KEY` as many as `pattern` says, `/pass/…` the same with `no-store`, `/hold/…` is never answered,
-//! and `/count` is how many requests came so far. It finds the end of a request head and its path, nothing more: it is no
-//! server for anybody else.
+//! `max-age=3600`, `/tagged/N` has an `ETag` too, `/mix/KEY` as many as `pattern` says, `/pass/…` the same with
+//! `no-store`, `/hold/…` is never answered, and `/count` is how many requests came so far. It finds the end of a request
+//! head and its path, nothing more: it is no server for anybody else.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -26,6 +26,10 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Different responses that are kept; more are made anew each time.
 const RESPONSES_MAX: usize = 64;
+/// Field lines of what may be stored, of what may be stored and asked for by its tag, and of what may not.
+const STORED: &str = "Cache-Control: max-age=3600\r\n";
+const TAGGED: &str = "Cache-Control: max-age=3600\r\nETag: \"bench\"\r\n";
+const PASSED: &str = "Cache-Control: no-store\r\n";
 
 /// Serves until a signal comes; says where on stderr, as tidegate does.
 pub(crate) fn serve(role: &str) -> Result<()> {
@@ -195,7 +199,7 @@ impl Connection {
 /// Rendered responses, made when they are first asked for.
 #[derive(Default)]
 struct Responses {
-    made: HashMap<(usize, bool, bool), Rc<[u8]>>,
+    made: HashMap<(usize, &'static str, bool), Rc<[u8]>>,
     asked: u64,
 }
 
@@ -206,29 +210,29 @@ impl Responses {
         let path = head.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         if path == b"/count" {
             let count = self.asked.to_string();
-            return Some((render("200 OK", "no-store", count.as_bytes(), close), close));
+            return Some((render("200 OK", PASSED, count.as_bytes(), close), close));
         }
         self.asked += 1;
         if path.starts_with(b"/hold/") {
             return None;
         }
-        let (sized, store) = match path.strip_prefix(b"/pass") {
-            Some(rest) => (rest, false),
-            None => (path, true),
+        let (sized, fields) = match (path.strip_prefix(b"/pass"), path.strip_prefix(b"/tagged")) {
+            (Some(rest), _) => (rest, PASSED),
+            (_, Some(rest)) => (rest, TAGGED),
+            (None, None) => (path, STORED),
         };
         let Some(size) = body_length(sized).filter(|&size| size <= BODY_BYTES_MAX) else {
-            return Some((render("404 Not Found", "no-store", b"no such size\n", true), true));
+            return Some((render("404 Not Found", PASSED, b"no such size\n", true), true));
         };
-        Some((self.sized(size, store, close), close))
+        Some((self.sized(size, fields, close), close))
     }
 
-    fn sized(&mut self, size: usize, store: bool, close: bool) -> Rc<[u8]> {
-        let key = (size, store, close);
+    fn sized(&mut self, size: usize, fields: &'static str, close: bool) -> Rc<[u8]> {
+        let key = (size, fields, close);
         if let Some(response) = self.made.get(&key) {
             return Rc::clone(response);
         }
-        let control = if store { "max-age=3600" } else { "no-store" };
-        let response = render("200 OK", control, &vec![b'x'; size], close);
+        let response = render("200 OK", fields, &vec![b'x'; size], close);
         if self.made.len() < RESPONSES_MAX {
             self.made.insert(key, Rc::clone(&response));
         }
@@ -245,11 +249,11 @@ fn body_length(path: &[u8]) -> Option<usize> {
     }
 }
 
-fn render(status: &str, cache_control: &str, body: &[u8], close: bool) -> Rc<[u8]> {
+fn render(status: &str, fields: &str, body: &[u8], close: bool) -> Rc<[u8]> {
     let connection = if close { "Connection: close\r\n" } else { "" };
     let mut response = format!(
         "HTTP/1.1 {status}\r\nDate: {}\r\nContent-Type: application/octet-stream\r\n\
-         Cache-Control: {cache_control}\r\n{connection}Content-Length: {}\r\n\r\n",
+         {fields}{connection}Content-Length: {}\r\n\r\n",
         httpdate::fmt_http_date(clock::wall()),
         body.len()
     )
@@ -274,6 +278,13 @@ mod tests {
                 true,
             ),
             ("GET /10/key HTTP/1.1", "200 OK", "max-age=3600", 10, false),
+            (
+                "GET /tagged/10 HTTP/1.1",
+                "200 OK",
+                "max-age=3600\r\nETag: \"bench\"",
+                10,
+                false,
+            ),
             ("GET /pass/10/key HTTP/1.1", "200 OK", "no-store", 10, false),
             ("GET /mix/ HTTP/1.1", "404 Not Found", "no-store", 13, true),
             ("GET /x HTTP/1.1", "404 Not Found", "no-store", 13, true),

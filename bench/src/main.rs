@@ -10,10 +10,11 @@ mod usage; // what processes cost, from /proc
 mod process; // children, ended whatever happens
 mod pattern; // which bytes stand behind a URL of many
 mod canned; // the floor, and the origin
+mod certificate; // what TLS needs
 mod subject; // what is measured
 mod load; // the load generator
 mod case; // the rows of the table
-mod wrk; // a second opinion
+mod outside; // second opinions
 mod measure; // one measurement
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
@@ -66,7 +67,7 @@ enum Action {
 
 #[derive(Args)]
 struct Options {
-    /// Only these cases (hit-1k, hit-1k-log, hit-16k, hit-1m, pass-1k, close-1k, idle).
+    /// Only these cases (an unknown one names them all).
     #[arg(long, value_delimiter = ',', value_parser = Case::by_name)]
     only: Vec<&'static Case>,
     /// Only these subjects.

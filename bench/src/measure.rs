@@ -5,17 +5,19 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::case::{AnsweredBy, Case, Kind};
+use crate::case::{AnsweredBy, Case, Kind, Protocol};
+use crate::certificate::Identity;
 use crate::clock;
-use crate::load::{Generator, Keys, Length, Outcome, Pace, Target};
+use crate::load::{Generator, Length, Outcome, Pace, Target, Transport};
 use crate::machine::Cores;
+use crate::outside;
 use crate::subject::{Installed, Running, Setup};
 use crate::usage::{self, CpuTime};
-use crate::wrk;
 
 /// How long connections rest before their memory is counted.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -37,12 +39,21 @@ pub(crate) struct LoadSample {
     pub(crate) cpu: CpuTime,
     /// Of everything else on the subject's core.
     pub(crate) foreign: Duration,
+    /// Requests that reached the origin.
+    pub(crate) fetched: u64,
 }
 
 impl LoadSample {
     /// CPU time of the subject for each right response.
     pub(crate) fn cpu_micros_per_request(&self) -> f64 {
         self.micros_per_request(self.cpu.total)
+    }
+
+    /// The part of the requests that the store answered.
+    pub(crate) fn hit_share(&self) -> f64 {
+        let fetched = u32::try_from(self.fetched).unwrap_or(u32::MAX);
+        let responses = u32::try_from(self.outcome.responses).unwrap_or(u32::MAX);
+        (1.0 - f64::from(fetched) / f64::from(responses.max(1))).max(0.0)
     }
 
     /// Any time, per right response.
@@ -72,8 +83,9 @@ pub(crate) fn closed_loop(bench: &Bench<'_>) -> Result<LoadSample> {
         &mut generator,
         bench.plan.time,
     )?;
-    bench.check_origin(&sample.outcome, bench.origin_count()?.saturating_sub(origin_before))?;
-    Ok(sample)
+    let fetched = bench.origin_count()?.saturating_sub(origin_before);
+    bench.check_origin(&sample.outcome, fetched)?;
+    Ok(LoadSample { fetched, ..sample })
 }
 
 /// What a closed loop of `time` costs the process `pid` and its children on `core`.
@@ -87,6 +99,7 @@ pub(crate) fn sampled(pid: i32, core: usize, generator: &mut Generator, time: Du
         outcome,
         cpu,
         foreign: busy.saturating_sub(cpu.total),
+        fetched: 0,
     })
 }
 
@@ -99,11 +112,11 @@ pub(crate) fn open_loop(bench: &Bench<'_>, rate: f64) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The same as [`closed_loop`], loaded by wrk: CPU µs of the subject per request.
+/// The same as [`closed_loop`], loaded by wrk or h2load: CPU µs of the subject per request.
 pub(crate) fn second_opinion(bench: &Bench<'_>) -> Result<f64> {
     let (running, _generator) = bench.warmed()?;
     let cpu_before = usage::cpu_time(running.process.pid())?;
-    let responses = wrk::run(bench.case, running.address, bench.plan.time, bench.plan.cores.load)?;
+    let responses = outside::run(bench.case, running.address, bench.plan.time, bench.plan.cores.load)?;
     let cpu = usage::cpu_time(running.process.pid())?.since(cpu_before);
     Ok(cpu.total.as_secs_f64() * 1e6 / f64::from(responses.max(1)))
 }
@@ -140,6 +153,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) case: &'a Case,
     pub(crate) plan: Plan,
     pub(crate) origin: SocketAddr,
+    pub(crate) identity: &'a Identity,
     /// An empty directory.
     pub(crate) dir: &'a Path,
 }
@@ -148,17 +162,24 @@ impl Bench<'_> {
     /// A fresh subject with the response in its store, asked for once to fill it and once to see it.
     fn filled(&self) -> Result<Running> {
         let setup = Setup {
-            dir: self.dir,
-            origin: self.origin,
             access_log: self.case.access_log,
+            store_mib: self.case.store_mib,
+            tls: (self.case.protocol != Protocol::Plain).then_some(&self.identity.files),
+            ..Setup::new(self.dir, self.origin)
         };
         let running = self.installed.start(self.plan.cores.subject, &setup)?;
-        let mut single = Generator::new(Target {
+        let once = Target {
             connections: 1,
             ..self.target(&running)
-        })?;
-        for _ in 0..2 {
-            let outcome = single.run(Pace::count(1))?;
+        };
+        let whole = Target {
+            fields: "",
+            status: "200",
+            length: Length::Of(self.case.stored_bytes.unwrap_or(self.case.body_bytes)),
+            ..once.clone()
+        };
+        for target in [whole, once] {
+            let outcome = Generator::new(target)?.run(Pace::count(1))?;
             ensure!(
                 outcome.responses == 1,
                 "the first answer was wrong: {}",
@@ -171,18 +192,29 @@ impl Bench<'_> {
     fn warmed(&self) -> Result<(Running, Generator)> {
         let running = self.filled()?;
         let mut generator = Generator::new(self.target(&running))?;
+        if self.case.answered_by == AnsweredBy::Either {
+            // A store that is not full yet evicts nothing: as many bytes as it holds, and a fifth more.
+            let fetched_bytes = u64::from(self.case.store_mib) << 20;
+            let requests = fetched_bytes / self.case.body_bytes * 6 / 5;
+            generator.run(Pace::hasty(u32::try_from(requests)?))?;
+        }
         generator.run(Pace::closed(self.plan.warm_up))?;
         Ok((running, generator))
     }
 
     fn target(&self, running: &Running) -> Target {
+        let case = self.case;
         Target {
-            address: running.address,
-            path: self.case.path.to_owned(),
-            keys: Keys::One,
-            length: Length::Of(self.case.body_bytes),
-            connections: self.case.connections,
-            close: self.case.kind == Kind::Close,
+            keys: case.keys.clone(),
+            fields: case.fields,
+            status: case.status,
+            close: case.kind == Kind::Close,
+            transport: match case.protocol {
+                Protocol::Plain => Transport::Plain,
+                Protocol::Tls => Transport::Tls(Arc::clone(&self.identity.http1)),
+                Protocol::Http2 => Transport::Http2(Arc::clone(&self.identity.http2)),
+            },
+            ..Target::get(running.address, case.path, case.body_bytes, case.connections)
         }
     }
 
@@ -203,7 +235,7 @@ impl Bench<'_> {
             _ if !self.installed.subject.has_origin() => Ok(()),
             AnsweredBy::Cache if asked > 0 => bail!("{asked} of {answered} hits were fetched from the origin"),
             AnsweredBy::Origin if asked < answered => bail!("only {asked} of {answered} requests reached the origin"),
-            AnsweredBy::Cache | AnsweredBy::Origin => Ok(()),
+            AnsweredBy::Cache | AnsweredBy::Origin | AnsweredBy::Either => Ok(()),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn mixed_length(key: u64) -> u64 {
 }
 
 /// Numbers that look random, the same in each run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -7,11 +7,12 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::case::Kind;
+use crate::case::{AnsweredBy, Kind};
 use crate::clock;
 use crate::load::{Fault, Outcome};
 use crate::machine::Machine;
 use crate::measure::{LoadSample, Plan};
+use crate::outside;
 use crate::stats::{FOREIGN_MAX, SPREAD_MAX, summarize};
 use crate::subject::{Installed, Setup, Subject};
 use crate::suite::{Cell, Row};
@@ -98,10 +99,10 @@ impl Report {
 
     /// Everything about each cell.
     fn details(&self) -> String {
-        let mut text = "| case | subject | CPU µs | user | system | × floor | spread | requests/s | busy | others | \
-                        p50 µs | p99 µs | p99.9 µs | at requests/s | faults |\n|---|---|"
+        let mut text = "| case | subject | CPU µs | user | system | × floor | spread | requests/s | from store | \
+                        busy | others | p50 µs | p99 µs | p99.9 µs | at requests/s | faults |\n|---|---|"
             .to_owned();
-        text += &"---|".repeat(13);
+        text += &"---|".repeat(14);
         text.push('\n');
         for (row, cell) in self.cells().filter(|(row, _)| row.case.kind != Kind::Idle) {
             text += &details_line(row, cell);
@@ -132,11 +133,13 @@ impl Report {
             }
         }
         for (row, cell) in self.cells() {
-            if let Some((wrk, own)) = summarize(cell.by_wrk.iter().copied()).zip(cell.figure()) {
+            if let Some((others, own)) = summarize(cell.by_others.iter().copied()).zip(cell.figure()) {
                 let (case, name) = (row.case.name, cell.subject.name());
                 text += &format!(
-                    "- {case}, {name}: {:.2} µs when wrk asks, {:.2} when we ask.\n",
-                    wrk.median, own.median
+                    "- {case}, {name}: {:.2} µs when {} asks, {:.2} when we ask.\n",
+                    others.median,
+                    outside::name(row.case.protocol),
+                    own.median
                 );
             }
         }
@@ -210,6 +213,7 @@ fn details_line(row: &Row, cell: &Cell) -> String {
         number(to_floor, 2),
         percent(own.map(|figure| figure.spread)),
         number(cell.rate().map(|rate| rate.median), 0),
+        percent(median(&LoadSample::hit_share).filter(|_| row.case.answered_by == AnsweredBy::Either)),
         percent(median(&LoadSample::busy)),
         percent(median(&LoadSample::foreign_share)),
         number(cell.latency(0.5), 0),
@@ -222,11 +226,7 @@ fn details_line(row: &Row, cell: &Cell) -> String {
 }
 
 fn subject_json(installed: &Installed) -> Value {
-    let setup = Setup {
-        dir: Path::new("DIR"),
-        origin: ([127, 0, 0, 1], 9000).into(),
-        access_log: false,
-    };
+    let setup = Setup::new(Path::new("DIR"), ([127, 0, 0, 1], 9000).into());
     json!({
         "name": installed.subject.name(),
         "version": installed.version,
@@ -255,7 +255,7 @@ fn cell_json(cell: &Cell) -> Value {
         "failure": cell.failure,
         "rounds": cell.loads.iter().map(load_json).collect::<Vec<_>>(),
         "latency_rounds": cell.latencies.iter().map(latency_json).collect::<Vec<_>>(),
-        "cpu_micros_per_request_by_wrk": cell.by_wrk,
+        "cpu_micros_per_request_by_others": cell.by_others,
         "idle_bytes_per_connection": cell.idle,
     })
 }
@@ -267,6 +267,7 @@ fn load_json(load: &LoadSample) -> Value {
         "system_micros_per_request": load.micros_per_request(load.cpu.system),
         "responses": load.outcome.responses,
         "seconds": load.outcome.time.as_secs_f64(),
+        "fetched": load.fetched,
         "busy": load.busy(),
         "foreign": load.foreign_share(),
         "reconnects": load.outcome.reconnects,

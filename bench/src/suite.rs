@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 
 use crate::case::{Case, Kind};
+use crate::certificate::Identity;
 use crate::load::Outcome;
 use crate::machine::scratch_root;
 use crate::measure::{self, Bench, LoadSample, Plan};
+use crate::outside;
 use crate::stats::{self, Summary, summarize};
 use crate::subject::{Installed, Subject, start_origin};
 use crate::sys;
-use crate::wrk;
 
 /// Latency is measured at this part of the slowest subject's peak rate.
 const LATENCY_LOAD: f64 = 0.7;
@@ -32,8 +33,8 @@ pub(crate) struct Cell {
     pub(crate) latencies: Vec<Outcome>,
     /// Bytes per connection.
     pub(crate) idle: Vec<f64>,
-    /// CPU µs per request by wrk's count.
-    pub(crate) by_wrk: Vec<f64>,
+    /// CPU µs per request by the count of wrk or h2load.
+    pub(crate) by_others: Vec<f64>,
     /// Why there is no (whole) result.
     pub(crate) failure: Option<String>,
 }
@@ -45,7 +46,7 @@ impl Cell {
             loads: Vec::new(),
             latencies: Vec::new(),
             idle: Vec::new(),
-            by_wrk: Vec::new(),
+            by_others: Vec::new(),
             failure: None,
         }
     }
@@ -98,7 +99,7 @@ pub(crate) fn run(cases: &[&'static Case], subjects: &[Installed], plan: Plan) -
         subjects,
         plan,
         origin: origin.address,
-        has_wrk: wrk::find().is_some(),
+        identity: Identity::make(dir.path())?,
     };
     cases.iter().map(|case| suite.row(case)).collect()
 }
@@ -107,7 +108,7 @@ struct Suite<'a> {
     subjects: &'a [Installed],
     plan: Plan,
     origin: SocketAddr,
-    has_wrk: bool,
+    identity: Identity,
 }
 
 impl Suite<'_> {
@@ -121,8 +122,8 @@ impl Suite<'_> {
             } else {
                 cell.loads.push(measure::closed_loop(bench)?);
             }
-            if case.asks_wrk && self.has_wrk {
-                cell.by_wrk.push(measure::second_opinion(bench)?);
+            if case.second_opinion && outside::find(case.protocol).is_some() {
+                cell.by_others.push(measure::second_opinion(bench)?);
             }
             Ok(())
         })?;
@@ -165,6 +166,7 @@ impl Suite<'_> {
                     case,
                     plan: self.plan,
                     origin: self.origin,
+                    identity: &self.identity,
                     dir: dir.path(),
                 };
                 let result = measure(&bench, cell);

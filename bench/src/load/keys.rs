@@ -3,7 +3,7 @@
 use crate::pattern::{Random, mixed_length};
 
 /// The last part of a request's path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
     /// None: each request is for the same URL.
     One,

@@ -5,23 +5,31 @@
 //! from the moment a request was *due*, so that a stall is not hidden (no coordinated omission).
 
 mod keys; // which of many URLs is asked for next
-mod connection; // one connection: a request out, a response in
-mod pace; // when the next request is due
+mod request; // a request of HTTP/1.1
 mod response; // the response's head, and what is wrong with it
+mod tls; // one TLS connection
+mod wire; // TCP, or TLS over it
+mod http1; // HTTP/1.1 on one connection
+mod http2; // HTTP/2 on one connection
+mod connection; // one connection, of either protocol
+mod pace; // when the next request is due
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
+use rustls::ClientConfig;
 
 use crate::clock;
 use crate::sys::{self, EDGE, Epoll, Event, PEER_ENDED, READABLE, WRITABLE};
-use connection::{Connection, Job, Step};
+use connection::{Connection, Job};
 pub(crate) use keys::{Keys, Length};
 pub(crate) use pace::Pace;
+use request::Request;
 pub(crate) use response::{FAULT_COUNT, Fault, whole_length};
 
 /// Silence of all connections after which what is under way counts as stalled.
@@ -30,6 +38,8 @@ const STALL: Duration = Duration::from_secs(5);
 const FAULTS_MAX: u64 = 1000;
 /// Bytes taken from a socket at a time.
 const READ_BYTES: usize = 256 << 10;
+/// Streams of one HTTP/2 connection, all in use all the time.
+pub(crate) const HTTP2_STREAMS: usize = 10;
 
 /// What is asked, of whom, on how many connections.
 #[derive(Clone, Debug)]
@@ -38,11 +48,54 @@ pub(crate) struct Target {
     /// The path; with many keys each of them follows it.
     pub(crate) path: String,
     pub(crate) keys: Keys,
-    /// Bytes of the body that a right response has.
+    /// More field lines, each with its CRLF.
+    pub(crate) fields: &'static str,
+    /// The status that a right response has.
+    pub(crate) status: &'static str,
+    /// Bytes of the body that it has.
     pub(crate) length: Length,
     pub(crate) connections: usize,
     /// A new connection for each request, closed by the server.
     pub(crate) close: bool,
+    pub(crate) transport: Transport,
+}
+
+/// What requests travel on.
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
+    /// HTTP/1.1 over TCP.
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Tls(Arc<ClientConfig>),
+    /// HTTP/2 over TLS.
+    Http2(Arc<ClientConfig>),
+}
+
+impl Transport {
+    /// How many requests a connection carries at a time.
+    fn requests_at_a_time(&self) -> usize {
+        match self {
+            Self::Plain | Self::Tls(_) => 1,
+            Self::Http2(_) => HTTP2_STREAMS,
+        }
+    }
+}
+
+impl Target {
+    /// One path by HTTP/1.1 over TCP, answered 200, on connections that are kept.
+    pub(crate) fn get(address: SocketAddr, path: &str, length: u64, connections: usize) -> Self {
+        Self {
+            address,
+            path: path.to_owned(),
+            keys: Keys::One,
+            fields: "",
+            status: "200",
+            length: Length::Of(length),
+            connections,
+            close: false,
+            transport: Transport::Plain,
+        }
+    }
 }
 
 /// What came of one run.
@@ -103,42 +156,52 @@ impl Outcome {
 /// Connections to one subject.
 pub(crate) struct Generator {
     target: Target,
-    /// What precedes the key in a request, what follows it, and both with one between.
-    before: Vec<u8>,
-    after: Vec<u8>,
-    request: Vec<u8>,
+    request: Request,
     epoll: Epoll,
     room: Vec<Event>,
     buffer: Vec<u8>,
     connections: Vec<Connection>,
-    /// Connections without a request under way, the one that rested longest in front.
+    /// Connections by what they could carry besides what is under way: the one that rested longest in front, one of
+    /// ten streams up to ten times.
     idle: VecDeque<usize>,
+    /// Likewise those that take no more requests, until they are closed.
+    draining: Vec<usize>,
+    /// Requests without an answer.
+    under_way: usize,
+    /// When each request was due that has to be asked again.
+    again: VecDeque<Instant>,
+    /// Connections that have something gathered to send.
+    unflushed: Vec<usize>,
+    /// Room for what one event brings.
+    answered: Vec<Instant>,
+    refused: Vec<Instant>,
 }
 
 impl Generator {
     /// Opens all connections (or, where each request has its own, none yet).
     pub(crate) fn new(target: Target) -> Result<Self> {
-        let connection = if target.close { "close" } else { "keep-alive" };
-        let after = format!(
-            " HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: tidegate-bench\r\nAccept: */*\r\n\
-             Connection: {connection}\r\n\r\n"
-        );
-        let before = format!("GET {}", target.path);
+        let at_a_time = target.transport.requests_at_a_time();
         let mut generator = Self {
-            request: format!("{before}{after}").into_bytes(),
-            before: before.into_bytes(),
-            after: after.into_bytes(),
+            request: Request::new(&target),
             epoll: Epoll::new()?,
             room: sys::event_buffer(512),
             buffer: vec![0; READ_BYTES],
             connections: Vec::with_capacity(target.connections),
-            idle: (0..target.connections).collect(),
+            idle: (0..target.connections * at_a_time)
+                .map(|slot| slot / at_a_time)
+                .collect(),
+            draining: Vec::new(),
+            under_way: 0,
+            again: VecDeque::new(),
+            unflushed: Vec::new(),
+            answered: Vec::new(),
+            refused: Vec::new(),
             target,
         };
         for index in 0..generator.target.connections {
-            generator.connections.push(Connection::closed());
+            generator.connections.push(Connection::closed(&generator.target));
             if !generator.target.close {
-                generator.connections[index].open_now(generator.target.address)?;
+                generator.connections[index].open_now(&generator.target)?;
                 generator.watch(index)?;
             }
         }
@@ -154,8 +217,7 @@ impl Generator {
         loop {
             let now = clock::now();
             self.send_due(&mut pace, now, &mut outcome)?;
-            let under_way = self.connections.len() - self.idle.len();
-            if under_way == 0 && pace.is_over(now) {
+            if self.under_way == 0 && self.again.is_empty() && pace.is_over(now) {
                 break;
             }
             if sys::interrupted() {
@@ -163,9 +225,9 @@ impl Generator {
             }
             if self.hear(&pace, now, &mut outcome)? {
                 heard = now;
-            } else if under_way > 0 && now.duration_since(heard) > STALL {
+            } else if self.under_way > 0 && now.duration_since(heard) > STALL {
                 self.give_up(&mut outcome)?;
-            } else if under_way == 0 {
+            } else if self.under_way == 0 {
                 heard = now;
             }
         }
@@ -175,38 +237,53 @@ impl Generator {
 
     fn send_due(&mut self, pace: &mut Pace, now: Instant, outcome: &mut Outcome) -> Result<()> {
         while let Some(&index) = self.idle.front() {
-            let Some(due) = pace.take(now) else { break };
+            if self.connections[index].is_draining() {
+                self.idle.pop_front();
+                self.draining.push(index);
+                continue;
+            }
+            let Some(due) = self.again.pop_front().or_else(|| pace.take(now)) else {
+                break;
+            };
             self.idle.pop_front();
             // When the connection rested since before the request was due, only we can be late.
             if pace.is_open_loop() && self.connections[index].rests_since() <= due {
                 outcome.lateness.saturating_record(micros(now.duration_since(due)));
             }
-            if let Err(error) = self.send(index, due) {
-                self.connections[index] = Connection::closed();
-                self.idle.push_back(index);
-                outcome.fault(Fault::of_io(&error))?;
+            match self.send(index, due) {
+                Ok(()) => self.under_way += 1,
+                Err(fault) => {
+                    self.idle.push_back(index);
+                    self.abandon(index, fault, outcome)?;
+                }
+            }
+        }
+        while let Some(index) = self.unflushed.pop() {
+            if let Err(fault) = self.connections[index].flush() {
+                self.abandon(index, fault, outcome)?;
             }
         }
         Ok(())
     }
 
-    fn send(&mut self, index: usize, due: Instant) -> io::Result<()> {
-        if self.connections[index].is_closed() {
-            self.connections[index].open(self.target.address)?;
-            self.watch(index)?;
+    fn send(&mut self, index: usize, due: Instant) -> Result<(), Fault> {
+        let connection = &mut self.connections[index];
+        if connection.is_closed() {
+            let opened = connection.open(self.target.address, &self.target);
+            opened
+                .and_then(|()| self.watch(index))
+                .map_err(|error| Fault::of_io(&error))?;
         }
         let key = self.target.keys.next();
-        self.render(key);
-        self.connections[index].send(&self.request, key, due)
+        self.connections[index].send(self.request.render(key), key, due)?;
+        self.gathers(index);
+        Ok(())
     }
 
-    /// Makes `request` the one for `key`; there is nothing to make where all are alike.
-    fn render(&mut self, key: Option<u64>) {
-        if let Some(key) = key {
-            self.request.clear();
-            self.request.extend_from_slice(&self.before);
-            self.request.extend_from_slice(key.to_string().as_bytes());
-            self.request.extend_from_slice(&self.after);
+    /// Notes that a connection may have something to send once everything due is in it.
+    fn gathers(&mut self, index: usize) {
+        if matches!(self.target.transport, Transport::Http2(_)) && self.unflushed.last() != Some(&index) {
+            self.unflushed.push(index);
         }
     }
 
@@ -230,47 +307,66 @@ impl Generator {
 
     fn on_event(&mut self, event: Event, now: Instant, open_loop: bool, outcome: &mut Outcome) -> Result<()> {
         let index = usize::try_from(event.u64)?;
-        if self.connections[index].is_connecting() {
-            self.render(self.connections[index].key());
-        }
         let connection = &mut self.connections[index];
-        let was_idle = !connection.is_under_way();
         let mut job = Job {
-            request: &self.request,
+            request: self.request.render(connection.unsent_key()),
             buffer: &mut self.buffer,
             target: &self.target,
+            answered: &mut self.answered,
+            refused: &mut self.refused,
         };
-        match connection.proceed(event.events & PEER_ENDED != 0, &mut job) {
-            Ok(Step::Wait) => {}
-            Ok(Step::Ended) => outcome.reconnects += 1,
-            Ok(Step::Answered { due, ended }) => {
-                outcome.responses += 1;
-                outcome.reconnects += u64::from(ended);
-                if open_loop {
-                    outcome
-                        .latency
-                        .saturating_record(micros(now.saturating_duration_since(due)));
-                }
-                connection.rest(now);
-                self.idle.push_back(index);
+        let result = connection.proceed(event.events & PEER_ENDED != 0, &mut job);
+        for due in self.answered.drain(..) {
+            outcome.responses += 1;
+            if open_loop {
+                let waited = now.saturating_duration_since(due);
+                outcome.latency.saturating_record(micros(waited));
             }
-            Err(fault) => {
-                *connection = Connection::closed();
-                if !was_idle {
-                    self.idle.push_back(index);
+            connection.rest(now);
+            self.under_way -= 1;
+            self.idle.push_back(index);
+        }
+        for due in self.refused.drain(..) {
+            self.again.push_back(due);
+            self.under_way -= 1;
+            self.idle.push_back(index);
+        }
+        match result {
+            Ok(ended) => {
+                if ended {
+                    outcome.reconnects += 1;
+                    self.undrain(index);
                 }
-                outcome.fault(fault)?;
+                self.gathers(index);
             }
+            Err(fault) => self.abandon(index, fault, outcome)?,
         }
         Ok(())
     }
 
+    /// Gives a connection up, and with it all that is under way on it.
+    fn abandon(&mut self, index: usize, fault: Fault, outcome: &mut Outcome) -> Result<()> {
+        let closed = Connection::closed(&self.target);
+        let under_way = std::mem::replace(&mut self.connections[index], closed).under_way();
+        self.undrain(index);
+        self.under_way -= under_way;
+        self.idle.extend(std::iter::repeat_n(index, under_way));
+        for _ in 0..under_way.max(1) {
+            outcome.fault(fault)?;
+        }
+        Ok(())
+    }
+
+    /// A connection is closed, so that its next request opens it anew.
+    fn undrain(&mut self, index: usize) {
+        let drained = self.draining.extract_if(.., |draining| *draining == index);
+        self.idle.extend(drained);
+    }
+
     fn give_up(&mut self, outcome: &mut Outcome) -> Result<()> {
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            if connection.is_under_way() {
-                *connection = Connection::closed();
-                self.idle.push_back(index);
-                outcome.fault(Fault::Stalled)?;
+        for index in 0..self.connections.len() {
+            if self.connections[index].under_way() > 0 {
+                self.abandon(index, Fault::Stalled, outcome)?;
             }
         }
         Ok(())
@@ -308,12 +404,8 @@ mod tests {
             }
         });
         let target = Target {
-            address,
-            path: "/5".to_owned(),
-            keys: Keys::One,
-            length: Length::Of(5),
-            connections: 1,
             close,
+            ..Target::get(address, "/5", 5, 1)
         };
         Generator::new(target).unwrap().run(Pace::count(requests)).unwrap()
     }

@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Io,
     /// The connection ended before the response was whole.
     Truncated,
-    /// The status was not 200.
+    /// The status was another one.
     Status,
     /// There was no Content-Length, or not this protocol.
     Framing,
@@ -26,10 +26,12 @@ pub(crate) enum Fault {
     Length,
     /// Nothing came for seconds.
     Stalled,
+    /// The TLS handshake failed, or a record was broken.
+    Tls,
 }
 
 /// How many kinds of faults there are.
-pub(crate) const FAULT_COUNT: usize = 7;
+pub(crate) const FAULT_COUNT: usize = 8;
 
 impl Fault {
     /// All of them, in the order of the table of counts.
@@ -41,6 +43,7 @@ impl Fault {
         Self::Framing,
         Self::Length,
         Self::Stalled,
+        Self::Tls,
     ];
 
     /// Its word in results.
@@ -53,6 +56,7 @@ impl Fault {
             Self::Framing => "framing",
             Self::Length => "length",
             Self::Stalled => "stalled",
+            Self::Tls => "tls",
         }
     }
 
@@ -69,12 +73,12 @@ impl Fault {
 pub(super) struct Head {
     /// Bytes of the head itself, the empty line included.
     pub(super) bytes: usize,
-    /// Its Content-Length.
+    /// Bytes of the body that follows.
     pub(super) length: u64,
 }
 
-/// Reads the head at the start of `input`; `None` when it is not whole yet.
-pub(super) fn parse_head(input: &[u8]) -> Result<Option<Head>, Fault> {
+/// Reads the head at the start of `input`, which has to have this status; `None` when it is not whole yet.
+pub(super) fn parse_head(input: &[u8], status: &str) -> Result<Option<Head>, Fault> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         let too_long = input.len() > HEAD_BYTES_MAX;
         return if too_long { Err(Fault::Framing) } else { Ok(None) };
@@ -83,16 +87,20 @@ pub(super) fn parse_head(input: &[u8]) -> Result<Option<Head>, Fault> {
     if !head.starts_with(b"HTTP/1.1 ") {
         return Err(Fault::Framing);
     }
-    if !head[9..].starts_with(b"200") {
+    if !head[9..].starts_with(status.as_bytes()) {
         return Err(Fault::Status);
     }
-    let length = content_length(head).ok_or(Fault::Framing)?;
+    // "A 304 response is terminated by the end of the header section" (RFC 9110 §15.4.5), whatever its Content-Length.
+    let length = match status {
+        "304" => 0,
+        _ => content_length(head).ok_or(Fault::Framing)?,
+    };
     Ok(Some(Head { bytes: end + 4, length }))
 }
 
 /// Bytes of head and body together, once the head is whole and right.
 pub(crate) fn whole_length(input: &[u8]) -> Option<usize> {
-    let head = parse_head(input).ok()??;
+    let head = parse_head(input, "200").ok()??;
     Some(head.bytes + usize::try_from(head.length).ok()?)
 }
 
@@ -114,29 +122,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_200_with_a_content_length_is_right() {
-        for (input, expected) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Ok(Some((38, 5)))),
+    fn only_the_expected_status_with_a_length_is_right() {
+        for (status, input, expected) in [
             (
+                "200",
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                Ok(Some((38, 5))),
+            ),
+            (
+                "200",
                 "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length:5 \r\n\r\n",
                 Ok(Some((44, 5))),
             ),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Ok(None)),
+            ("200", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Ok(None)),
             (
+                "200",
                 "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n",
                 Err(Fault::Status),
             ),
             (
+                "200",
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Fault::Framing),
             ),
-            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Err(Fault::Framing)),
-            ("SSH-2.0\r\n\r\n", Err(Fault::Framing)),
+            (
+                "200",
+                "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            ("200", "SSH-2.0\r\n\r\n", Err(Fault::Framing)),
+            (
+                "206",
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                Err(Fault::Status),
+            ),
+            (
+                "206",
+                "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\n",
+                Ok(Some((51, 5))),
+            ),
+            ("304", "HTTP/1.1 304 Not Modified\r\n\r\n", Ok(Some((29, 0)))),
+            (
+                "304",
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+                Ok(Some((48, 0))),
+            ),
         ] {
-            let found = parse_head(input.as_bytes()).map(|head| head.map(|head| (head.bytes, head.length)));
+            let found = parse_head(input.as_bytes(), status).map(|head| head.map(|head| (head.bytes, head.length)));
             assert_eq!(found, expected, "{input}");
         }
-        assert_eq!(parse_head(&vec![b'a'; HEAD_BYTES_MAX + 1]), Err(Fault::Framing));
+        assert_eq!(parse_head(&vec![b'a'; HEAD_BYTES_MAX + 1], "200"), Err(Fault::Framing));
     }
 
     #[test]

@@ -35,12 +35,9 @@ pub(super) fn measure(rig: &Rig, budget_mib: u64, insertions: u64) -> Result<Fou
     let tidegate = rig.start(&Shape::store(budget_mib))?;
     let window = (budget_mib << 20) / pattern::MEAN_LENGTH * WINDOW_TO_STORE;
     let mut generator = Generator::new(Target {
-        address: tidegate.front,
-        path: "/mix/".to_owned(),
         keys: Keys::drifting(window),
         length: Length::Mixed,
-        connections: 64,
-        close: false,
+        ..Target::get(tidegate.front, "/mix/", 0, 64)
     })?;
     let mut looks: Vec<Look> = Vec::new();
     let mut answers = 0;

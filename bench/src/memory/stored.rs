@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{Found, float, mib, settled};
-use crate::load::{Generator, Keys, Length, Pace, Target};
+use crate::load::{Generator, Keys, Pace, Target};
 use crate::measure::{LoadSample, sampled};
 use crate::rig::{Rig, Shape, Tidegate};
 use crate::sheet::{Check, Table};
@@ -122,11 +122,7 @@ fn measure(rig: &Rig, tidegate: &Tidegate, keys: Keys, samples: &mut Vec<LoadSam
 
 fn target(tidegate: &Tidegate, keys: Keys) -> Target {
     Target {
-        address: tidegate.front,
-        path: format!("/{BODY}/"),
         keys,
-        length: Length::Of(BODY),
-        connections: 64,
-        close: false,
+        ..Target::get(tidegate.front, &format!("/{BODY}/"), BODY, 64)
     }
 }

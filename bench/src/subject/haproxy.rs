@@ -5,13 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::{Launch, Ready, Setup};
 
 pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
+    let tls = setup.tls.map_or_else(String::new, |files| {
+        format!(" ssl crt {} alpn h2,http/1.1", files.both.display())
+    });
     let text = format!(
         "global
     nbthread 1
     maxconn 4000
 cache store
-    total-max-size 1024
-    max-object-size 2097152
+    total-max-size {store}
+    max-object-size {largest}
     max-age 3600
 defaults
     mode http
@@ -23,7 +26,7 @@ defaults
     timeout server 60s
     timeout http-keep-alive 300s
 frontend f
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{tls}
     use_backend pass if {{ path_beg /pass/ }}
     default_backend cached
 backend cached
@@ -33,6 +36,9 @@ backend cached
 backend pass
     server o {origin} pool-max-conn 512
 ",
+        store = setup.store_mib,
+        // At most half of the store is allowed.
+        largest = 20 << 20,
         origin = setup.origin
     );
     let file = setup.dir.join("haproxy.cfg");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::certificate::Files;
 use crate::clock;
 use crate::machine::in_path;
 use crate::process::Process;
@@ -58,6 +59,16 @@ impl Subject {
     /// HAProxy hands lines to syslog and Varnish to varnishncsa: another process' work, not comparable.
     pub(crate) fn writes_access_log(self) -> bool {
         matches!(self, Self::Tidegate | Self::Nginx)
+    }
+
+    /// Whether it cuts ranges out of what it has stored: HAProxy answers with the whole.
+    pub(crate) fn cuts_ranges(self) -> bool {
+        matches!(self, Self::Tidegate | Self::Nginx | Self::Varnish)
+    }
+
+    /// Whether it speaks TLS to clients by itself: Varnish leaves that to others.
+    pub(crate) fn speaks_tls(self) -> bool {
+        matches!(self, Self::Tidegate | Self::Nginx | Self::Haproxy)
     }
 
     /// Whether it has an origin behind it.
@@ -162,6 +173,23 @@ pub(crate) struct Setup<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) origin: SocketAddr,
     pub(crate) access_log: bool,
+    /// MiB that its store may take.
+    pub(crate) store_mib: u32,
+    /// Certificate and key, where it is to speak TLS (HTTP/1.1 and HTTP/2).
+    pub(crate) tls: Option<&'a Files>,
+}
+
+impl<'a> Setup<'a> {
+    /// Plain HTTP, no access log, room for everything.
+    pub(crate) fn new(dir: &'a Path, origin: SocketAddr) -> Self {
+        Self {
+            dir,
+            origin,
+            access_log: false,
+            store_mib: 1024,
+            tls: None,
+        }
+    }
 }
 
 /// How a subject is started.

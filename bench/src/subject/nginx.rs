@@ -31,6 +31,15 @@ fn configuration(setup: &Setup<'_>, port: u16) -> String {
     } else {
         "access_log off".to_owned()
     };
+    let tls = setup.tls.map_or_else(String::new, |files| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        format!(
+            " ssl http2;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3"
+        )
+    });
     format!(
         r"user root;
 worker_processes 1;
@@ -56,14 +65,14 @@ http {{
     fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
-    proxy_cache_path {dir}/cache levels=1:2 keys_zone=store:64m max_size=1g inactive=1h use_temp_path=off;
+    proxy_cache_path {dir}/cache levels=1:2 keys_zone=store:64m max_size={store}m inactive=1h use_temp_path=off;
     upstream o {{
         server {origin};
         keepalive 512;
         keepalive_requests 1000000000;
     }}
     server {{
-        listen 127.0.0.1:{port} reuseport backlog=4096;
+        listen 127.0.0.1:{port} reuseport backlog=4096{tls};
         server_name bench.test;
         proxy_http_version 1.1;
         proxy_set_header Connection '';
@@ -73,6 +82,7 @@ http {{
             proxy_pass http://o;
             proxy_cache store;
             proxy_cache_lock on;
+            proxy_force_ranges on;
         }}
         location /pass/ {{
             proxy_pass http://o;
@@ -80,6 +90,7 @@ http {{
     }}
 }}
 ",
+        store = setup.store_mib,
         origin = setup.origin
     )
 }

@@ -12,15 +12,20 @@ pub(super) fn launch(setup: &Setup<'_>) -> Launch {
     } else {
         String::new()
     };
+    let (listener, tls) = setup.tls.map_or_else(Default::default, |files| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        let table = format!("\n[tls.bench]\ncertificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n");
+        (", tls = \"bench\"", table)
+    });
     let text = format!(
         r#"[process]
 workers = 1
 
 [front]
-listen = ["127.0.0.1:0"]
-
+listen = [{{ address = "127.0.0.1:0"{listener} }}]
+{tls}
 [cache]
-memory = "1GiB"
+memory = "{store}MiB"
 
 [origin.o]
 servers = ["{origin}"]
@@ -40,6 +45,7 @@ listen = "127.0.0.1:0"
 [log]
 level = "info"
 {access_log}"#,
+        store = setup.store_mib,
         origin = setup.origin
     );
     Launch {

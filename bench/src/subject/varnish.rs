@@ -1,5 +1,6 @@
 //! Varnish with malloc storage, one thread pool, a VCL that only tells pass from cache.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{Launch, Ready, Setup};
@@ -23,10 +24,10 @@ sub vcl_recv {{
     let file = setup.dir.join("bench.vcl");
     let listen = format!("127.0.0.1:{port}");
     let name = setup.dir.join("varnish");
-    let mut arguments = ["-F", "-j", "none", "-T", "none", "-s", "malloc,1G"]
-        .map(Into::into)
-        .to_vec();
+    let mut arguments: Vec<OsString> = ["-F", "-j", "none", "-T", "none"].map(Into::into).to_vec();
     arguments.extend([
+        "-s".into(),
+        format!("malloc,{}M", setup.store_mib).into(),
         "-a".into(),
         listen.into(),
         "-f".into(),

@@ -1,0 +1,128 @@
+//! A certificate for one run, and clients that know it.
+//!
+//! ECDSA on P-256, as nearly all sites have it. Every subject gets the same files; every client offers the same, in the
+//! order of today's browsers (AES-128-GCM before AES-256-GCM, X25519), so that all subjects do the same arithmetic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+/// The name that it is for.
+pub(crate) const NAME: &str = "bench.test";
+
+/// Where a subject finds certificate and key, in PEM.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Both in one file, as HAProxy wants it.
+    pub(crate) both: PathBuf,
+}
+
+/// A certificate, and what its clients need.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) files: Files,
+    /// Clients that speak HTTP/1.1.
+    pub(crate) http1: Arc<ClientConfig>,
+    /// Clients that speak HTTP/2.
+    pub(crate) http2: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// Makes one in `dir`.
+    pub(crate) fn make(dir: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).context("cannot make a certificate")?;
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let files = Files {
+            certificate: dir.join("bench.crt"),
+            key: dir.join("bench.key"),
+            both: dir.join("bench.pem"),
+        };
+        fs::write(&files.certificate, &certificate)?;
+        fs::write(&files.key, &key)?;
+        fs::write(&files.both, certificate + &key)?;
+        let expected = made.cert.der();
+        Ok(Self {
+            files,
+            http1: client(expected, b"http/1.1")?,
+            http2: client(expected, b"h2")?,
+        })
+    }
+}
+
+/// A client that takes this certificate only, speaks this protocol only, and never resumes a session.
+fn client(expected: &CertificateDer<'static>, protocol: &[u8]) -> Result<Arc<ClientConfig>> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![
+        aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ];
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
+    let provider = Arc::new(provider);
+    let only = Only {
+        expected: expected.clone(),
+        provider: Arc::clone(&provider),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(only))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Accepts one certificate, byte for byte, and believes its signatures: the load generator's time is not the subject's,
+/// and nobody is between them on loopback.
+#[derive(Debug)]
+struct Only {
+    expected: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.expected {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
