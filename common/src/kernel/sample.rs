@@ -102,6 +102,8 @@ pub struct ListenerSample {
     pub backlog_asked: Option<u32>,
     /// Its accept queue.
     pub queue: Reading<AcceptQueue>,
+    /// Connections that wait for `accept()`, where only that is known of the queue (`/proc/net/tcp` has no limit).
+    pub waiting: Option<u32>,
     /// `sk_drops`: says which listener loses, never how much (HANDSHAKE §3).
     pub drops: Reading<u32>,
     /// What names the socket for its life.

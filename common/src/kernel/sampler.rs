@@ -21,6 +21,7 @@ use super::sockets::{options, proc_tcp, tcp_info};
 use super::sockstat::{parse_sockstat, parse_softnet};
 use super::sysctl::Sysctls;
 use super::tables::{self, Column};
+use super::version::KernelVersion;
 use crate::time::mono_now;
 
 /// One listening socket of ours, to be looked at.
@@ -133,13 +134,16 @@ impl Sampler {
     pub fn all_listeners(&mut self) -> Reading<Vec<ListenerSample>> {
         let mut entries = Vec::new();
         let walked = self.walk(States::of(&[State::Listen]), |entry| entries.push(*entry));
+        let kernel = self.root.kernel().ok();
+        let counted = kernel.is_none_or(KernelVersion::counts_drops_of_listeners);
         entries.sort_unstable_by_key(|entry| (entry.local, entry.cookie, entry.inode));
         walked.map(|_| {
             let mut samples: Vec<ListenerSample> = Vec::with_capacity(entries.len());
             for entry in &entries {
                 let name = entry.local.to_string();
                 let shard = samples.iter().rev().take_while(|other| *other.name == *name).count();
-                samples.push(listener_sample(entry, Arc::from(name), shard));
+                let drops = entry.drops.filter(|_| counted);
+                samples.push(listener_sample(&Entry { drops, ..*entry }, Arc::from(name), shard));
             }
             samples
         })
@@ -182,6 +186,7 @@ impl Sampler {
             } else {
                 Reading::Unavailable(ANOTHER_ROOT)
             },
+            waiting: None,
             drops: if live {
                 options::drops(socket).into()
             } else {
@@ -260,6 +265,7 @@ fn listener_sample(entry: &Entry, name: Arc<str>, shard: usize) -> ListenerSampl
         } else {
             absent.map(|(): ()| AcceptQueue { depth: 0, limit: 0 })
         },
+        waiting: (!known).then_some(entry.receive_queue),
         drops: entry
             .drops
             .map_or(Reading::Unavailable(Why::Absent), Reading::Available),

@@ -42,6 +42,11 @@ impl KernelVersion {
         self < Self::new(4, 7)
     }
 
+    /// Whether `sk_drops` of a listener rises at all (`tcp_listendrop()`, since 4.7); before, the field is there and stays 0.
+    pub fn counts_drops_of_listeners(self) -> bool {
+        self >= Self::new(4, 7)
+    }
+
     /// Whether the SYN queue's limit depends on `tcp_max_syn_backlog` with SYN cookies on too (before 4.3).
     pub fn syn_queue_is_its_own(self) -> bool {
         self < Self::new(4, 3)

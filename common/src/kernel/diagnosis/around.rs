@@ -179,7 +179,7 @@ fn time_wait_overflow(context: &Context<'_>, findings: &mut Vec<Finding>) {
 
 /// Row 19: no drop here, but SYN-ACKs have to be repeated.
 fn synack_loss(context: &Context<'_>, findings: &mut Vec<Finding>) {
-    if !context.settled || context.delta(Counter::SynRetrans) == 0 {
+    if !context.settled || context.stood_still(Counter::SynRetrans) {
         return;
     }
     let (accepted, repeated) = accepts(context);
@@ -250,7 +250,10 @@ fn half_open_resets(context: &Context<'_>, findings: &mut Vec<Finding>) {
 fn listener_closed(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let resets = context.delta(Counter::EstabResets);
     for listener in &context.window.vanished {
-        let queued = listener.queue.get().map_or(0, |queue| queue.depth);
+        let queued = listener
+            .queue
+            .get()
+            .map_or(listener.waiting.unwrap_or(0), |queue| queue.depth);
         if queued == 0 || resets < u64::from(queued) || context.delta(Counter::OutRsts) < u64::from(queued) {
             continue;
         }

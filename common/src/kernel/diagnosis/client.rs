@@ -30,7 +30,7 @@ fn any_programs_connects(context: &Context<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let outgoing = half_open.outgoing;
-    if outgoing.repeated < context.thresholds.half_open_repeated_min || context.delta(Counter::SynRetrans) == 0 {
+    if outgoing.repeated < context.thresholds.half_open_repeated_min || context.stood_still(Counter::SynRetrans) {
         return;
     }
     let mut finding = Finding::new(

@@ -40,6 +40,11 @@ impl Context<'_> {
         self.window.deltas.or_zero(counter)
     }
 
+    /// Whether a counter stood still; one that this kernel does not have may have moved.
+    pub(super) fn stood_still(&self, counter: Counter) -> bool {
+        self.window.deltas.get(counter) == Some(0)
+    }
+
     /// Whether so many discarded segments are worth a word.
     pub(super) fn reportable(&self, count: u64) -> bool {
         let opens = self.delta(Counter::PassiveOpens);

@@ -19,6 +19,8 @@ pub mod legs; // verdict and key numbers per leg
 #[cfg(test)]
 pub(super) mod fixtures;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod scenarios;
 
 use std::collections::BTreeMap;

@@ -63,13 +63,30 @@ fn without_a_listener(context: &Context<'_>, count: u64, own: Option<u64>) -> Fi
     if let Some(own) = own {
         return context.of_others(&finding, count, own);
     }
-    let looked = if context.window.listeners.is_empty() {
+    let listeners = &context.window.listeners;
+    let waiting = listeners.iter().filter(|listener| listener.only_waits());
+    if let Some(longest) = waiting.max_by_key(|listener| listener.last.waiting) {
+        finding.subject = Some(longest.last.name.to_string());
+        finding.evidence.push(only_waits(longest));
+        return finding;
+    }
+    let looked = if listeners.is_empty() {
         "no listener could be looked at"
+    } else if listeners.iter().any(|listener| listener.drops.is_none()) {
+        "nothing tells which listener lost them: none had a full queue when it was looked at, and what each lost is not known"
     } else {
         "none of the listeners that were looked at has lost anything"
     };
     finding.evidence.push(Evidence::Sockets(looked.to_owned()));
     finding
+}
+
+fn only_waits(listener: &ListenerWindow<'_>) -> Evidence {
+    let waiting = listener.last.waiting.unwrap_or(0);
+    let name = &listener.last.name;
+    Evidence::Sockets(format!(
+        "{name}: {waiting} connections wait for accept(); the queue's limit is not known here"
+    ))
 }
 
 fn of_group(context: &Context<'_>, leg: Leg, name: &str, group: &Group<'_>, count: u64) -> Finding {

@@ -92,6 +92,7 @@ fn listener(leg: Leg, name: &str, shard: usize, limit: u32) -> ListenerSample {
         port: Some(80),
         backlog_asked: None,
         queue: Reading::Available(AcceptQueue { depth: 0, limit }),
+        waiting: None,
         drops: Reading::Available(0),
         cookie: Reading::Unavailable(Why::Absent),
     }

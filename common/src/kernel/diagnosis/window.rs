@@ -25,6 +25,8 @@ pub enum NewBaseline {
     Namespace,
     /// The machine has booted.
     Boot,
+    /// The kernel is another one.
+    Kernel,
     /// This counter went backwards.
     Backwards(Counter),
 }
@@ -34,6 +36,7 @@ impl fmt::Display for NewBaseline {
         match self {
             Self::Namespace => f.write_str("the network namespace is another one"),
             Self::Boot => f.write_str("the machine has booted"),
+            Self::Kernel => f.write_str("the kernel is another one"),
             Self::Backwards(counter) => write!(f, "{} went backwards", counter.name()),
         }
     }
@@ -91,6 +94,11 @@ fn new_baseline(before: &Sample, now: &Sample) -> Option<NewBaseline> {
     {
         return Some(NewBaseline::Boot);
     }
+    if let (Some(before), Some(now)) = (before.kernel.get(), now.kernel.get())
+        && before != now
+    {
+        return Some(NewBaseline::Kernel);
+    }
     now.counters.since(&before.counters).err().map(NewBaseline::Backwards)
 }
 
@@ -139,6 +147,11 @@ impl ListenerWindow<'_> {
             .queue
             .get()
             .is_some_and(super::super::sockets::tcp_info::AcceptQueue::is_full)
+    }
+
+    /// Whether connections wait at it, and nothing else is known of its queue.
+    pub fn only_waits(&self) -> bool {
+        self.last.waiting.is_some_and(|waiting| waiting > 0)
     }
 
     /// Whether it has lost something: full, or it threw something away.

@@ -54,6 +54,10 @@ pub fn parse(mut bytes: &[u8], sequence: u32, mut visit: impl FnMut(&Entry)) -> 
         };
         if u32_at(header, 8) == sequence {
             match u16_at(header, 4) {
+                // netlink_dump() ends with what the dump returned: -ENOENT where the kernel has no tcp_diag.
+                NLMSG_DONE if message.len() >= 4 && u32_at(message, 0).cast_signed() < 0 => {
+                    return Answer::Failed(u32_at(message, 0).cast_signed().wrapping_neg());
+                }
                 NLMSG_DONE => return Answer::Done,
                 NLMSG_ERROR if message.len() >= 4 => {
                     return Answer::Failed(u32_at(message, 0).cast_signed().wrapping_neg());
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(parse(&refused, 7, |_| {}), Answer::Failed(libc::EPERM));
         assert_eq!(parse(&refused, 8, |_| {}), Answer::More);
         assert_eq!(parse(&message(NLMSG_DONE, 7, &[0; 4]), 7, |_| {}), Answer::Done);
+        let without_module = message(NLMSG_DONE, 7, &(-libc::ENOENT).to_ne_bytes());
+        assert_eq!(parse(&without_module, 7, |_| {}), Answer::Failed(libc::ENOENT));
         assert_eq!(parse(&[], 7, |_| {}), Answer::More);
         assert_eq!(parse(&message(NLMSG_ERROR, 7, &[]), 7, |_| {}), Answer::More);
     }
