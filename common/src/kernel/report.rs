@@ -9,6 +9,14 @@ use super::diagnosis::finding::{Finding, seconds};
 use super::diagnosis::legs::{LegReport, Verdict};
 use super::diagnosis::window::Window;
 use super::preflight;
+use super::preflight::tw_recycle::Safety;
+use super::reading::Reading;
+use super::version::KernelVersion;
+
+/// "kernel 6.18.44, `tcp_tw_recycle` safe: removed in 4.12": the setting of the story is answered for even where it is right.
+pub fn kernel_line(kernel: &Reading<KernelVersion>, tw_recycle: Safety) -> String {
+    format!("kernel {kernel}, tcp_tw_recycle {tw_recycle}\n")
+}
 
 /// The preflight's findings; one line says so when there are none.
 pub fn preflight_text(findings: &[preflight::finding::Finding]) -> String {

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use common::kernel::preflight::refuses;
-use common::kernel::report::preflight_text;
+use common::kernel::preflight::tw_recycle::safety;
+use common::kernel::preflight::{Machine, preflight, refuses};
+use common::kernel::report::{kernel_line, preflight_text};
 use common::kernel::root::ProcRoot;
 use config::{Config, Loaded};
 
@@ -60,8 +61,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Prints what the preflight says.
 fn kernel(config: &Config, proc_root: Option<&Path>) -> Result<(), Failure> {
     let root = ProcRoot::new(proc_root.unwrap_or(&config.process.proc_root));
-    let findings = plan::preflight(&root, &plan::context(config));
-    super::say(&preflight_text(&findings));
+    let machine = Machine::read(&root);
+    let findings = preflight(&machine, &plan::context(config));
+    super::say(&(kernel_line(&machine.kernel, safety(&machine)) + &preflight_text(&findings)));
     if refuses(&findings) {
         return Err(Failure::new(
             Code::Found,

@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Below which directory `proc` and `sys` are read, where not by the configuration's `process.proc_root`.
     #[arg(long, value_name = "DIR")]
     proc_root: Option<PathBuf>,
+    /// A copy of the same machine's `proc` and `sys` from earlier: what changed since is judged, without looking longer.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["admin", "sysctl", "watch", "seconds"])]
+    since: Option<PathBuf>,
     /// A configuration whose wishes the settings are judged by.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -103,6 +106,9 @@ fn on_this_machine(arguments: &Arguments) -> Result<Verdict, Failure> {
     if arguments.sysctl {
         super::say(&sysctl_file::sysctl_file(&Machine::read(&root), &context));
         return Ok(Verdict::Healthy);
+    }
+    if let Some(since) = &arguments.since {
+        return look::compare(&ProcRoot::new(since), &root, &context, thresholds, arguments.json);
     }
     look::run(
         &root,

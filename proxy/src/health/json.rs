@@ -9,6 +9,7 @@ use common::kernel::diagnosis::finding::Finding;
 use common::kernel::diagnosis::legs::{ClientEnd, LegReport, ServerEnd, Verdict};
 use common::kernel::diagnosis::window::ListenerWindow;
 use common::kernel::preflight;
+use common::kernel::preflight::tw_recycle::safety_in;
 use common::kernel::sample::{ListenerSample, Moment};
 use common::serve::shedding::Scarce;
 use common::telemetry::json::{Array, Object, Raw};
@@ -46,6 +47,15 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
         finding(&mut harmless.object(), found);
     }
     drop(harmless);
+    if let Some(sample) = engine.last() {
+        object
+            .object("kernel")
+            .field(
+                "version",
+                sample.kernel.get().map(|kernel| kernel.to_string()).as_deref(),
+            )
+            .field("tcp_tw_recycle", safety_in(sample).word());
+    }
     let mut array = object.array("settings");
     for finding in settings {
         setting(array.object(), finding);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use common::kernel::diagnosis::Engine;
 use common::kernel::preflight::finding::Finding;
+use common::kernel::preflight::tw_recycle::safety_in;
 use common::kernel::report;
 use common::kernel::usage::Level;
 use common::serve::shedding::Scarce;
@@ -27,6 +28,9 @@ pub fn diagnosis(engine: &Engine, settings: &[Finding]) -> String {
         text.push_str("no handshake finding is open\n");
     }
     text.push('\n');
+    if let Some(sample) = engine.last() {
+        text.push_str(&report::kernel_line(&sample.kernel, safety_in(sample)));
+    }
     text.push_str(&report::preflight_text(settings));
     text
 }

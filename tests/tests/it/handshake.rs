@@ -204,6 +204,38 @@ fn the_doctor_judges_a_recorded_machine() {
 }
 
 #[test]
+fn the_doctor_judges_what_changed_between_two_copies() {
+    let story = |moment| tree(&format!("kernel-3.10.0-514.el7-tw-recycle/{moment}"));
+    let compare = |since: &Path, now: &Path| {
+        let arguments = ["doctor", "--since", since.to_str().unwrap(), "--proc-root"];
+        run(&[&arguments[..], &[now.to_str().unwrap()]].concat())
+    };
+    let outcome = compare(&story("before"), &story("after"));
+    assert_eq!(outcome.code, 1, "{}", outcome.text());
+    assert!(
+        outcome
+            .stdout
+            .contains("tw_recycle (certain, 100 % of the drops), 120 in 25 s"),
+        "{}",
+        outcome.text()
+    );
+    let healthy = compare(&tree("kernel-6.18/healthy/before"), &tree("kernel-6.18/healthy/after"));
+    assert_eq!(healthy.code, 0, "{}", healthy.text());
+    assert!(
+        healthy.stdout.contains("tcp_tw_recycle safe: removed in 4.12"),
+        "{}",
+        healthy.text()
+    );
+    // The wrong way round, and another machine's.
+    for (since, now) in [
+        (story("after"), story("before")),
+        (story("before"), tree("kernel-6.18/healthy/after")),
+    ] {
+        assert_eq!(compare(&since, &now).code, 2);
+    }
+}
+
+#[test]
 fn the_doctor_asks_a_running_tidegate() {
     let refusing = RefusingPort::reserve();
     let tidegate = Setup::of(&refusing.address()).start();

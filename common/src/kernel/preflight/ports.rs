@@ -61,10 +61,13 @@ fn tw_reuse(machine: &Machine, tight: bool, findings: &mut Vec<Finding>) {
     let Some(value @ (0 | 2)) = machine.settings.tcp_tw_reuse.get() else {
         return;
     };
-    let meaning = if value == 0 {
-        "never"
-    } else {
-        "on loopback only (the default since 4.19)"
+    let knows_2 = machine.kernel_at_least(4, 19);
+    let meaning = match (value, knows_2) {
+        (0, Some(false)) => "0 (the default of this kernel) connect() never takes a local port that is in TIME_WAIT",
+        (0, _) => {
+            "0 connect() never takes a local port that is in TIME_WAIT (2, the default since 4.19, does so on loopback)"
+        }
+        _ => "2 (the default since 4.19) connect() takes a local port that is in TIME_WAIT on loopback only",
     };
     findings.push(Finding {
         severity: if tight { Severity::Warn } else { Severity::Note },
@@ -72,8 +75,8 @@ fn tw_reuse(machine: &Machine, tight: bool, findings: &mut Vec<Finding>) {
         read: format!("net.ipv4.tcp_tw_reuse = {value}"),
         from: machine.path("net/ipv4/tcp_tw_reuse"),
         why: format!(
-            "connect() takes a local port in TIME_WAIT {meaning}; with 1 it does after a second, safe by timestamps (it has \
-             nothing to do with tcp_tw_recycle and rejects nobody). With enough keep-alive it does not matter."
+            "with {meaning}; with 1 it takes one everywhere, after a second, which timestamps make safe (that has nothing to do \
+             with tcp_tw_recycle and rejects nobody). With enough keep-alive it does not matter."
         ),
         remedy: Remedy::sysctl("net.ipv4.tcp_tw_reuse", 1),
     });

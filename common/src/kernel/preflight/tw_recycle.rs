@@ -3,7 +3,13 @@
 //! Three answers: safe, unsafe, cannot tell. On kernels before 4.11 the value is one for all namespaces, but its file is only
 //! in the first one: in a container "absent" is "cannot see", never "safe".
 
+use std::fmt;
+
+use super::super::counters::Counter;
 use super::super::reading::{Reading, Why};
+use super::super::sample::Sample;
+use super::super::sysctl::Sysctls;
+use super::super::version::KernelVersion;
 use super::Machine;
 use super::finding::{Check, Finding, Remedy, Severity};
 
@@ -34,15 +40,38 @@ impl Safety {
     }
 }
 
+impl fmt::Display for Safety {
+    /// "0: safe", "safe: removed in 4.12", "1: unsafe", "cannot tell, because …".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("0: safe"),
+            Self::Removed => f.write_str("safe: removed in 4.12"),
+            Self::Unsafe(value) => write!(f, "{value}: unsafe"),
+            Self::CannotTell(why) => write!(f, "cannot tell, because {why}"),
+        }
+    }
+}
+
 /// Whether this machine's `tcp_tw_recycle` loses clients.
 pub fn safety(machine: &Machine) -> Safety {
-    match machine.settings.tcp_tw_recycle {
+    let without_column = machine.paws_passive == Reading::Unavailable(Why::Absent);
+    judge(machine.kernel.get(), &machine.settings, without_column)
+}
+
+/// The same of the machine that a sample shows.
+pub fn safety_in(sample: &Sample) -> Safety {
+    let without_column = sample.netstat.get().is_some() && sample.counters.get(Counter::PawsPassive).is_none();
+    judge(sample.kernel.get(), &sample.settings, without_column)
+}
+
+fn judge(kernel: Option<KernelVersion>, settings: &Sysctls, without_column: bool) -> Safety {
+    match settings.tcp_tw_recycle {
         Reading::Available(0) => Safety::Off,
         Reading::Available(value) => Safety::Unsafe(value),
-        Reading::Unavailable(Why::Absent) => match (machine.kernel.get(), &machine.paws_passive) {
-            (Some(kernel), _) if !kernel.has_tw_recycle() => Safety::Removed,
+        Reading::Unavailable(Why::Absent) => match kernel {
+            Some(kernel) if !kernel.has_tw_recycle() => Safety::Removed,
             // Without a version the columns show the kernel's age: PAWSPassive went together with the setting.
-            (None, Reading::Unavailable(Why::Absent)) if machine.settings.somaxconn.get().is_some() => Safety::Removed,
+            None if without_column && settings.somaxconn.get().is_some() => Safety::Removed,
             _ => Safety::CannotTell(Why::Absent),
         },
         Reading::Unavailable(why) => Safety::CannotTell(why),

@@ -1,4 +1,5 @@
-//! The doctor's own look: all listeners of this network namespace, whoever they belong to, over some seconds.
+//! The doctor's own look: all listeners of this network namespace, whoever they belong to, over some seconds; or what changed
+//! between two copies of `/proc`.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use common::kernel::diagnosis::context::Roles;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::kernel::preflight::PreflightContext;
 use common::kernel::preflight::finding::{Finding, Severity};
+use common::kernel::reading::Reading;
 use common::kernel::root::ProcRoot;
 use common::kernel::sample::Moment;
 use common::kernel::sampler::{Listeners, Sampler};
@@ -14,7 +16,7 @@ use common::telemetry::json::Object;
 use common::time::Clock;
 
 use super::{Verdict, WATCH_EVERY, show, wait};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::health::{json, plan, text};
 
 /// How often it is looked.
@@ -43,16 +45,53 @@ pub fn run(
         }
         let settings = plan::preflight(root, context);
         if !watch {
-            super::super::say(&if as_json {
-                in_json(&engine, &settings)
-            } else {
-                text::diagnosis(&engine, &settings)
-            });
-            return Ok(verdict(&engine, &settings));
+            return Ok(report(&engine, &settings, as_json));
         }
         show(&text::diagnosis(&engine, &settings));
         left = WATCH_EVERY;
     }
+}
+
+/// Judges what changed from `before` to `now`; how long that took is the difference of their uptimes.
+pub fn compare(
+    before: &ProcRoot,
+    now: &ProcRoot,
+    context: &PreflightContext,
+    thresholds: Thresholds,
+    as_json: bool,
+) -> Result<Verdict, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        let since = before.dir().display();
+        Failure::new(Code::CannotTell, format_args!("--since {since}: {why}"))
+    };
+    let uptime = |root: &ProcRoot| match root.uptime() {
+        Reading::Available(uptime) => Ok(uptime),
+        Reading::Unavailable(why) => Err(cannot(&format_args!("uptime below {}: {why}", root.dir().display()))),
+    };
+    let over = uptime(now)?.checked_sub(uptime(before)?).filter(|over| !over.is_zero());
+    let over = over
+        .ok_or_else(|| cannot(&"it is not older: by its uptime the machine has booted since, or no time has passed"))?;
+    let mut engine = Engine::new(thresholds, Roles::default());
+    let at = Moment::now(&Clock::System);
+    engine.observe(Sampler::new(before.clone()).sample(at, Listeners::All));
+    let at = Moment {
+        mono: at.mono + over,
+        ..at
+    };
+    let observed = engine.observe(Sampler::new(now.clone()).sample(at, Listeners::All));
+    if let Some(why) = observed.new_baseline {
+        return Err(cannot(&format_args!("it cannot be compared: {why}")));
+    }
+    Ok(report(&engine, &plan::preflight(now, context), as_json))
+}
+
+fn report(engine: &Engine, settings: &[Finding], as_json: bool) -> Verdict {
+    super::super::say(&if as_json {
+        in_json(engine, settings)
+    } else {
+        text::diagnosis(engine, settings)
+    });
+    verdict(engine, settings)
 }
 
 /// Notes are no findings: they are worth knowing, and no client is lost by them. Where nothing can be counted, a warning
