@@ -253,7 +253,7 @@ fn listener_closed(context: &Context<'_>, findings: &mut Vec<Finding>) {
         let queued = listener
             .queue
             .get()
-            .map_or(listener.waiting.unwrap_or(0), |queue| queue.depth);
+            .map_or_else(|| listener.waiting.unwrap_or(0), |queue| queue.depth);
         if queued == 0 || resets < u64::from(queued) || context.delta(Counter::OutRsts) < u64::from(queued) {
             continue;
         }

@@ -1,6 +1,8 @@
 //! Incidents next to the recorded ones: recorded trees of three kernels in which counters, sockets and settings are moved by
 //! hand as HANDSHAKE §1, §2 and §7 say that they move, against the signatures of §8.
 
+mod without_drops; // nothing is dropped at a listener
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -399,119 +401,6 @@ const HALF_OPEN: &str = "  sl  local_address rem_address   st tx_queue rx_queue 
     2: 0A0012C6:0050 010012C6:D880 03 00000000:00000000 01:0000010D 00000001     0        0 0 2 ffff8800\n   \
     3: 0A0012C6:0050 010012C6:D8BA 03 00000000:00000000 01:0000010D 00000003     0        0 0 2 ffff8800\n   \
     4: 0A0012C6:0050 010012C6:D8BB 03 00000000:00000000 01:0000010D 00000000     0        0 0 2 ffff8800\n";
-
-#[test]
-fn what_is_lost_without_a_drop_is_named() {
-    let quiet = |tree| Case {
-        tree,
-        ..Case::default()
-    };
-    check(&[
-        // Handshakes that end nowhere: their SYN-ACKs are repeated. 3.10 did not count that.
-        Case {
-            files: &[("proc/net/tcp", HALF_OPEN)],
-            grown: &[("TcpExt.TCPSynRetrans", 6), ("TcpExt.TCPTimeouts", 6)],
-            found: &[("syn_ack_loss", 3, Medium)],
-            ..quiet(V6_18)
-        },
-        Case {
-            files: &[("proc/net/tcp", HALF_OPEN)],
-            grown: &[("TcpExt.TCPTimeouts", 6)],
-            without: &["TCPSynRetrans"],
-            found: &[("syn_ack_loss", 3, Medium)],
-            ..quiet(EL7)
-        },
-        // TIME_WAIT.
-        Case {
-            grown: &[("TcpExt.TCPTimeWaitOverflow", 500), ("TcpExt.TW", 1024)],
-            found: &[("time_wait_overflow", 500, Certain)],
-            ..quiet(EL7)
-        },
-        Case {
-            grown: &[("TcpExt.PAWSTimewait", 9), ("TcpExt.PAWSEstab", 2)],
-            files: &[(
-                "proc/net/sockstat",
-                "sockets: used 9\nTCP: inuse 8 orphan 0 tw 40 alloc 12 mem 1\n",
-            )],
-            found: &[("time_wait_paws", 9, Medium)],
-            ..quiet(V6_18)
-        },
-        Case {
-            grown: &[("TcpExt.PAWSEstab", 50)],
-            found: &[("time_wait_paws", 50, Low)],
-            ..quiet(V4_9)
-        },
-        Case {
-            grown: &[("TcpExt.TSEcrRejected", 4)],
-            found: &[("timestamp_echo", 4, High)],
-            ..quiet(V6_18)
-        },
-        // Before TCP.
-        Case {
-            grown: &[("TcpExt.IPReversePathFilter", 30)],
-            found: &[("reverse_path_filter", 30, High)],
-            ..quiet(EL7)
-        },
-        Case {
-            settings: &[("proc/sys/net/netfilter/nf_conntrack_max", "5796\n")],
-            files: &[("proc/sys/net/netfilter/nf_conntrack_count", "5796\n")],
-            found: &[("conntrack_full", 5796, High)],
-            ..quiet(EL7)
-        },
-        Case {
-            settings: &[("proc/net/softnet_stat", "00001000 00000000 00000000 0 0 0 0 0 0 0 0\n")],
-            files: &[("proc/net/softnet_stat", "00009000 00000064 00000000 0 0 0 0 0 0 0 0\n")],
-            grown: &[("Tcp.InSegs", 30_000)],
-            found: &[("cpu_backlog", 100, Medium)],
-            ..quiet(V4_9)
-        },
-        // Scanners; and what is no loss at all.
-        Case {
-            grown: &[
-                ("TcpExt.EmbryonicRsts", 60),
-                ("Tcp.AttemptFails", 60),
-                ("Tcp.PassiveOpens", 500),
-            ],
-            found: &[("half_open_reset", 60, Medium)],
-            ..quiet(V4_9)
-        },
-        Case {
-            grown: &[
-                ("TcpExt.EmbryonicRsts", 6),
-                ("Tcp.AttemptFails", 6),
-                ("Tcp.PassiveOpens", 50_000),
-            ],
-            ..quiet(V4_9)
-        },
-        Case {
-            grown: &[("TcpExt.TCPDeferAcceptDrop", 60)],
-            harmless: &["defer_accept"],
-            ..quiet(EL7)
-        },
-        Case {
-            grown: &[("TcpExt.TCPFastOpenListenOverflow", 6)],
-            harmless: &["fast_open_queue"],
-            ..quiet(V6_18)
-        },
-        // A burst of healthy connections, late segments, lost segments of established ones, migrated requests.
-        Case {
-            grown: &[
-                ("Tcp.PassiveOpens", 100_000),
-                ("Tcp.ActiveOpens", 20_000),
-                ("TcpExt.TW", 60_000),
-                ("TcpExt.PAWSEstab", 12),
-                ("TcpExt.PAWSOldAck", 40),
-                ("TcpExt.TCPTimeouts", 50),
-                ("TcpExt.TCPSynRetrans", 3),
-                ("TcpExt.TCPMigrateReqSuccess", 12),
-                ("Tcp.EstabResets", 30),
-                ("Tcp.OutRsts", 400),
-                ("TcpExt.TCPBacklogDrop", 9),
-            ],
-            ..quiet(V6_18)
-        },
-    ]);
-}
 
 #[test]
 fn without_netlink_the_listener_whose_queue_waits_is_named() {
