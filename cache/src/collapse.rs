@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::http::origin_error::OriginError;
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -25,12 +26,23 @@ pub(crate) enum Landing {
     Stored(Arc<Stored>),
     /// There is no answer: the fetch failed for everybody.
     Failed(OriginError),
+    /// The origin answered a validation with an error: that counts for everybody.
+    ServerError(ServerError),
     /// The answer is not for others: everybody asks for himself, at once.
     NotShareable,
     /// The origin gives no slices: everybody asks for the whole, together.
     NotSliceable,
     /// The leader ended without an answer: somebody else leads.
     Abandoned,
+}
+
+/// What is shared of a 5xx that is not stored.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerError {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// When to come again.
+    pub(crate) retry_after: Option<HeaderValue>,
 }
 
 /// The fetches under way.

@@ -8,11 +8,12 @@ use common::http::hop_by_hop::{self, Upgrade};
 use common::http::outgoing::{self, Hop};
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
-use http::header::{HOST, IF_RANGE};
+use http::header::{HOST, IF_RANGE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::affinity;
+use crate::collapse::ServerError;
 use crate::policy::age::Times;
 use crate::policy::content_range::{ByteRange, PartialInvalid};
 use crate::policy::held;
@@ -54,6 +55,16 @@ pub(crate) struct Fetched {
     pub(crate) body: Body,
     /// When it was asked for and when it came.
     pub(crate) times: Times,
+}
+
+impl Fetched {
+    /// What is shared of an error that is not stored.
+    pub(crate) fn server_error(&self) -> ServerError {
+        ServerError {
+            status: self.status,
+            retry_after: self.fields.get(RETRY_AFTER).cloned(),
+        }
+    }
 }
 
 impl Ask {
@@ -99,7 +110,6 @@ impl Ask {
 
     /// Sends a request with this head and content.
     pub(crate) async fn send(&self, head: Parts, body: Body) -> (Result<Fetched, ExchangeError>, backend::Facts) {
-        let request = self.worker.clock.wall();
         let compression = self.route.compression.as_ref();
         let compression =
             compression.map(|compressor| (compressor, compressor.asked(&head.method, &self.client.headers)));
@@ -107,10 +117,8 @@ impl Ask {
         let outcome = backend
             .send(head, body, self.spread, &self.route.limits, &self.worker)
             .await;
-        let times = Times {
-            request,
-            response: self.worker.clock.wall(),
-        };
+        let took = outcome.facts.first_byte.unwrap_or_default();
+        let times = Times::of(self.worker.clock.wall(), took);
         let fetched = outcome.result.map(|response| {
             let (mut head, mut body) = response.into_parts();
             if let Some((compressor, asked)) = compression {

@@ -6,6 +6,8 @@
 pub(crate) mod decide; // what a request comes to: one decision for serving and for explain
 mod ask; // the origin has to be asked: who fetches, who waits
 mod lead; // one leader's fetch
+mod failed; // the fetch came to nothing: something stale, or the error
+mod validated; // what is stored still holds: freshened
 mod part; // a stored part: completed, joined with others
 mod sliced; // a request that is answered by joining slices
 mod slice; // one slice: stored, or fetched by whoever leads

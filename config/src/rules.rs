@@ -219,21 +219,21 @@ pub struct RangeRules {
 /// Requests that wait for another one's fetch (collapsed forwarding).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitRules {
-    /// Requests that wait for one fetch; a further one fetches for itself.
+    /// Requests that wait for one fetch.
     pub waiters_max: usize,
     /// How long one waits; `None`: as long as the origin's connect and response timeouts together.
     pub timeout: Option<Duration>,
-    /// What happens to one that has waited so long.
+    /// What happens to one that has waited so long, or is one too many.
     pub over: WaitOver,
 }
 
-/// What happens to a request that has waited long enough for another one's fetch.
+/// What happens to a request that has waited long enough for another one's fetch, or may not wait at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitOver {
     /// It asks the origin itself.
     #[default]
     Fetch,
-    /// It is answered with an error (504).
+    /// It is answered with an error (503), or something stale where that is allowed.
     Error,
 }
 

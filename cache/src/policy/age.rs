@@ -16,6 +16,17 @@ pub struct Times {
     pub response: WallTime,
 }
 
+impl Times {
+    /// Of a response that came at `response`, `took` after its own request was sent: a request before it that failed, and
+    /// the wait for a connection, make it no older.
+    pub fn of(response: WallTime, took: Duration) -> Self {
+        Self {
+            request: response.minus(took),
+            response,
+        }
+    }
+}
+
 /// The Age field's value in seconds; 0 when it is absent or nonsense.
 pub fn age_value(fields: &HeaderMap) -> Duration {
     // "a cache encountering a message with a list-based Age field value SHOULD use the first member of the field value,
@@ -80,6 +91,16 @@ mod tests {
                 fields.append(header::AGE, line.parse().unwrap());
             }
             assert_eq!(age_value(&fields), Duration::from_secs(expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_as_old_as_the_exchange_that_yielded_it() {
+        let at = WallTime::from_unix_secs;
+        for (took, expected) in [(0, 0), (3, 3), (2_000, 1000)] {
+            let times = Times::of(at(1000), Duration::from_secs(took));
+            let found = corrected_initial_age(Duration::ZERO, Some(at(1000)), times);
+            assert_eq!(found, Duration::from_secs(expected), "{took}");
         }
     }
 

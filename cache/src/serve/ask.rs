@@ -11,24 +11,25 @@ use common::backend;
 use common::http::origin_error::OriginError;
 use common::http::outgoing::Hop;
 use common::http::response::{Fields, Response};
-use common::http1::client::ExchangeError;
-use http::{HeaderMap, Method};
+use common::telemetry::metrics::Counter;
+use http::{HeaderMap, Method, StatusCode};
 
+use super::failed::LeaderFailed;
 use super::lead::Lead;
 use super::{Local, NAME, Selected, Why, now};
 use crate::answer::{Asked, CACHE_STATUS, Made, answer};
-use crate::collapse::{Boarding, Landing, Permit};
+use crate::collapse::{Boarding, Landing, Permit, ServerError};
 use crate::fetch::{self, Ask, Fetched};
-use crate::policy::key::KeyHash;
+use crate::policy::key::{Key, KeyHash};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
-use crate::policy::reuse::{Failure, Reuse, ValidateWhy, reuse, reuse_on_failure};
+use crate::policy::reuse::{Reuse, ValidateWhy, reuse};
 use crate::policy::rules::WaitOver;
 use crate::store::Stored;
 use crate::tier::{Answer, Facts, TierRequest};
 
 /// How often a request waits anew when the one it waited for ended without an answer.
-const ROUNDS_MAX: u32 = 3;
+pub(super) const ROUNDS_MAX: u32 = 3;
 
 /// What becomes of a request that found nothing.
 pub(super) enum Turn {
@@ -37,6 +38,16 @@ pub(super) enum Turn {
     /// It has waited; this was found.
     Landed(Landing),
     /// It fetches for itself.
+    Alone,
+}
+
+/// Whether what a leader found is for a waiter.
+pub(super) enum Fit {
+    /// It is, and so old.
+    This(Duration),
+    /// It is for others: another fetch of the key is for this request, and for all that are like it.
+    Another(u64),
+    /// It is for nobody else.
     Alone,
 }
 
@@ -70,7 +81,7 @@ impl Local {
         if is_alone || self.is_not_shareable(hash) {
             return self.lead(ask, hash, None, why).run().await;
         }
-        let mut flight = self.flight_after(hash, why.selected.as_ref().map(Selected::stored));
+        let mut flight = self.flight_after(hash, hash, why.selected.as_ref().map(Selected::stored));
         for _ in 0..ROUNDS_MAX {
             match self.turn(&ask, flight).await {
                 Turn::Lead(permit) => return detached(self.lead(ask, hash, Some(permit), why)).await,
@@ -80,7 +91,10 @@ impl Local {
                     Joined::Alone => break,
                 },
                 Turn::Landed(Landing::Failed(error)) => {
-                    return self.failed(&ask, &why, Err(error.into()), backend::Facts::default(), hash);
+                    return self.failed_too(&ask, &why, LeaderFailed::Unreachable(error), hash);
+                }
+                Turn::Landed(Landing::ServerError(error)) => {
+                    return self.failed_too(&ask, &why, LeaderFailed::Answered(error), hash);
                 }
                 Turn::Landed(_) | Turn::Alone => break,
             }
@@ -94,16 +108,13 @@ impl Local {
         for _ in 0..ROUNDS_MAX {
             let waiter = match self.flights.board(flight, rules.waiters_max) {
                 Boarding::Lead(permit) => return Turn::Lead(permit),
-                Boarding::Alone => return Turn::Alone,
+                Boarding::Alone => return given_up(ask, Counter::CacheWaitersMax),
                 Boarding::Wait(waiter) => waiter,
             };
             match tokio::time::timeout(wait_max(ask), waiter.wait()).await {
                 Ok(Landing::Abandoned | Landing::Pending) => {}
                 Ok(landing) => return Turn::Landed(landing),
-                Err(_) if rules.over == WaitOver::Error => {
-                    return Turn::Landed(Landing::Failed(OriginError::HttpResponseTimeout));
-                }
-                Err(_) => return Turn::Alone,
+                Err(_) => return given_up(ask, Counter::CacheWaitTimeouts),
             }
         }
         Turn::Alone
@@ -112,7 +123,7 @@ impl Local {
     /// Validates or fetches again in the background, unless somebody does already.
     pub(super) fn refresh(self: &Arc<Self>, request: &TierRequest<'_>, hash: KeyHash, selected: Selected) {
         if let Boarding::Lead(permit) = self.flights.board(
-            self.flight_after(hash, Some(selected.stored())),
+            self.flight_after(hash, hash, Some(selected.stored())),
             request.route.rules.waiting.waiters_max,
         ) {
             let mut head = request.head.clone();
@@ -143,9 +154,9 @@ impl Local {
 
     /// The fetch that follows on what is stored: of those who find it stale one asks. It may be stored while its successor is
     /// fetched already, where its content came more slowly than it aged.
-    fn flight_after(&self, hash: KeyHash, stored: Option<&Arc<Stored>>) -> u64 {
+    pub(super) fn flight_after(&self, hash: KeyHash, whole: KeyHash, stored: Option<&Arc<Stored>>) -> u64 {
         let after = stored.map_or(0, |stored| number_of(stored.meta.response_time));
-        self.flight(hash, hash).wrapping_add(after)
+        self.flight(hash, whole).wrapping_add(after)
     }
 
     /// Whether a response for this key was not for sharing a moment ago ("hit-for-miss").
@@ -155,10 +166,11 @@ impl Local {
 
     /// Whether somebody fetches it now.
     pub(super) fn is_under_way(&self, hash: KeyHash, selected: Option<&Arc<Stored>>) -> bool {
-        self.flights.is_under_way(self.flight_after(hash, selected))
+        self.flights.is_under_way(self.flight_after(hash, hash, selected))
     }
 
-    fn latest_purge(&self) -> u64 {
+    /// The number of the latest purge.
+    pub(super) fn latest_purge(&self) -> u64 {
         self.memory.as_ref().map_or(0, |memory| memory.purges().latest())
     }
 
@@ -176,28 +188,37 @@ impl Local {
         }
     }
 
-    /// What the leader found, for a waiter: an answer where it fits the request.
-    fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Joined {
-        let rules = ask.rules();
-        let now = now(&ask.worker);
-        let (meta, request) = (&stored.meta, &ask.client.headers);
-        if !ask.key().is(&stored.key) {
-            return Joined::Alone;
+    /// Whether what the leader found is for a waiter; `key` is what both ask for.
+    pub(super) fn fit(&self, ask: &Ask, key: &Key<'_>, (hash, whole): (KeyHash, KeyHash), stored: &Arc<Stored>) -> Fit {
+        let (meta, rules, request) = (&stored.meta, ask.rules(), &ask.client.headers);
+        if !key.is(&stored.key) {
+            return Fit::Alone;
         }
         if !meta.vary.matches(&meta.vary_key, request, &rules.vary) {
             let variant = meta.vary.key(request, stored.fields.map(), &rules.vary);
-            return Joined::Another(self.flight(hash, hash).wrapping_add(number_of(variant)));
+            return Fit::Another(self.flight(hash, whole).wrapping_add(number_of(variant)));
         }
         let digest = RequestDigest::of(&ask.client.method, request);
-        let age = match reuse(meta, stored.mark(), &digest, rules, now) {
-            Reuse::Fresh { age, .. } => age,
+        match reuse(meta, stored.mark(), &digest, rules, now(&ask.worker)) {
+            Reuse::Fresh { age, .. } => Fit::This(age),
             // Its content comes more slowly than it ages: all who come now wait for one more fetch.
             Reuse::Stale { .. } | Reuse::Validate(ValidateWhy::Stale) if !meta.was_born_stale() => {
-                return Joined::Another(self.flight_after(hash, Some(stored)));
+                Fit::Another(self.flight_after(hash, whole, Some(stored)))
             }
-            Reuse::Stale { .. } | Reuse::Validate(_) | Reuse::OnlyIfCached => return Joined::Alone,
+            Reuse::Stale { .. } | Reuse::Validate(_) | Reuse::OnlyIfCached => Fit::Alone,
+        }
+    }
+
+    /// What the leader found, for a waiter: an answer where it fits the request.
+    fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Joined {
+        let age = match self.fit(ask, &ask.key(), (hash, hash), stored) {
+            Fit::This(age) => age,
+            Fit::Another(flight) => return Joined::Another(flight),
+            Fit::Alone => return Joined::Alone,
         };
-        let ttl = Some(meta.ttl(now));
+        let (rules, now) = (ask.rules(), now(&ask.worker));
+        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
+        let ttl = Some(stored.meta.ttl(now));
         let status = CacheStatus {
             ttl,
             collapsed: true,
@@ -214,59 +235,6 @@ impl Local {
         match answer(stored, &asked, age, true, status) {
             Made::Response(response) => Joined::Answered(done(response, status, ask, backend::Facts::default())),
             Made::AskOrigin | Made::Unreadable => Joined::Alone,
-        }
-    }
-
-    /// What a client gets when the origin failed: something stale where that is allowed, else the failure.
-    pub(super) fn failed(
-        &self,
-        ask: &Ask,
-        why: &Why,
-        result: Result<Fetched, ExchangeError>,
-        backend: backend::Facts,
-        hash: KeyHash,
-    ) -> Answer {
-        let failure = match &result {
-            Ok(fetched) => Failure::Status(fetched.status),
-            Err(_) => Failure::Unreachable,
-        };
-        let now = now(&ask.worker);
-        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
-        let stale = why.selected.as_ref().and_then(|selected| {
-            let stored = selected.stored();
-            let stale = reuse_on_failure(&stored.meta, stored.mark(), &digest, failure, ask.rules(), now)?;
-            let fwd_status = result.as_ref().ok().map(|fetched| fetched.status);
-            let ttl = Some(stored.meta.ttl(now));
-            let outcome = Outcome::Fwd(why.fwd);
-            let status = CacheStatus {
-                ttl,
-                fwd_status,
-                detail: Some(stale.word()),
-                ..CacheStatus::new(NAME, outcome)
-            };
-            let asked = Asked {
-                fields: &ask.client.headers,
-                digest: &digest,
-                rules: ask.rules(),
-                now,
-                token: hash.0,
-            };
-            match answer(stored, &asked, stored.meta.current_age(now), false, status) {
-                Made::Response(response) => Some((response, status)),
-                Made::AskOrigin | Made::Unreadable => None,
-            }
-        });
-        if let Some((response, status)) = stale {
-            status.detail.into_iter().for_each(|word| self.stale.count(word));
-            return done(response, status, ask, backend);
-        }
-        let status = CacheStatus::new(NAME, Outcome::Fwd(why.fwd));
-        match result {
-            Ok(fetched) => passed(fetched, status, ask, backend),
-            Err(error) => Answer {
-                result: Err(error),
-                facts: facts(status, ask, backend),
-            },
         }
     }
 }
@@ -299,6 +267,18 @@ async fn detached(lead: Lead) -> Answer {
 /// Whether a range is asked of something that is not stored whole: then only that range is fetched.
 pub(super) fn is_partial_miss(request: &HeaderMap, has_whole: bool) -> bool {
     !has_whole && request.contains_key(http::header::RANGE)
+}
+
+/// What becomes of a request that is not to wait for another one's fetch, or no longer.
+fn given_up(ask: &Ask, limit: Counter) -> Turn {
+    ask.worker.metrics.count(limit);
+    match ask.rules().waiting.over {
+        WaitOver::Fetch => Turn::Alone,
+        WaitOver::Error => Turn::Landed(Landing::ServerError(ServerError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+        })),
+    }
 }
 
 fn wait_max(ask: &Ask) -> Duration {

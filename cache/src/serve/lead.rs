@@ -1,15 +1,13 @@
 //! One leader's fetch: what comes back is stored, freshens what is stored, or passes.
 //!
-//! What does not come back is made up for by `ask`, with something stale where that is allowed. The permit that the leader
+//! What does not come back is made up for by `failed`, with something stale where that is allowed. The permit that the leader
 //! holds ends when the fill does, so that whoever asks until then joins it.
 
 use std::sync::Arc;
 
 use common::backend;
 use common::http::body::Body;
-use common::http::origin_error::OriginError;
 use common::http::response::{Fields, Response, SharedFields};
-use common::http1::client::ExchangeError;
 use common::telemetry::metrics::Counter;
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
@@ -23,13 +21,12 @@ use crate::fill::{self, Filled};
 use crate::policy::coding;
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::content_range::PartialInvalid;
-use crate::policy::freshen::{HeadEffect, freshen, head_effect};
 use crate::policy::key::KeyHash;
 use crate::policy::not_stored::NotStored;
 use crate::policy::outcome::{CacheStatus, Outcome};
 use crate::policy::request::{RequestDigest, make_unconditional};
 use crate::policy::store::Storable;
-use crate::policy::validate::{self, Selected304};
+use crate::policy::validate;
 use crate::policy::validators::Validators;
 use crate::policy::{held, stored_fields, vary};
 use crate::purge::tags::tags;
@@ -89,10 +86,7 @@ impl Lead {
                     }
                 },
                 validate::Answer::Unasked304 if !forwards_conditions => self.refuse("unasked_304", backend),
-                validate::Answer::ServerError if self.why.selected.is_some() => {
-                    self.land(Landing::NotShareable);
-                    self.local.failed(&self.ask, &self.why, Ok(fetched), backend, self.hash)
-                }
+                validate::Answer::ServerError if self.why.selected.is_some() => self.not_validated(fetched, backend),
                 validate::Answer::Unasked304 | validate::Answer::ServerError | validate::Answer::Full => {
                     self.receive(fetched, backend)
                 }
@@ -147,19 +141,6 @@ impl Lead {
         if let Some(permit) = &self.permit {
             permit.land(landing);
         }
-    }
-
-    /// A response that contradicts what was asked is never given to a client, nor stored.
-    fn refuse(&self, word: &'static str, backend: backend::Facts) -> Answer {
-        self.local.refused.count(word);
-        self.unreachable(OriginError::HttpProtocolError.into(), backend)
-    }
-
-    fn unreachable(&self, error: ExchangeError, backend: backend::Facts) -> Answer {
-        if let ExchangeError::Origin(error) = error {
-            self.land(Landing::Failed(error));
-        }
-        self.local.failed(&self.ask, &self.why, Err(error), backend, self.hash)
     }
 
     /// A whole response: stored if it may be, and passed on.
@@ -306,8 +287,13 @@ impl Lead {
         }
     }
 
+    /// Whether something was purged since it was asked for, or its key invalidated.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.local.latest_purge() > self.began || self.local.invalidated.of_fetches(self.whole) > self.invalidation
+    }
+
     /// Stores it, unless its key was invalidated since it was asked for; tells whether.
-    fn put(&self, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>) -> bool {
+    pub(super) fn put(&self, stored: &Arc<Stored>, replaced: Option<&Arc<Stored>>) -> bool {
         let Some(memory) = &self.local.memory else {
             return false;
         };
@@ -347,94 +333,6 @@ impl Lead {
         match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
             Made::Response(response) => Some(done(response, status, &self.ask, backend)),
             Made::AskOrigin | Made::Unreadable => None,
-        }
-    }
-
-    /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
-    pub(super) fn validated(&self, fetched: &Fetched, named: usize) -> Option<Arc<Stored>> {
-        let selected = self.why.selected.as_ref()?;
-        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
-            .chain(selected.others().take(named))
-            .collect();
-        let metas = candidates.iter().map(|stored| &stored.meta);
-        match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
-            Selected304::These(places) => {
-                let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
-                // Each of them is freshened; the first answers.
-                let first = freshened.next().flatten();
-                freshened.for_each(drop);
-                first
-            }
-            // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
-            // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
-            Selected304::NoneOfThem if candidates.len() == 1 => Some(Arc::clone(selected.stored())),
-            Selected304::NoneOfThem => None,
-        }
-    }
-
-    /// A stored response with the fields of a 304 (or of an answer to HEAD), put in the place of the old one.
-    fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
-        let get = Method::GET;
-        let freshened = freshen(
-            old.fields.map(),
-            old.meta.status,
-            &self.ask.exchange(&get, fetched),
-            self.ask.rules(),
-        );
-        let fields = freshened.to_store();
-        let memory = self.local.memory.as_ref()?;
-        match (freshened.storing, fields) {
-            (Ok(storable), Some(fields)) => {
-                let fields = Arc::new(SharedFields::new(&fields));
-                let same_request =
-                    old.meta
-                        .vary
-                        .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
-                let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
-                    none if none.is_empty() => old.purging.tags.clone(),
-                    tags => tags,
-                };
-                let purging = self.purging(tags);
-                let stored = Stored::new(
-                    old.key.clone(),
-                    storable.meta,
-                    fields,
-                    Arc::clone(&old.content),
-                    purging,
-                );
-                self.put(&stored, same_request.then_some(old));
-                Some(stored)
-            }
-            (Err(why), _) if why.is_about_response() => {
-                memory.remove(self.hash, &self.ask.key());
-                Some(Arc::clone(old))
-            }
-            _ => Some(Arc::clone(old)),
-        }
-    }
-
-    /// An answer to HEAD updates what is stored for GET, or shows that it has changed.
-    fn head_freshens(&self, fetched: &Fetched) {
-        let Some(entry) = self
-            .local
-            .memory
-            .as_ref()
-            .and_then(|memory| memory.get(self.hash, &self.ask.key()))
-        else {
-            return;
-        };
-        let rules = self.ask.rules();
-        let request = &self.ask.client.headers;
-        for stored in entry
-            .variants()
-            .iter()
-            .filter(|stored| stored.meta.vary.matches(&stored.meta.vary_key, request, &rules.vary))
-        {
-            match head_effect(&stored.meta, stored.content.length(), fetched.status, &fetched.fields) {
-                HeadEffect::Freshen => drop(self.freshen(stored, fetched)),
-                HeadEffect::MarkStale => stored.mark_stale(),
-                HeadEffect::Nothing => {}
-            }
         }
     }
 

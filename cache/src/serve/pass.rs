@@ -8,6 +8,7 @@ use common::http::response::{Fields, Response};
 use common::soon::Coming;
 
 use super::ask::{facts, passed};
+use super::lead::Lead;
 use super::{Local, NAME, Why};
 use http::Method;
 
@@ -56,6 +57,7 @@ impl Local {
             ..
         } = request;
         let ask = Arc::new(Ask::new(head, &hop, route, worker));
+        let began = self.latest_purge();
         let (result, backend) = ask.send(ask.fetch.clone(), body).await;
         let status = CacheStatus::new(NAME, Outcome::Fwd(why));
         let fetched = match result {
@@ -71,16 +73,12 @@ impl Local {
         match &self.memory {
             Some(memory) if ask.client.method == Method::POST && route.is_cached && hop.upgrade == Upgrade::Remove => {
                 let hash = memory.hash(&ask.key());
-                self.lead(
-                    ask,
-                    hash,
-                    None,
-                    Why {
-                        fwd: why,
-                        selected: None,
-                    },
-                )
-                .receive(fetched, backend)
+                let (fwd, selected) = (why, None);
+                let lead = Lead {
+                    began,
+                    ..self.lead(ask, hash, None, Why { fwd, selected })
+                };
+                lead.receive(fetched, backend)
             }
             _ => passed(fetched, status, &ask, backend),
         }

@@ -20,6 +20,8 @@ use crate::purge::Strength;
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 1_000;
+/// Rounds at the end, in which everything is let go: a response of slices takes one for some of them.
+const ROUNDS_MAX: u64 = 12;
 /// Steps of one story.
 const STEPS: u64 = 40;
 
@@ -101,9 +103,10 @@ async fn story(seed: u64, is_told: bool) {
         judge::store(&local);
     }
     // Those who waited may have to wait once more, for themselves.
-    for _ in 0..4 {
+    for _ in 0..ROUNDS_MAX {
         world.release_all();
         settle().await;
+        clients.judge();
     }
     clients.judge();
     judge::end(&local, &clients);
@@ -113,7 +116,7 @@ async fn step(dice: &mut Dice, world: &World, local: &Local, clients: &mut Clien
     match dice.below(100) {
         0..45 => clients.ask(dice),
         45..62 => world.release(dice),
-        62..72 => world.pass(Duration::from_secs(1 + dice.below(4))),
+        62..72 => world.pass(Duration::from_secs(1 + dice.below(4))).await,
         72..80 => world.change(dice),
         80..88 => {
             let strength = dice.pick(&[Strength::Hard, Strength::Hard, Strength::Soft]);
@@ -123,7 +126,7 @@ async fn step(dice: &mut Dice, world: &World, local: &Local, clients: &mut Clien
                 Some(path) => {
                     let url = format!("http://sim.test/{path}");
                     let target = crate::policy::target::TargetUri::parse(&url).unwrap();
-                    memory.purge_url(target, &crate::policy::rules::Rules::default().key, strength);
+                    memory.purge_url(target, &client::rules(world.state().shape).key, strength);
                 }
                 None => drop(memory.purges().apply(&crate::purge::Target::Everything, strength)),
             }

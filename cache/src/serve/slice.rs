@@ -13,11 +13,12 @@ use common::http::response::Response;
 use common::http1::client::ExchangeError;
 use http::{Method, StatusCode};
 
-use super::ask::{Turn, done};
+use super::ask::{Fit, ROUNDS_MAX, Turn, done};
+use super::failed::shared_error;
 use super::slice_lead::SliceLead;
 use super::sliced::Sliced;
 use super::{NAME, Selected, Why, now, only_if_cached};
-use crate::collapse::{Boarding, Landing, Permit};
+use crate::collapse::{Boarding, Landing, Permit, ServerError};
 use crate::policy::content_range::PartialInvalid;
 use crate::policy::key::KeyHash;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
@@ -66,6 +67,14 @@ impl Part {
             backend: backend::Facts::default(),
         })
     }
+
+    /// It came by waiting for somebody else's fetch.
+    fn joined(self) -> Self {
+        Self {
+            collapsed: true,
+            ..self
+        }
+    }
 }
 
 impl Sliced {
@@ -85,27 +94,38 @@ impl Sliced {
         if client.method == Method::HEAD {
             return Brought::NotSliceable;
         }
-        match self.local.turn(&self.ask, self.local.flight(hash, self.hash)).await {
-            Turn::Lead(permit) => {
-                let lead = self.lead(number, hash, Some(permit), why, whole.is_none());
-                match tokio::spawn(lead.run()).await {
-                    Ok(brought) => return self.checked(brought, number, whole),
-                    Err(_) => return self.no_answer(OriginError::ProxyInternalError.into(), backend::Facts::default()),
+        let stored = why.selected.as_ref().map(Selected::stored);
+        let mut flight = self.local.flight_after(hash, self.hash, stored);
+        for _ in 0..ROUNDS_MAX {
+            match self.local.turn(&self.ask, flight).await {
+                Turn::Lead(permit) => {
+                    let lead = self.lead(number, hash, Some(permit), why, whole.is_none());
+                    return match tokio::spawn(lead.run()).await {
+                        Ok(brought) => self.checked(brought, number, whole),
+                        Err(_) => self.no_answer(OriginError::ProxyInternalError.into(), backend::Facts::default()),
+                    };
                 }
-            }
-            Turn::Landed(Landing::Stored(stored)) => {
-                if let Some(part) = self.join(stored, number, &why) {
-                    return self.checked(Brought::Slice(part), number, whole);
+                Turn::Landed(Landing::Stored(stored)) => {
+                    let key = self.ask.key().of_slice(number);
+                    match self.local.fit(&self.ask, &key, (hash, self.hash), &stored) {
+                        Fit::This(_) => match Part::of(stored, Outcome::Fwd(why.fwd)) {
+                            Some(part) => return self.checked(Brought::Slice(part.joined()), number, whole),
+                            None => break,
+                        },
+                        Fit::Another(fetch) => flight = fetch,
+                        Fit::Alone => break,
+                    }
                 }
+                Turn::Landed(Landing::NotSliceable) => return Brought::NotSliceable,
+                Turn::Landed(Landing::Failed(error)) => {
+                    return self.stale(&why, Failure::Unreachable).map_or_else(
+                        || self.no_answer(error.into(), backend::Facts::default()),
+                        Brought::Slice,
+                    );
+                }
+                Turn::Landed(Landing::ServerError(error)) => return self.failed_too(&why, error, whole.is_none()),
+                Turn::Landed(_) | Turn::Alone => break,
             }
-            Turn::Landed(Landing::NotSliceable) => return Brought::NotSliceable,
-            Turn::Landed(Landing::Failed(error)) => {
-                return self.stale(&why, Failure::Unreachable).map_or_else(
-                    || self.no_answer(error.into(), backend::Facts::default()),
-                    Brought::Slice,
-                );
-            }
-            Turn::Landed(_) | Turn::Alone => {}
         }
         let lead = self.lead(number, hash, None, why, whole.is_none());
         self.checked(lead.run().await, number, whole)
@@ -189,24 +209,6 @@ impl Sliced {
         }
     }
 
-    /// A waiter's slice from what the leader found, where that fits its request.
-    fn join(&self, stored: Arc<Stored>, number: u64, why: &Why) -> Option<Part> {
-        let (meta, rules, client) = (&stored.meta, self.ask.rules(), &self.ask.client);
-        let is_this = self.ask.key().of_slice(number).is(&stored.key);
-        if !is_this || !meta.vary.matches(&meta.vary_key, &client.headers, &rules.vary) {
-            return None;
-        }
-        let digest = RequestDigest::of(&Method::GET, &client.headers);
-        let Reuse::Fresh { .. } = reuse(meta, stored.mark(), &digest, rules, now(&self.ask.worker)) else {
-            return None;
-        };
-        let part = Part::of(stored, Outcome::Fwd(why.fwd))?;
-        Some(Part {
-            collapsed: true,
-            ..part
-        })
-    }
-
     /// Something stale, where the origin failed and that is allowed.
     pub(super) fn stale(&self, why: &Why, failure: Failure) -> Option<Part> {
         let stored = Arc::clone(why.selected.as_ref()?.stored());
@@ -218,6 +220,21 @@ impl Sliced {
             stale: Some(stale?),
             ..part
         })
+    }
+
+    /// What a waiter gets when its leader's validation came to a 5xx.
+    fn failed_too(&self, why: &Why, error: ServerError, is_first: bool) -> Brought {
+        match self.stale(why, Failure::Status(error.status)) {
+            Some(part) => Brought::Slice(part.joined()),
+            None if is_first => {
+                let status = CacheStatus {
+                    collapsed: true,
+                    ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd))
+                };
+                Brought::Answer(Box::new(shared_error(error, status, &self.ask)))
+            }
+            None => self.no_answer(OriginError::HttpResponseIncomplete.into(), backend::Facts::default()),
+        }
     }
 
     pub(super) fn no_answer(&self, error: ExchangeError, backend: backend::Facts) -> Brought {
@@ -234,7 +251,8 @@ impl Sliced {
 
     /// Validates or fetches a slice again in the background, unless somebody does already.
     fn refresh(self: &Arc<Self>, number: u64, hash: KeyHash, selected: Selected) {
-        let flight = self.local.flight(hash, self.hash);
+        let stored = Some(selected.stored());
+        let flight = self.local.flight_after(hash, self.hash, stored);
         if let Boarding::Lead(permit) = self.local.flights.board(flight, self.ask.rules().waiting.waiters_max) {
             let (fwd, selected) = (Fwd::Stale, Some(selected));
             let lead = self.lead(number, hash, Some(permit), Why { fwd, selected }, false);

@@ -11,14 +11,15 @@ use common::http::origin_error::OriginError;
 use common::http1::client::ExchangeError;
 use http::{Method, StatusCode};
 
-use super::Why;
+use super::ask::passed;
 use super::lead::Lead;
 use super::slice::{Brought, Part};
 use super::sliced::Sliced;
+use super::{NAME, Why};
 use crate::collapse::{Boarding, Landing};
 use crate::fetch::Fetched;
 use crate::policy::not_stored::NotStored;
-use crate::policy::outcome::{Fwd, Outcome};
+use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::reuse::Failure;
 use crate::policy::slice::read_slice;
 use crate::policy::validate;
@@ -52,17 +53,13 @@ impl SliceLead {
                     self.sliced.local.refused.count("unasked_304");
                     return self.unreachable(OriginError::HttpProtocolError.into(), backend);
                 }
-                validate::Answer::ServerError => {
-                    let failure = Failure::Status(fetched.status);
-                    return match self.sliced.stale(&self.lead.why, failure) {
-                        Some(part) => Brought::Slice(part),
-                        None => self.instead(fetched, backend),
-                    };
+                validate::Answer::ServerError if self.lead.why.selected.is_some() => {
+                    return self.not_validated(fetched, backend);
                 }
                 validate::Answer::Full if fetched.status == StatusCode::PARTIAL_CONTENT => {
                     return self.receive(fetched, backend);
                 }
-                validate::Answer::Full => return self.instead(fetched, backend),
+                validate::Answer::Full | validate::Answer::ServerError => return self.instead(fetched, backend),
             }
         }
     }
@@ -74,6 +71,21 @@ impl SliceLead {
         match self.sliced.stale(&self.lead.why, Failure::Unreachable) {
             Some(part) => Brought::Slice(Part { backend, ..part }),
             None => self.sliced.no_answer(error, backend),
+        }
+    }
+
+    /// A validation came to a 5xx: the waiters are told of it, so that they do not ask for it one by one.
+    fn not_validated(self, fetched: Fetched, backend: backend::Facts) -> Brought {
+        self.lead.land(Landing::ServerError(fetched.server_error()));
+        match self.sliced.stale(&self.lead.why, Failure::Status(fetched.status)) {
+            Some(part) => Brought::Slice(Part { backend, ..part }),
+            None if self.is_first => {
+                let status = CacheStatus::new(NAME, Outcome::Fwd(self.lead.why.fwd));
+                Brought::Answer(Box::new(passed(fetched, status, &self.lead.ask, backend)))
+            }
+            None => self
+                .sliced
+                .no_answer(OriginError::HttpResponseIncomplete.into(), backend),
         }
     }
 
@@ -132,17 +144,20 @@ impl SliceLead {
                 false => Brought::Changed,
             };
         }
-        // Who waited for the slice waits for the whole now.
-        let permit = match local
-            .flights
-            .board(local.flight(*hash, *hash), ask.rules().waiting.waiters_max)
-        {
-            Boarding::Lead(permit) => Some(permit),
-            Boarding::Wait(_) | Boarding::Alone => None,
+        // Who waited for the slice waits for the whole now; but who asks after a purge does not join what began before it.
+        let flight = local.flight(*hash, *hash);
+        let permit = match local.flights.board(flight, ask.rules().waiting.waiters_max) {
+            Boarding::Lead(permit) if !self.lead.is_outdated() => Some(permit),
+            Boarding::Lead(_) | Boarding::Wait(_) | Boarding::Alone => None,
         };
         self.lead.land(Landing::NotSliceable);
         let (fwd, selected) = (Fwd::UriMiss, None);
-        let lead = local.lead(Arc::clone(ask), *hash, permit, Why { fwd, selected });
+        let lead = Lead {
+            // What was purged or invalidated since the slice was asked for is in this answer, too.
+            began: self.lead.began,
+            invalidation: self.lead.invalidation,
+            ..local.lead(Arc::clone(ask), *hash, permit, Why { fwd, selected })
+        };
         Brought::Answer(Box::new(lead.receive(fetched, backend)))
     }
 

@@ -143,6 +143,8 @@ counters! {
     CachePartial "tidegate_cache_requests_total" r#"outcome="partial""# "Requests to the cache tier by outcome (RFC 9211)" "Some of the bytes that were asked for were stored, not all" "Nothing";
     CacheStored "tidegate_cache_stored_total" "" "Responses put into the store" "Misses that may be reused" "Nothing";
     CacheTooLarge "tidegate_cache_too_large_total" "" "Responses not stored because they are larger than cache.stored_response_max" "Large responses" "Raise cache.stored_response_max if they are worth it";
+    CacheWaitersMax "tidegate_cache_wait_limit_hits_total" r#"limit="waiters""# "Requests that did not, or no longer, wait for another one's fetch because of a limit" "More than waiters_max came for one response while it was fetched" "Raise waiters_max, or say wait_over = \"error\" to spare the origin";
+    CacheWaitTimeouts "tidegate_cache_wait_limit_hits_total" r#"limit="timeout""# "Requests that did not, or no longer, wait for another one's fetch because of a limit" "A response took longer to begin than wait_timeout" "Look at how slow the backend is";
     CompressedResponses "tidegate_compressed_responses_total" "" "Responses that were compressed" "One per coding and stored response; one per request where nothing is stored" "Nothing";
     CompressBytesIn "tidegate_compress_content_bytes_total" "" "Bytes of content that was compressed, before that" "Minus tidegate_compress_coded_bytes_total: what was saved, in the store and on each hit" "Nothing";
     CompressBytesOut "tidegate_compress_coded_bytes_total" "" "Bytes of content that was compressed, after that" "See tidegate_compress_content_bytes_total" "Nothing";

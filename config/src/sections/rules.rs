@@ -123,11 +123,11 @@ keys! {
     age_from_date: bool = age_from_date, Flag,
         "Whether a response is at least as old as its Date says; `false` helps with an origin whose clock is slow.";
     waiters_max: usize = waiting.waiters_max, Count { min: 0, max: 1_000_000 },
-        "Requests that wait for one fetch of the same response; a further one fetches for itself.";
+        "Requests that wait for one fetch of the same response; `wait_over` says what becomes of a further one.";
     wait_timeout: Option<time::Duration> = waiting.timeout,
         Maybe::new(Duration::TIMEOUT, "`connect_timeout` and `response_timeout` together"), "How long a request waits so.";
     wait_over: WaitOver = waiting.over, Choice(&[("fetch", WaitOver::Fetch), ("error", WaitOver::Error)]),
-        "What then becomes of it: it asks the origin itself, or gets 504.";
+        "What becomes of one that has waited so long, or is one too many: it asks the origin itself, or gets 503 (or something stale, where that is allowed).";
     tag_fields: Vec<HeaderName> = tags.fields, List::any(FIELD),
         "Response fields whose words, separated by white space or commas, are tags to purge by.";
     tags_hidden: bool = tags.hidden, Flag, "Whether clients do not get these fields.";

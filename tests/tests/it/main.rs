@@ -31,6 +31,7 @@ mod origin_faults; // origins that misbehave
 mod origin_odd; // origins that are odd within the rules; pool and retries
 mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
+mod collapse; // one fetch for all who ask meanwhile
 mod cache_rules; // what an operator decides about it
 mod cache_servers; // several cache servers, and none
 mod explain; // what would become of a request

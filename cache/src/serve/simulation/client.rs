@@ -18,10 +18,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::world::{Act, World};
+use super::world::{Act, SLICE, Shape, World};
 use super::{Dice, judge};
-use crate::policy::rules::RangeRules;
-use crate::policy::rules::Rules;
+use crate::policy::rules::{KeyRules, RangeRules, Rules};
 use crate::serve::Local;
 use crate::tier::{TierRequest, TierRoute};
 
@@ -72,13 +71,7 @@ impl Clients {
             backend: Arc::new(Backend::new(settings, addresses, 1)),
             limits: config.sites[0].routes[0].limits.clone(),
             is_cached: true,
-            rules: Rules {
-                ranges: RangeRules {
-                    store_partial: false,
-                    ..Rules::default().ranges
-                },
-                ..Rules::default()
-            },
+            rules: rules(world.state().shape),
             upgrades: Vec::new(),
             compression: None,
         };
@@ -115,8 +108,8 @@ impl Clients {
             0 => Some(("cache-control", "max-stale=3".to_owned())),
             1 => Some(("cache-control", "no-cache".to_owned())),
             2 => Some(("cache-control", "only-if-cached".to_owned())),
-            3 if path > 0 => Some(("range", format!("bytes={}-{}", dice.below(30), 30 + dice.below(30)))),
-            4 if path > 0 => Some(("if-none-match", format!("\"{path}--{}\"", 1 + dice.below(3)))),
+            3 | 4 if path > 0 => Some(("range", range(dice))),
+            5 if path > 0 => Some(("if-none-match", format!("\"{path}--{}\"", 1 + dice.below(3)))),
             _ => None,
         };
         let asked = Asked {
@@ -190,6 +183,32 @@ impl Clients {
     /// Clients that have not got all they wait for.
     pub(super) fn waiting(&self) -> usize {
         self.asking.len()
+    }
+}
+
+/// The rules of the route.
+pub(super) fn rules(shape: Shape) -> Rules {
+    let rules = Rules::default();
+    Rules {
+        ranges: RangeRules {
+            store_partial: shape == Shape::Parts,
+            ..rules.ranges
+        },
+        key: KeyRules {
+            slice: if shape == Shape::Slices { SLICE } else { 0 },
+            ..rules.key
+        },
+        ..rules
+    }
+}
+
+/// Near the beginning, anywhere, or at the end.
+fn range(dice: &mut Dice) -> String {
+    match dice.below(4) {
+        0 => format!("bytes={}-{}", dice.below(30), 30 + dice.below(30)),
+        1 => format!("bytes=0-{}", dice.below(4_000)),
+        2 => format!("bytes={}-", dice.below(4_000)),
+        _ => format!("bytes=-{}", 1 + dice.below(4_000)),
     }
 }
 

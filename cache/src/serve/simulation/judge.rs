@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use http::Method;
 
 use super::client::{Asked, Clients, Seen};
-use super::world::{Act, Event, State, World, content};
+use super::origin::resolve;
+use super::world::{Act, Event, Shape, State, World, content};
 use crate::purge::Strength;
 use crate::serve::Local;
 
@@ -32,8 +33,8 @@ pub(super) fn answer(world: &World, asked: &Asked, seen: &Seen) {
     if event.kind.varies {
         assert_eq!(event.variant, asked.variant, "a response for another variant: {about}");
     }
-    bytes(asked, seen, status.as_u16(), &event, &about);
-    if event.kind.is_private && event.status == 200 {
+    bytes(asked, seen, status.as_u16(), &event, &field("content-range"), &about);
+    if event.kind.is_private && matches!(event.status, 200 | 206) {
         assert!(event.clients <= 1, "shared although it must not be: {about}");
     }
     let cache_status = field("cache-status");
@@ -42,7 +43,8 @@ pub(super) fn answer(world: &World, asked: &Asked, seen: &Seen) {
         .iter()
         .find_map(|word| word.strip_prefix("detail=\"")?.strip_suffix('"'))
         .unwrap_or_default();
-    let is_hit = words.contains(&"hit");
+    // What begins with a stored slice is told by that one, whatever else has to be asked for.
+    let is_hit = words.contains(&"hit") || state.shape == Shape::Slices && words.contains(&"fwd=partial");
     let age = when.saturating_since(event.asked).as_secs();
     if is_hit {
         assert_eq!(field("age"), age.to_string(), "the age is wrong: {about}");
@@ -70,16 +72,17 @@ pub(super) fn answer(world: &World, asked: &Asked, seen: &Seen) {
 }
 
 /// Nothing but bytes of the one version, from their beginning or the range's.
-fn bytes(asked: &Asked, seen: &Seen, status: u16, event: &Event, about: &str) {
+fn bytes(asked: &Asked, seen: &Seen, status: u16, event: &Event, content_range: &str, about: &str) {
     let whole = content(event.path, &event.variant, event.version).into_bytes();
     let expected = match (status, &asked.field) {
         // The transport leaves it out.
         _ if asked.method == Method::HEAD => return,
         (200, _) => &whole[..],
         (206, Some((_, range))) => {
-            let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
-            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-            &whole[first.min(whole.len())..(last + 1).min(whole.len())]
+            let (first, last) = resolve(range, whole.len()).unwrap_or_else(|| panic!("no such range: {about}"));
+            let expected = format!("bytes {first}-{last}/{}", whole.len());
+            assert_eq!(content_range, expected, "another range: {about}");
+            &whole[first..=last]
         }
         (503, _) => b"no",
         _ => &[],
@@ -132,8 +135,8 @@ fn purged(state: &State, asked: &Asked, event: &Event, is_plain_hit: bool, about
     }
 }
 
-/// At most one fetch of the first resource at a time. There may be another after a purge, or when what is still coming of
-/// the first is stale already.
+/// At most one fetch of the first resource (and slice) at a time. There may be another after a purge, when what is still
+/// coming of the first is stale already, or when a further slice has shown that the representation has changed.
 pub(super) fn fetches(world: &World) {
     let state = world.state();
     if state.was_not_shared {
@@ -156,8 +159,14 @@ pub(super) fn fetches(world: &World) {
         if is_second_try(later) {
             continue;
         }
+        let has_shown = |between: &Event, earlier: &Event| {
+            let is_between = (earlier.asked_at..later.asked_at).contains(&between.asked_at);
+            state.shape == Shape::Slices && is_between && between.path == 0 && between.range != earlier.range
+        };
         let joinable = |earlier: &&&Event| {
             epoch(earlier) == epoch(later)
+                && earlier.range == later.range
+                && !state.events.iter().any(|between| has_shown(between, earlier))
                 && later.asked.saturating_since(earlier.asked).as_secs() < earlier.kind.lifetime
         };
         let earlier = under_way[..place].iter().find(joinable);

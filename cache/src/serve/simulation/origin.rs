@@ -106,6 +106,8 @@ struct Received<'a> {
     path: u64,
     variant: &'a str,
     known_tags: &'a str,
+    range: &'a str,
+    if_range: &'a str,
 }
 
 impl<'a> Received<'a> {
@@ -122,6 +124,8 @@ impl<'a> Received<'a> {
             path: target.trim_start_matches('/').parse().unwrap(),
             variant: field("x-variant"),
             known_tags: field("if-none-match"),
+            range: field("range"),
+            if_range: field("if-range"),
         }
     }
 }
@@ -168,6 +172,7 @@ fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: 
         version: state.versions[index],
         kind,
         status: 200,
+        range: asked.range.to_owned(),
         asked: world.clock().wall(),
         asked_at: at,
         ended_at: None,
@@ -178,9 +183,27 @@ fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: 
         "POST" => 204,
         _ if is_error => 503,
         _ if kind.has_tag && asked.known_tags.split(", ").any(|known| known == tag) => 304,
+        "GET"
+            if kind.gives_ranges && !asked.range.is_empty() && (asked.if_range.is_empty() || asked.if_range == tag) =>
+        {
+            match resolve(asked.range, content(event.path, &event.variant, event.version).len()) {
+                Some(_) => 206,
+                None => 416,
+            }
+        }
         _ => 200,
     };
     event
+}
+
+/// The first and last byte that a range names of a content of `length` bytes; `None`: there are none.
+pub(super) fn resolve(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+    let last = last.parse::<usize>().ok();
+    match (first.parse::<usize>().ok(), last) {
+        (Some(first), last) => (first < length).then(|| (first, last.unwrap_or(length).min(length - 1))),
+        (None, suffix) => Some((length.saturating_sub(suffix.unwrap()), length - 1)),
+    }
 }
 
 fn tag(event: &Event) -> String {
@@ -191,7 +214,7 @@ fn tag(event: &Event) -> String {
 fn message(asked: &Received<'_>, event: &Event, number: usize) -> (String, String) {
     let (status, kind) = (event.status, event.kind);
     let mut head = format!("HTTP/1.1 {status} Said\r\nX-Fetch: {number}\r\n");
-    if status == 200 || status == 304 {
+    if matches!(status, 200 | 206 | 304) {
         let date = event.asked.http_date();
         write!(head, "Cache-Control: {}\r\nDate: {date}\r\n", kind.control).unwrap();
         head += if kind.varies { "Vary: X-Variant\r\n" } else { "" };
@@ -199,12 +222,22 @@ fn message(asked: &Received<'_>, event: &Event, number: usize) -> (String, Strin
             write!(head, "ETag: {}\r\n", tag(event)).unwrap();
         }
     }
+    let whole = content(event.path, &event.variant, event.version);
     let content = match status {
-        200 => content(event.path, &event.variant, event.version),
+        200 => whole,
+        206 => {
+            let (first, last) = resolve(&event.range, whole.len()).unwrap();
+            write!(head, "Content-Range: bytes {first}-{last}/{}\r\n", whole.len()).unwrap();
+            whole[first..=last].to_owned()
+        }
+        416 => {
+            write!(head, "Content-Range: bytes */{}\r\n", whole.len()).unwrap();
+            String::new()
+        }
         503 => "no".to_owned(),
         _ => String::new(),
     };
-    if matches!(status, 200 | 503) {
+    if matches!(status, 200 | 206 | 416 | 503) {
         write!(head, "Content-Length: {}\r\n", content.len()).unwrap();
     }
     let content = if asked.method == "HEAD" { String::new() } else { content };

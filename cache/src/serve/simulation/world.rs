@@ -14,12 +14,28 @@ use crate::purge::Strength;
 /// Resources, named by their numbers. The first is the calmest: always storable, never varied, only asked for by GET.
 pub(super) const PATHS: u64 = 4;
 
+/// How the route of a story stores what is large, or came in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Only as a whole.
+    Whole,
+    /// In slices of [`SLICE`] bytes.
+    Slices,
+    /// Parts that came for clients' ranges, too.
+    Parts,
+}
+
+/// Bytes of a slice.
+pub(super) const SLICE: u64 = 1_000;
+
 /// How the origin answers for one resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) control: &'static str,
     pub(super) varies: bool,
     pub(super) has_tag: bool,
+    /// Answers to Range with 206.
+    pub(super) gives_ranges: bool,
     pub(super) lifetime: u64,
     /// Never served stale.
     pub(super) forbids_stale: bool,
@@ -39,6 +55,8 @@ pub(super) struct Event {
     pub(super) version: u64,
     pub(super) kind: Kind,
     pub(super) status: u16,
+    /// The Range field of its request.
+    pub(super) range: String,
     /// When its request came, by the clock and by the order of things.
     pub(super) asked: WallTime,
     pub(super) asked_at: u64,
@@ -66,6 +84,7 @@ pub(super) struct World {
 }
 
 pub(super) struct State {
+    pub(super) shape: Shape,
     /// Things that happened, counted.
     pub(super) now: u64,
     pub(super) kinds: Vec<Kind>,
@@ -90,8 +109,10 @@ impl World {
             varies: false,
             ..Kind::of("max-age", dice)
         };
+        let shape = dice.pick(&[Shape::Whole, Shape::Whole, Shape::Slices, Shape::Parts]);
         Self {
             shared: Arc::new(Mutex::new(State {
+                shape,
                 now: 0,
                 kinds,
                 versions: vec![1; usize::try_from(PATHS).unwrap()],
@@ -138,8 +159,10 @@ impl World {
         self.tell(|| format!("{at}: {act:?}"));
     }
 
-    pub(super) fn pass(&self, time: Duration) {
+    /// Time passes, on both clocks.
+    pub(super) async fn pass(&self, time: Duration) {
         self.hand.advance(time);
+        tokio::time::advance(time).await;
         self.tell(|| format!("{time:?} pass"));
     }
 
@@ -197,6 +220,7 @@ impl Kind {
             control: if long { "max-age=10" } else { "max-age=2" },
             varies,
             has_tag: dice.chance(70),
+            gives_ranges: dice.chance(85),
             lifetime: if long { 10 } else { 2 },
             forbids_stale: false,
             no_cache: false,
