@@ -208,6 +208,10 @@ pub(crate) const WHEN_DOWN: WhenDown = WhenDown::Origin;
 pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     name: String::new(),
     servers: Vec::new(),
+    // What the rest of the machine asks, too.
+    name_servers: Vec::new(),
+    // Each costs a place that every pick looks at; a service of more is better found by a load balancer's one address.
+    service_servers_max: 16,
     // A server that turns slow gets less within a second, and nobody has to configure how much.
     balance: Balance::LeastLoaded,
     // As much above its share as spreads a hot key before its owner is the slowest of all.

@@ -288,6 +288,8 @@ trusted = []
 [origin.a]
 servers = ["10.0.0.1:80"]
 tunnel_timeout = "1h"
+name_servers = []
+srv_servers_max = 16
 balance = "least_loaded"
 hash_load_percent = 150
 hash_by = "key"

@@ -70,9 +70,8 @@ impl AdminAddress {
     /// As it is configured.
     pub fn of(address: &ServerAddress) -> Self {
         match address {
-            ServerAddress::Socket(address) => Self::Tcp(address.to_string()),
-            ServerAddress::Name { host, port } => Self::Tcp(format!("{host}:{port}")),
             ServerAddress::Unix(path) => Self::Unix(path.clone()),
+            host_and_port => Self::Tcp(host_and_port.to_string()),
         }
     }
 

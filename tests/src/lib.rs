@@ -24,6 +24,7 @@ pub mod client; // sends exact bytes, reads responses
 pub mod script; // what an origin does, step by step
 pub mod ranges; // a representation that is served by ranges
 pub mod origin; // a server that follows a script and keeps what it was sent
+pub mod name_server; // answers A and SRV questions
 pub mod ports; // addresses that refuse, or swallow, connections
 pub mod binary; // where the binary under test is
 pub mod process; // a child, its log, its end

@@ -64,8 +64,8 @@ impl<'a> Candidates<'a> {
     fn compare(&self, key: u64, a: usize, b: usize) -> Ordering {
         let score = |server: usize| {
             let standing = &self.standings[server];
-            let hash = mix(key ^ standing.name_hash);
-            (score(hash, u64::from(standing.weight.max(1))), hash)
+            let hash = mix(key ^ standing.name_hash());
+            (score(hash, u64::from(standing.weight().max(1))), hash)
         };
         let ((a, a_hash), (b, b_hash)) = (score(a), score(b));
         a.partial_cmp(&b).unwrap_or(Ordering::Equal).then(a_hash.cmp(&b_hash))
@@ -145,7 +145,7 @@ pub(super) fn least_connections(candidates: &Candidates<'_>, random: u64, load: 
 /// A server that comes or goes moves only its own share of keys. Weights count in full at once: keys that wander while
 /// a server warms up would be fetched twice.
 pub(super) fn owner(candidates: &Candidates<'_>, key: u64, percent: u32, load: impl Fn(usize) -> usize) -> usize {
-    let weight = |server: usize| u64::from(candidates.standings[server].weight.max(1));
+    let weight = |server: usize| u64::from(candidates.standings[server].weight().max(1));
     let (mut in_flight, mut weights) = (1_u128, 0_u128);
     for server in candidates.all() {
         in_flight += load(server) as u128;

@@ -26,7 +26,7 @@ const BODY_MAX: usize = 64 << 10;
 /// Checks a server for as long as it is polled.
 pub(super) async fn watch(backend: Arc<Backend>, number: usize, settings: HealthSettings) {
     let mut rounds = Rounds::default();
-    let seed = backend.standings[number].name_hash;
+    let mut seed = backend.standings[number].name_hash();
     for round in 0_u64.. {
         // The first rounds are spread over the interval, so that many processes do not ask at the same moment.
         let pause = if round == 0 {
@@ -35,8 +35,13 @@ pub(super) async fn watch(backend: Arc<Backend>, number: usize, settings: Health
             settings.interval
         };
         tokio::time::sleep(jittered(pause, mix(seed ^ round))).await;
-        if backend.standings[number].order() == Order::Down {
+        let standing = &backend.standings[number];
+        if standing.order() == Order::Down || standing.is_gone() {
             continue;
+        }
+        if standing.name_hash() != seed {
+            // Its place has become another server's.
+            (seed, rounds) = (standing.name_hash(), Rounds::default());
         }
         let checked = tokio::time::timeout(settings.timeout, check(&backend, number, &settings)).await;
         let checked = checked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -93,7 +98,7 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
         .await;
     let mut connected = connected.map_err(|failure| failure.error.word().to_owned())?;
     match &settings.path {
-        Some(path) => ask(backend, connected.stream, &server.name, path, settings).await,
+        Some(path) => ask(backend, connected.stream, &server.name(), path, settings).await,
         // The last message of a TLS handshake leaves with the first write, or now.
         None => {
             connected.stream.shutdown_write();

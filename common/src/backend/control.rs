@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::check;
+use super::dns;
 use super::names;
 use super::send::Backend;
+use super::services;
 use crate::time::mono_now;
 
 /// How often ejections and windows are looked at.
@@ -68,11 +70,32 @@ fn look_after(backend: &Arc<Backend>) {
         }
     });
     for number in 0..backend.servers.len() {
-        tokio::spawn(names::watch(Arc::clone(backend), number, names::system));
+        tokio::spawn(look_up(Arc::clone(backend), number));
+    }
+    for number in 0..backend.services.len() {
+        tokio::spawn(look_up_service(Arc::clone(backend), number));
     }
     if let Some(health) = &backend.settings.health {
         for number in 0..backend.servers.len() {
             tokio::spawn(check::watch(Arc::clone(backend), number, health.clone()));
         }
     }
+}
+
+/// The name of one server, again and again.
+async fn look_up(backend: Arc<Backend>, number: usize) {
+    let asked = |host: String| {
+        let name_servers = &backend.settings.name_servers;
+        async move { dns::addresses(&host, name_servers).await }
+    };
+    names::watch(Arc::clone(&backend), number, asked).await;
+}
+
+/// The servers of one service, again and again.
+async fn look_up_service(backend: Arc<Backend>, number: usize) {
+    let asked = |name: String| {
+        let settings = &backend.settings;
+        async move { dns::service(&name, &settings.name_servers, settings.service_servers_max).await }
+    };
+    services::watch(Arc::clone(&backend), number, asked).await;
 }

@@ -40,16 +40,19 @@ impl Backend {
         worker: &Arc<Worker>,
     ) -> Vec<Told> {
         let asked: Vec<_> = (0..self.servers.len())
+            .filter(|server| !self.standings[*server].is_gone())
             .map(|server| {
+                let name = self.servers[server].name();
                 let (backend, worker) = (Arc::clone(self), Arc::clone(worker));
                 let (head, limits) = (head.clone(), limits.clone());
-                tokio::spawn(async move { backend.send_to(server, &head, &limits, &worker).await })
+                let asking = async move { backend.send_to(server, &head, &limits, &worker).await };
+                (name, tokio::spawn(asking))
             })
             .collect();
         let mut told = Vec::with_capacity(asked.len());
-        for (answer, server) in asked.into_iter().zip(&self.servers) {
+        for (server, answer) in asked {
             told.push(Told {
-                server: Arc::clone(&server.name),
+                server,
                 result: answer.await.unwrap_or(Err(OriginError::ProxyInternalError)),
             });
         }

@@ -33,6 +33,11 @@ impl Latency {
         self.at.store(micros(now), Ordering::Relaxed);
     }
 
+    /// Nothing was observed.
+    pub(super) fn forget(&self) {
+        self.mean.store(0, Ordering::Relaxed);
+    }
+
     /// The mean in microseconds; `None` when nothing was observed. Without observations it sinks, so that a server that
     /// was slow is asked again.
     pub(super) fn mean(&self, now: Duration) -> Option<f64> {

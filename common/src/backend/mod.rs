@@ -5,7 +5,9 @@
 //! It knows HTTP messages and sockets; it does not know about caching, and does not touch header fields.
 
 pub mod settings; // plain settings
-pub mod resolve; // names → addresses, at the start
+mod srv; // what SRV records say: pure
+mod dns; // names and services → addresses
+pub mod resolve; // all of them, at the start
 mod latency; // how slow a server is: pure
 mod times; // times in buckets, for medians and percentiles
 mod standing; // what picking knows of each server, and its state in one word
@@ -17,6 +19,7 @@ mod pool; // connections of one server: idle ones, limits, the queue
 pub mod secure; // TLS with the servers
 mod connect; // a new connection, and what its failure is called
 mod stats; // what is counted per server
+mod server; // one server
 mod facts; // what comes of it
 mod retry; // whether a failed request may be sent again: pure
 mod budget; // how many may be sent again at once
@@ -32,6 +35,7 @@ mod each; // the same request to every server
 mod watch; // what becomes of a server for what requests came to
 mod check; // active health checks
 mod names; // names, resolved again when their TTL is over
+mod services; // servers that a service has, looked up again
 mod control; // the thread of checks, re-admission and names
 
 #[cfg(test)]
@@ -43,9 +47,10 @@ pub use control::Control;
 pub use each::Told;
 pub use facts::{Facts, Outcome};
 pub use handover::{Handover, Holder};
-pub use resolve::{ResolveError, SocketAddrOrUnix, resolve};
+pub use resolve::{ResolveError, Resolved, SocketAddrOrUnix, resolve};
 pub use secure::{BackendTls, BackendTlsError};
 pub use send::Backend;
+pub use services::ServiceSnapshot;
 pub use standing::{Order, ServerState, stable_hash};
 pub use stats::{CONNECT_BUCKETS, ServerSnapshot};
 pub use watch::NoSuchServer;

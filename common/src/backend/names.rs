@@ -1,21 +1,15 @@
 //! Names of servers, resolved again when their TTL is over; on the control thread.
 //!
-//! The last good addresses stay when that fails. Names in `/etc/hosts` are found, and changes of that file and of
-//! `/etc/resolv.conf` are noticed, since both are read for each look-up. The first look-up is boot's: see `resolve`.
+//! The last good addresses stay when that fails. Asking is `dns`'s; the first look-up is boot's: see `resolve`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
-
+use super::dns::Found;
 use super::resolve::SocketAddrOrUnix;
 use super::send::Backend;
 use super::settings::ServerAddress;
-
-/// Addresses, and for how long they are good.
-pub(super) type Found = (Vec<IpAddr>, Duration);
 
 /// A TTL of zero means "do not keep", and not "ask without a pause".
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -31,7 +25,8 @@ pub(super) async fn watch<F: Future<Output = Result<Found, String>>>(
     number: usize,
     look_up: impl Fn(String) -> F,
 ) {
-    let ServerAddress::Name { host, port } = backend.settings.servers[number].address.clone() else {
+    let line = backend.servers[number].line;
+    let ServerAddress::Name { host, port } = backend.settings.servers[line].address.clone() else {
         return;
     };
     let mut failures = 0;
@@ -40,7 +35,7 @@ pub(super) async fn watch<F: Future<Output = Result<Found, String>>>(
             Ok((found, ttl)) if !found.is_empty() => {
                 failures = 0;
                 backend.note_addresses(number, in_order(found, port));
-                ttl.clamp(TTL_MIN, TTL_MAX)
+                pause_after(ttl)
             }
             Ok(_) => failed(&backend, number, "the answer is empty".to_owned(), &mut failures),
             Err(why) => failed(&backend, number, why, &mut failures),
@@ -49,35 +44,25 @@ pub(super) async fn watch<F: Future<Output = Result<Found, String>>>(
     }
 }
 
-/// Asks the name servers that the system is configured with; no cache but theirs.
-pub(super) async fn system(host: String) -> Result<Found, String> {
-    let mut builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
-    builder.options_mut().cache_size = 0;
-    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    let resolver = builder.build().map_err(|error| error.to_string())?;
-    let found = resolver
-        .lookup_ip(host.as_str())
-        .await
-        .map_err(|error| error.to_string())?;
-    let ttl = found
-        .as_lookup()
-        .answers()
-        .iter()
-        .map(|record| record.ttl)
-        .min()
-        .unwrap_or(0);
-    Ok((found.iter().collect(), Duration::from_secs(u64::from(ttl))))
-}
-
 fn failed(backend: &Backend, number: usize, why: String, failures: &mut u32) -> Duration {
     backend.note_unresolved(number, why);
+    retry_after(failures)
+}
+
+/// How long an answer is good, within bounds.
+pub(super) fn pause_after(ttl: Duration) -> Duration {
+    ttl.clamp(TTL_MIN, TTL_MAX)
+}
+
+/// When a look-up that failed is tried again: later each time.
+pub(super) fn retry_after(failures: &mut u32) -> Duration {
     let pause = RETRY.saturating_mul(1_u32.checked_shl(*failures).unwrap_or(u32::MAX));
     *failures = failures.saturating_add(1);
     pause.min(RETRY_MAX)
 }
 
 /// Name servers turn the order with each answer, which is no change: IPv4 first, then by number.
-fn in_order(mut found: Vec<IpAddr>, port: u16) -> Vec<SocketAddrOrUnix> {
+pub(super) fn in_order(mut found: Vec<IpAddr>, port: u16) -> Vec<SocketAddrOrUnix> {
     found.sort_unstable();
     found.dedup();
     let found = found.into_iter();
@@ -100,7 +85,7 @@ mod tests {
         let host = "app.test".to_owned();
         let settings = testing::settings(vec![ServerAddress::Name { host, port: 80 }.into()]);
         let first = SocketAddrOrUnix::Tcp("10.0.0.1:80".parse().unwrap());
-        Arc::new(Backend::new(settings, vec![vec![first]], 1))
+        Arc::new(Backend::new(settings, vec![vec![first]].into(), 1))
     }
 
     fn shown(backend: &Backend) -> String {
@@ -196,11 +181,5 @@ mod tests {
                 row(37, "10.0.0.8:80", None, 3),
             ]
         );
-    }
-
-    #[tokio::test]
-    async fn names_of_the_hosts_file_are_found_without_a_name_server() {
-        let (found, _) = system("localhost".to_owned()).await.unwrap();
-        assert!(found.iter().any(IpAddr::is_loopback), "{found:?}");
     }
 }

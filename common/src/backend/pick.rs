@@ -31,7 +31,7 @@ impl Backend {
             }
             _ => return None,
         };
-        Some(Arc::clone(&self.servers[owner].name))
+        Some(self.servers[owner].name())
     }
 
     /// Whether so few servers are well that all are asked alike.

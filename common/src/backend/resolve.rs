@@ -1,12 +1,13 @@
-//! Names → addresses, at the start, with the system's resolver (getaddrinfo).
+//! Names and services → addresses, at the start: names with the system's resolver (getaddrinfo), unless the settings name
+//! name servers; services (SRV) with `dns`.
 //!
 //! Blocking: called by boot, before any worker runs. Resolving again while running is `control`'s.
 
 use std::fmt;
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use super::dns::{self, Service};
 use super::settings::{BackendSettings, ServerAddress};
 
 /// Where one connects to.
@@ -16,6 +17,15 @@ pub enum SocketAddrOrUnix {
     Tcp(SocketAddr),
     /// A unix stream socket.
     Unix(PathBuf),
+}
+
+/// What the servers of a backend were found to be; the input of [`super::Backend::new`].
+#[derive(Debug)]
+pub struct Resolved {
+    /// The addresses of each server, in the order of the settings; none for a service.
+    pub(super) addresses: Vec<Vec<SocketAddrOrUnix>>,
+    /// The services among them, in the same order.
+    pub(super) services: Vec<Service>,
 }
 
 /// Names of one backend that have no address.
@@ -28,39 +38,56 @@ pub struct ResolveError {
     pub names: Vec<(String, String)>,
 }
 
-/// The addresses of each server, in the order of the settings; the input of [`super::Backend::new`].
+/// Where the servers of these settings are.
 ///
 /// # Errors
-/// All names that have no address, in one error.
-pub fn resolve(settings: &BackendSettings) -> Result<Vec<Vec<SocketAddrOrUnix>>, ResolveError> {
-    resolve_with(settings, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
+/// All names that have no address and all services that are not known, in one error.
+pub fn resolve(settings: &BackendSettings) -> Result<Resolved, ResolveError> {
+    let name_servers = &settings.name_servers;
+    let look_up = |host: &str, port: u16| {
+        if name_servers.is_empty() {
+            let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+            return Ok(found.collect());
+        }
+        let (found, _) = dns::blocking(dns::addresses(host, name_servers))?;
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    };
+    let services = |name: &str| dns::blocking(dns::service(name, name_servers, settings.service_servers_max));
+    resolve_with(settings, look_up, services)
 }
 
 fn resolve_with(
     settings: &BackendSettings,
-    look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
-) -> Result<Vec<Vec<SocketAddrOrUnix>>, ResolveError> {
+    look_up: impl Fn(&str, u16) -> Result<Vec<SocketAddr>, String>,
+    look_up_service: impl Fn(&str) -> Result<Service, String>,
+) -> Result<Resolved, ResolveError> {
     let mut names = Vec::new();
-    let mut all = Vec::with_capacity(settings.servers.len());
+    let mut services = Vec::new();
+    let mut addresses = Vec::with_capacity(settings.servers.len());
     for server in &settings.servers {
-        all.push(match &server.address {
-            ServerAddress::Socket(address) => vec![SocketAddrOrUnix::Tcp(*address)],
-            ServerAddress::Unix(path) => vec![SocketAddrOrUnix::Unix(path.clone())],
+        let found = match &server.address {
+            ServerAddress::Socket(address) => Ok(vec![SocketAddrOrUnix::Tcp(*address)]),
+            ServerAddress::Unix(path) => Ok(vec![SocketAddrOrUnix::Unix(path.clone())]),
             ServerAddress::Name { host, port } => match look_up(host, *port) {
-                Ok(found) if !found.is_empty() => distinct(found),
-                Ok(_) => {
-                    names.push((host.clone(), "the answer is empty".to_owned()));
-                    Vec::new()
-                }
-                Err(error) => {
-                    names.push((host.clone(), error.to_string()));
-                    Vec::new()
-                }
+                Ok(found) if !found.is_empty() => Ok(distinct(found)),
+                Ok(_) => Err((host.clone(), "the answer is empty".to_owned())),
+                Err(why) => Err((host.clone(), why)),
             },
-        });
+            ServerAddress::Service(name) => match look_up_service(name) {
+                Ok(service) => {
+                    services.push(service);
+                    Ok(Vec::new())
+                }
+                Err(why) => Err((name.clone(), why)),
+            },
+        };
+        addresses.push(found.unwrap_or_else(|failed| {
+            names.push(failed);
+            Vec::new()
+        }));
     }
     if names.is_empty() {
-        return Ok(all);
+        return Ok(Resolved { addresses, services });
     }
     Err(ResolveError {
         backend: settings.name.clone(),
@@ -77,6 +104,15 @@ fn distinct(found: Vec<SocketAddr>) -> Vec<SocketAddrOrUnix> {
         }
     }
     kept
+}
+
+impl From<Vec<Vec<SocketAddrOrUnix>>> for Resolved {
+    fn from(addresses: Vec<Vec<SocketAddrOrUnix>>) -> Self {
+        Self {
+            addresses,
+            services: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for SocketAddrOrUnix {
@@ -111,14 +147,18 @@ mod tests {
         ServerAddress::Name { host, port: 80 }.into()
     }
 
-    fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         match host {
             "two.test" => Ok(["10.0.0.2", "10.0.0.1", "10.0.0.2"]
                 .map(|ip| SocketAddr::new(ip.parse().unwrap(), port))
                 .to_vec()),
             "empty.test" => Ok(Vec::new()),
-            _ => Err(io::Error::other("no such name")),
+            _ => Err("no such name".to_owned()),
         }
+    }
+
+    fn no_service(_: &str) -> Result<Service, String> {
+        Err("no such service".to_owned())
     }
 
     #[test]
@@ -128,8 +168,9 @@ mod tests {
             name("two.test"),
             ServerAddress::Socket("[::1]:8080".parse().unwrap()).into(),
         ];
-        let addresses = resolve_with(&testing::settings(servers), look_up).unwrap();
-        let shown: Vec<Vec<String>> = addresses
+        let found = resolve_with(&testing::settings(servers), look_up, no_service).unwrap();
+        let shown: Vec<Vec<String>> = found
+            .addresses
             .iter()
             .map(|of_one| of_one.iter().map(ToString::to_string).collect())
             .collect();
@@ -145,17 +186,18 @@ mod tests {
 
     #[test]
     fn every_name_without_an_address_is_reported_at_once() {
-        let servers = vec![name("nobody.test"), name("two.test"), name("empty.test")];
-        let error = resolve_with(&testing::settings(servers), look_up).unwrap_err();
+        let service = ServerAddress::Service("_http._tcp.test".to_owned()).into();
+        let servers = vec![name("nobody.test"), name("two.test"), service, name("empty.test")];
+        let error = resolve_with(&testing::settings(servers), look_up, no_service).unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"backend "test": no address for "nobody.test" (no such name), "empty.test" (the answer is empty)"#
+            r#"backend "test": no address for "nobody.test" (no such name), "_http._tcp.test" (no such service), "empty.test" (the answer is empty)"#
         );
     }
 
     #[test]
     fn the_systems_resolver_knows_localhost() {
-        let addresses = resolve(&testing::settings(vec![name("localhost")])).unwrap();
-        assert!(!addresses[0].is_empty());
+        let found = resolve(&testing::settings(vec![name("localhost")])).unwrap();
+        assert!(!found.addresses[0].is_empty());
     }
 }

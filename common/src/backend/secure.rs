@@ -109,6 +109,8 @@ fn name(server: &ServerSettings, configured: Option<&str>) -> Result<ServerName<
         (_, Some(name)) => name.to_owned(),
         (ServerAddress::Socket(address), None) => return Ok(address.ip().into()),
         (ServerAddress::Name { host, .. }, None) => host.clone(),
+        // What its SRV records name proves nothing: whoever can change them has a certificate for his own name.
+        (ServerAddress::Service(name), None) => name.clone(),
         (ServerAddress::Unix(path), None) => path.display().to_string(),
     };
     // A certificate's names have no dot at their end (RFC 6066 §3, too: "without a trailing dot").

@@ -6,7 +6,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::header::UPGRADE;
@@ -15,20 +15,21 @@ use parking_lot::Mutex;
 
 use super::balance::PENALTY;
 use super::budget::{Budget, Retry};
-use super::connect::{Addresses, ConnectOptions, Opening};
+use super::connect::{ConnectOptions, Opening};
 use super::ejection::History;
 use super::facts::{Facts, Outcome};
 use super::hedge::HedgeDelay;
 use super::hot::HotKeys;
-use super::pool::{Lease, Pool, Source};
-use super::resolve::SocketAddrOrUnix;
+use super::pool::{Lease, Source};
+use super::resolve::Resolved;
 use super::retry::{self, Decision, Policy};
 use super::seat::{Channel, Ready, Seat, Tenure};
 use super::secure::{BackendTls, Security};
+use super::server::Server;
+use super::services::{self, Service};
 use super::settings::{BackendSettings, ExchangeLimits};
 use super::standing::{Standing, Until};
-use super::stats::{Present, ServerSnapshot, Stats};
-use super::times::Times;
+use super::stats::ServerSnapshot;
 use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
@@ -45,6 +46,8 @@ pub struct Backend {
     name: Arc<str>,
     pub(super) settings: BackendSettings,
     pub(super) servers: Box<[Server]>,
+    /// Those of the servers that are found by name (SRV).
+    pub(super) services: Box<[Service]>,
     /// What picking knows of each server, in the same order.
     pub(super) standings: Box<[Standing]>,
     /// What each server has saved up for its turns; see [`balance::round_robin`].
@@ -69,20 +72,6 @@ pub struct Backend {
     pub(super) quiet: Until,
 }
 
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) name: Arc<str>,
-    pub(super) addresses: Addresses,
-    pub(super) pool: Arc<Pool>,
-    pub(super) stats: Stats,
-    /// Times to the response head, where ejection or hedging wants them.
-    pub(super) times: Option<Box<Times>>,
-    /// Failures since the last success.
-    pub(super) failures_in_a_row: AtomicU32,
-    /// Why its name could not be resolved again, last time.
-    pub(super) resolve_error: Mutex<Option<String>>,
-}
-
 /// What stays the same over all attempts.
 pub(super) struct Ask<'a> {
     pub(super) head: &'a Parts,
@@ -95,26 +84,14 @@ pub(super) struct Ask<'a> {
 }
 
 impl Backend {
-    /// A backend whose servers have these `addresses`, in the order of the settings (see [`super::resolve()`]), used by this
-    /// many `workers`.
-    pub fn new(settings: BackendSettings, addresses: Vec<Vec<SocketAddrOrUnix>>, workers: usize) -> Self {
-        let mut addresses = addresses.into_iter();
-        let wants_times = settings.ejection.latency_factor > 0 || settings.hedge_percentile > 0;
-        let server = |server: &super::settings::ServerSettings| Server {
-            name: server.address.to_string().into(),
-            addresses: Addresses::new(addresses.next().unwrap_or_default(), server.is_tls),
-            pool: Arc::new(Pool::new(&settings, workers)),
-            stats: Stats::default(),
-            times: wants_times.then(Box::default),
-            failures_in_a_row: AtomicU32::new(0),
-            resolve_error: Mutex::default(),
-        };
-        let servers: Box<[Server]> = settings.servers.iter().map(server).collect();
-        let standings = servers.iter().zip(&settings.servers);
-        Self {
-            standings: standings
-                .map(|(server, settings)| Standing::new(&server.name, settings))
-                .collect(),
+    /// A backend whose servers were found so, used by this many `workers`.
+    pub fn new(settings: BackendSettings, resolved: Resolved, workers: usize) -> Self {
+        let (servers, services) = services::laid_out(&settings, resolved.addresses, workers);
+        let standings = servers
+            .iter()
+            .map(|server| Standing::new(&server.name(), &settings.servers[server.line]));
+        let backend = Self {
+            standings: standings.collect(),
             credits: Mutex::new(vec![0; servers.len()].into()),
             name: settings.name.as_str().into(),
             hot: (settings.hot_key_servers > 1).then(|| HotKeys::new(settings.hot_key_rate)),
@@ -125,18 +102,23 @@ impl Backend {
             hedge: HedgeDelay::default(),
             connect_options: ConnectOptions::new(&settings),
             servers,
+            services,
             settings,
             made: mono_now(),
             penalty: PENALTY,
             quiet: Until::default(),
+        };
+        for (number, found) in resolved.services.into_iter().enumerate() {
+            backend.take_up(number, found);
         }
+        backend
     }
 
     /// Speaks TLS with this to those of its servers that want it.
     #[must_use]
     pub fn with_tls(mut self, tls: &BackendTls) -> Self {
-        for (server, name) in self.servers.iter_mut().zip(&tls.names) {
-            if let Some(name) = name {
+        for server in &mut self.servers {
+            if let Some(name) = &tls.names[server.line] {
                 server.addresses.security = Security::Tls(Arc::clone(tls.connector()), name.clone());
             }
         }
@@ -267,21 +249,14 @@ impl Backend {
         }
     }
 
-    /// All servers as they are now, in the order of the settings.
+    /// All servers as they are now, in the order of the settings; one that is gone for as long as it has something to do.
     pub fn snapshot(&self) -> Vec<ServerSnapshot> {
         let now = self.since_made(mono_now());
         let servers = self.servers.iter().zip(&self.standings);
-        let present = |(server, standing): (&Server, &Standing)| {
-            server.stats.snapshot(Present {
-                address: Arc::clone(&server.name),
-                is_tls: !matches!(server.addresses.security, Security::Plain),
-                level: server.pool.level(),
-                state: standing.state(now),
-                addresses: server.addresses.all().to_vec(),
-                resolve_error: server.resolve_error.lock().clone(),
-            })
-        };
-        servers.map(present).collect()
+        servers
+            .filter(|(server, standing)| !standing.is_gone() || server.pool.load() > 0)
+            .map(|(server, standing)| server.snapshot(standing.state(now)))
+            .collect()
     }
 
     pub(super) fn since_made(&self, now: MonoTime) -> Duration {
@@ -300,7 +275,7 @@ impl Backend {
         let started = ask.worker.clock.mono();
         server.stats.attempt();
         facts.attempts += 1;
-        facts.server = Some(Arc::clone(&server.name));
+        facts.server = Some(server.name());
         facts.reused = false;
         facts.connect = None;
         facts.tls = None;

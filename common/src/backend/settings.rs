@@ -19,6 +19,10 @@ pub struct BackendSettings {
     pub name: String,
     /// The servers, in the order of the configuration; never empty.
     pub servers: Vec<ServerSettings>,
+    /// The name servers that are asked for their names; empty: those of the system.
+    pub name_servers: Vec<SocketAddr>,
+    /// Servers that a [`ServerAddress::Service`] may stand for; those beyond are left out.
+    pub service_servers_max: usize,
     /// How one of them is picked.
     pub balance: Balance,
     /// How much more than its share of the requests in flight a server may have, in percent of that share, before
@@ -180,6 +184,9 @@ pub enum ServerAddress {
         /// The port.
         port: u16,
     },
+    /// A service, by its name (`_http._tcp.example.org`): its SRV records tell names, ports, priorities and weights (RFC
+    /// 2782), looked up at the start and again when their TTL is over.
+    Service(String),
     /// A unix stream socket.
     Unix(PathBuf),
 }
@@ -263,6 +270,7 @@ impl fmt::Display for ServerAddress {
         match self {
             Self::Socket(address) => address.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -2,19 +2,21 @@
 //!
 //! Written by `health` (requests' outcomes), `check` (active checks), the admin API (orders); read by `balance`.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::latency::Latency;
-use super::settings::ServerSettings;
+use super::settings::{ServerAddress, ServerSettings};
 
 /// One server's standing.
 #[derive(Debug)]
 pub(super) struct Standing {
-    pub(super) name_hash: u64,
-    pub(super) weight: u32,
+    name_hash: AtomicU64,
+    weight: AtomicU32,
     is_backup: bool,
-    group: u8,
+    group: AtomicU8,
+    /// Nobody is here: its service does not have it any more, or has never had it.
+    is_gone: AtomicBool,
     order: AtomicU8,
     is_unhealthy: AtomicBool,
     /// Until when it is skipped because it did not take a connection.
@@ -54,6 +56,8 @@ pub enum ServerState {
     Draining,
     /// An operator has taken it out.
     Down,
+    /// Its service does not have it any more.
+    Gone,
 }
 
 /// A moment that many workers may set and read, as time since the backend was made; zero: not set.
@@ -78,13 +82,14 @@ impl Order {
 
 impl ServerState {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Up,
         Self::Refusing,
         Self::Ejected,
         Self::Unhealthy,
         Self::Draining,
         Self::Down,
+        Self::Gone,
     ];
 
     /// How health, metrics and the log call it.
@@ -96,22 +101,24 @@ impl ServerState {
             Self::Unhealthy => "unhealthy",
             Self::Draining => "draining",
             Self::Down => "down",
+            Self::Gone => "gone",
         }
     }
 }
 
 impl Standing {
-    /// A server of this configured name, up.
+    /// A server of this configured name, up; a place of a service, where nobody is yet.
     pub(super) fn new(name: &str, settings: &ServerSettings) -> Self {
         let joined = Until::default();
         if settings.is_new {
             joined.set(Duration::from_micros(1));
         }
         Self {
-            name_hash: stable_hash(name.as_bytes()),
-            weight: settings.weight,
+            name_hash: AtomicU64::new(stable_hash(name.as_bytes())),
+            weight: AtomicU32::new(settings.weight),
             is_backup: settings.is_backup,
-            group: settings.group.min(GROUP_MAX),
+            group: AtomicU8::new(settings.group.min(GROUP_MAX)),
+            is_gone: AtomicBool::new(matches!(settings.address, ServerAddress::Service(_))),
             order: AtomicU8::new(Order::Ready as u8),
             is_unhealthy: AtomicBool::new(false),
             penalty: Until::default(),
@@ -120,6 +127,45 @@ impl Standing {
             joined,
             latency: Latency::default(),
         }
+    }
+
+    /// Becomes another server, of which nothing is known.
+    pub(super) fn rename(&self, name: &str) {
+        self.name_hash.store(stable_hash(name.as_bytes()), Ordering::Relaxed);
+        self.order.store(Order::Ready as u8, Ordering::Relaxed);
+        self.is_unhealthy.store(false, Ordering::Relaxed);
+        for until in [&self.penalty, &self.ejected, &self.back, &self.joined] {
+            until.clear();
+        }
+        self.latency.forget();
+    }
+
+    /// What its service says of its share.
+    pub(super) fn take_share(&self, weight: u32, group: u8) {
+        self.weight.store(weight, Ordering::Relaxed);
+        self.group.store(group.min(GROUP_MAX), Ordering::Relaxed);
+    }
+
+    /// May be asked from now on.
+    pub(super) fn arrive(&self) {
+        self.is_gone.store(false, Ordering::Release);
+    }
+
+    /// Is not asked any more; whether it was until now.
+    pub(super) fn leave(&self) -> bool {
+        !self.is_gone.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    pub(super) fn name_hash(&self) -> u64 {
+        self.name_hash.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
     }
 
     pub(super) fn order(&self) -> Order {
@@ -143,6 +189,9 @@ impl Standing {
     }
 
     pub(super) fn state(&self, now: Duration) -> ServerState {
+        if self.is_gone() {
+            return ServerState::Gone;
+        }
         match self.order() {
             Order::Down => ServerState::Down,
             Order::Drain => ServerState::Draining,
@@ -158,19 +207,19 @@ impl Standing {
     /// Where nobody is up, all that are not taken out are asked alike: better than an error for certain. While `is_panic`,
     /// ejections, health checks and the difference of backups count for nothing.
     pub(super) fn rank(&self, now: Duration, is_panic: bool) -> Option<u8> {
-        let own = self.group + BACKUP * u8::from(self.is_backup);
+        let own = self.group.load(Ordering::Relaxed) + BACKUP * u8::from(self.is_backup);
         match self.state(now) {
             ServerState::Up | ServerState::Ejected | ServerState::Unhealthy if is_panic => Some(0),
             ServerState::Up => Some(own),
             ServerState::Refusing | ServerState::Ejected | ServerState::Unhealthy => Some(IN_TROUBLE + own),
             ServerState::Draining => Some(DRAINING),
-            ServerState::Down => None,
+            ServerState::Down | ServerState::Gone => None,
         }
     }
 
     /// The weight now, in thousandths of one: a server that came back gets its share within `slow_start`.
     pub(super) fn weight_milli(&self, now: Duration, slow_start: Duration) -> u64 {
-        let full = u64::from(self.weight) * 1000;
+        let full = u64::from(self.weight()) * 1000;
         let Some(back) = self.back.get() else { return full };
         let stood = now.saturating_sub(back);
         if stood >= slow_start {
@@ -235,7 +284,6 @@ pub(super) fn mix(mut x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::settings::ServerAddress;
 
     const NOW: Duration = Duration::from_secs(100);
     const SOON: Duration = Duration::from_secs(101);
@@ -294,8 +342,8 @@ mod tests {
     #[test]
     fn nearer_groups_go_first_in_each_state() {
         let of_group = |group: u8, is_backup: bool| {
-            let mut server = standing(1, is_backup);
-            server.group = group;
+            let server = standing(1, is_backup);
+            server.take_share(1, group);
             server
         };
         let order = [

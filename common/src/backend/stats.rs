@@ -90,6 +90,26 @@ pub(super) struct Present {
 }
 
 impl Stats {
+    /// Nothing was counted: it is another server from now on.
+    pub(super) fn forget(&self) {
+        let single = [
+            &self.attempts,
+            &self.reused,
+            &self.connects,
+            &self.connect_sum_micros,
+            &self.tls_full,
+            &self.tls_resumed,
+            &self.blamed,
+            &self.unresolved,
+        ];
+        for counter in single.into_iter().chain(&self.connect_buckets).chain(&self.changes) {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.failures.lock().clear();
+        *self.retransmitted_syns.lock() = None;
+        *self.handshakes.lock() = ConnectCounts::default();
+    }
+
     pub(super) fn attempt(&self) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
     }

@@ -49,6 +49,8 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
     BackendSettings {
         name: "test".to_owned(),
         servers,
+        name_servers: Vec::new(),
+        service_servers_max: 4,
         balance: Balance::RoundRobin,
         hash_load_percent: 150,
         hash_by: HashBy::Key,

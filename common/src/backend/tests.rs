@@ -318,7 +318,7 @@ async fn the_last_error_is_told_when_nobody_answers() {
 #[tokio::test]
 async fn a_server_without_an_address_is_a_dns_error() {
     let settings = testing::settings(vec![refusing()]);
-    let backend = Arc::new(Backend::new(settings, Vec::new(), 1));
+    let backend = Arc::new(Backend::new(settings, Vec::new().into(), 1));
     let outcome = get(&backend, &testing::worker(0)).await;
     assert_eq!(outcome.result.unwrap_err(), OriginError::DnsError.into());
 }

@@ -36,6 +36,12 @@ impl Times {
         self.0[bucket(took)].fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn forget(&self) {
+        for count in &self.0 {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn counts(&self) -> Counts {
         Counts(self.0.each_ref().map(|count| count.load(Ordering::Relaxed)))
     }

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use super::connect::ConnectFailure;
 use super::ejection;
 use super::resolve::SocketAddrOrUnix;
-use super::send::{Backend, Server};
+use super::send::Backend;
+use super::server::Server;
 use super::standing::{Order, ServerState};
 use super::window::Totals;
 use crate::http::origin_error::OriginError;
@@ -31,7 +32,8 @@ impl Backend {
         let number = self
             .servers
             .iter()
-            .position(|known| &*known.name == server)
+            .zip(&self.standings)
+            .position(|(known, standing)| &*known.name() == server && !standing.is_gone())
             .ok_or(NoSuchServer)?;
         let (standing, server) = (&self.standings[number], &self.servers[number]);
         let before = standing.set_order(order);
@@ -53,7 +55,7 @@ impl Backend {
                 server.pool.retire();
             }
         }
-        info!(origin = self.name(), origin.addr = %server.name, order = order.word(), "an operator's order");
+        info!(origin = self.name(), origin.addr = %server.name(), order = order.word(), "an operator's order");
         Ok(before)
     }
 
@@ -107,7 +109,7 @@ impl Backend {
     /// Logged when a server begins to fail, and when trouble of our own was not logged for as long as a penalty lasts.
     pub(super) fn note_not_connected(&self, number: usize, failure: &ConnectFailure, now: MonoTime) -> OriginError {
         let (now, server) = (self.since_made(now), &self.servers[number]);
-        let (addr, kind) = (&server.name, failure.error.word());
+        let (addr, kind) = (server.name(), failure.error.word());
         let cause = failure.cause.as_ref();
         let cause = cause.map_or_else(String::new, |(address, cause)| format!("{address}: {cause}"));
         if failure.error == OriginError::ProxyInternalError {
@@ -123,7 +125,7 @@ impl Backend {
 
     pub(super) fn note_connected(&self, number: usize) {
         if self.standings[number].penalty.clear() {
-            let server = &self.servers[number].name;
+            let server = self.servers[number].name();
             self.standings[number].joined.set(self.since_made(mono_now()));
             info!(origin = self.name(), origin.addr = %server, "the server takes connections again");
         }
@@ -137,10 +139,10 @@ impl Backend {
         let server = &self.servers[number];
         if is_healthy {
             self.come_back(number, now);
-            info!(origin = self.name(), origin.addr = %server.name, "the server is healthy again");
+            info!(origin = self.name(), origin.addr = %server.name(), "the server is healthy again");
         } else {
             server.stats.entered(ServerState::Unhealthy);
-            warn!(origin = self.name(), origin.addr = %server.name, why, "the server's health checks fail");
+            warn!(origin = self.name(), origin.addr = %server.name(), why, "the server's health checks fail");
         }
     }
 
@@ -149,7 +151,7 @@ impl Backend {
     pub(super) fn note_addresses(&self, number: usize, found: Vec<SocketAddrOrUnix>) {
         let server = &self.servers[number];
         if server.resolve_error.lock().take().is_some() {
-            info!(origin = self.name(), origin.addr = %server.name, "the name is resolved again");
+            info!(origin = self.name(), origin.addr = %server.name(), "the name is resolved again");
         }
         let known = server.addresses.all();
         if known.len() == found.len() && found.iter().all(|address| known.contains(address)) {
@@ -159,7 +161,7 @@ impl Backend {
         if !server.addresses.replace(found).is_empty() {
             server.pool.retire();
         }
-        info!(origin = self.name(), origin.addr = %server.name, addresses = shown.join(", "), "the server has other addresses");
+        info!(origin = self.name(), origin.addr = %server.name(), addresses = shown.join(", "), "the server has other addresses");
     }
 
     /// A name could not be resolved again: its last good addresses stay.
@@ -168,7 +170,7 @@ impl Backend {
         server.stats.unresolved();
         let mut last = server.resolve_error.lock();
         if last.is_none() {
-            warn!(origin = self.name(), origin.addr = %server.name, why, "the name cannot be resolved; its last addresses stay");
+            warn!(origin = self.name(), origin.addr = %server.name(), why, "the name cannot be resolved; its last addresses stay");
         }
         *last = Some(why);
     }
@@ -179,7 +181,7 @@ impl Backend {
         for (number, (server, standing)) in self.servers.iter().zip(&self.standings).enumerate() {
             if standing.ejected.get().is_some_and(|until| until <= since_made) && standing.ejected.clear() {
                 self.come_back(number, now);
-                info!(origin = self.name(), origin.addr = %server.name, "the server's ejection is over");
+                info!(origin = self.name(), origin.addr = %server.name(), "the server's ejection is over");
             }
         }
         let totals = || self.servers.iter().map(Server::totals).collect();
@@ -205,7 +207,7 @@ impl Backend {
     fn note_panic(&self, now: Duration) {
         let states = || self.standings.iter().map(|standing| standing.state(now));
         let counted = states()
-            .filter(|state| !matches!(state, ServerState::Down | ServerState::Draining))
+            .filter(|state| !matches!(state, ServerState::Down | ServerState::Draining | ServerState::Gone))
             .count();
         let well = states()
             .filter(|state| matches!(state, ServerState::Up | ServerState::Refusing))
@@ -240,8 +242,9 @@ impl Backend {
             .iter()
             .filter(|standing| standing.ejected.is_ahead(now))
             .count();
+        let there = self.standings.iter().filter(|standing| !standing.is_gone()).count();
         let is_ejected = standing.ejected.is_ahead(now);
-        if is_ejected || !ejection::has_room(ejected, self.servers.len(), &self.settings.ejection) {
+        if is_ejected || !ejection::has_room(ejected, there, &self.settings.ejection) {
             return;
         }
         let until = histories[number].eject(now, &self.settings.ejection);
@@ -249,11 +252,11 @@ impl Backend {
         server.failures_in_a_row.store(0, Ordering::Relaxed);
         server.stats.entered(ServerState::Ejected);
         let seconds = (until - now).as_secs_f64();
-        warn!(origin = self.name(), origin.addr = %server.name, why, seconds, "the server fails requests and is ejected");
+        warn!(origin = self.name(), origin.addr = %server.name(), why, seconds, "the server fails requests and is ejected");
     }
 
     /// The server gets its share again, by and by.
-    fn come_back(&self, number: usize, now: MonoTime) {
+    pub(super) fn come_back(&self, number: usize, now: MonoTime) {
         // The moment of making stands for "never away", so a server that comes back at once is one step later.
         let now = self.since_made(now).max(Duration::from_micros(1));
         self.standings[number].back.set(now);

@@ -1,6 +1,6 @@
 //! Origins and cache servers: their names, their servers, and limits that depend on each other.
 
-use common::backend::settings::{BackendSettings, Balance, HashBy, HttpProtocol, ServerSettings};
+use common::backend::settings::{BackendSettings, Balance, HashBy, HttpProtocol, ServerAddress, ServerSettings};
 
 use crate::codec::is_name;
 use crate::defaults;
@@ -56,6 +56,7 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
             );
         }
     }
+    services(path, backend, notes);
     if backend.servers.iter().all(|server| server.is_backup) && !backend.servers.is_empty() {
         notes.error(
             format!("{path}.servers"),
@@ -109,5 +110,37 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
         );
     } else {
         backend.keepalive = backend.connections_max;
+    }
+}
+
+/// What SRV records tell is not configured, and what they cannot prove is.
+fn services(path: &str, backend: &BackendSettings, notes: &mut Notes) {
+    let is_service = |server: &ServerSettings| matches!(server.address, ServerAddress::Service(_));
+    for (i, server) in backend
+        .servers
+        .iter()
+        .enumerate()
+        .filter(|(_, server)| is_service(server))
+    {
+        let at = format!("{path}.servers[{i}]");
+        if server.weight != 1 {
+            notes.error(format!("{at}.weight"), "is told by the SRV records of a service");
+        }
+        if server.is_new {
+            notes.error(
+                format!("{at}.new"),
+                "means nothing for a service: who joins it later is new",
+            );
+        }
+        let has_name = backend.tls.as_ref().is_some_and(|tls| tls.server_name.is_some());
+        if server.is_tls && !has_name {
+            let wrong = Wrong::from("the names that SRV records tell do not prove who a server is");
+            notes.error(
+                at,
+                wrong.hint(format!(
+                    "write the name in the servers' certificates to {path}.tls.server_name"
+                )),
+            );
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) const ADDRESS: Text<ListenAddress> = Text {
 
 /// A server to connect to, with an ordinary weight; `https://` says that TLS is spoken to it.
 pub(crate) const SERVER: Text<ServerSettings> = Text {
-    kind: "server such as \"10.0.0.7:8080\", \"name:80\", \"https://name\" or \"unix:/path\"",
+    kind: "server such as \"10.0.0.7:8080\", \"name:80\", \"https://name\", \"srv:_http._tcp.name\" or \"unix:/path\"",
     parse: parse_server,
     print: print_server,
 };
@@ -57,6 +57,11 @@ pub(crate) const ADMIN_SERVER: Text<ServerAddress> = Text {
         if server.is_tls {
             return Err(Wrong::from(format!(
                 "{text:?}: admin listeners are asked over plain HTTP only"
+            )));
+        }
+        if matches!(server.address, ServerAddress::Service(_)) {
+            return Err(Wrong::from(format!(
+                "{text:?}: admin listeners are not looked up by service; write a host and a port"
             )));
         }
         Ok(server.address)
@@ -90,6 +95,23 @@ pub(crate) const IP: Text<IpAddr> = Text {
     },
     print: ToString::to_string,
 };
+
+/// A name server.
+pub(crate) const NAME_SERVER: Text<SocketAddr> = Text {
+    kind: "name server such as \"10.0.0.53\" or \"127.0.0.1:8600\"",
+    parse: |text| {
+        let with_port = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+        let alone = || Some(SocketAddr::new(text.parse().ok()?, DNS_PORT));
+        with_port.or_else(alone).ok_or_else(|| {
+            Wrong::from(format!(
+                "{text:?} is not a name server's address, such as \"10.0.0.53\" or \"[fd00::53]:53\""
+            ))
+        })
+    },
+    print: ToString::to_string,
+};
+
+const DNS_PORT: u16 = 53;
 
 /// Permission bits of a file.
 pub(crate) const MODE: Text<u32> = Text {
@@ -211,6 +233,12 @@ fn parse_server(text: &str) -> Result<ServerSettings, Wrong> {
         Some((rest, port)) => (rest.strip_suffix('/').unwrap_or(rest), Some(port)),
         None => (text, None),
     };
+    if let Some(service) = authority.strip_prefix("srv:") {
+        return parse_service(text, service).map(|address| ServerSettings {
+            is_tls,
+            ..address.into()
+        });
+    }
     if let Some((before, _)) = authority.split_once('/') {
         let wrong = Wrong::from(format!("{text:?} has a path; a server is a host and a port"));
         return Err(if is_host_name(before) || before.contains(':') {
@@ -228,6 +256,20 @@ fn parse_server(text: &str) -> Result<ServerSettings, Wrong> {
         ..address.into()
     };
     server.map(settings).ok_or_else(|| not_a_server(text, authority))
+}
+
+/// What SRV records are asked for; they tell the ports.
+fn parse_service(text: &str, service: &str) -> Result<ServerAddress, Wrong> {
+    if is_host_name(service) {
+        return Ok(ServerAddress::Service(service.to_ascii_lowercase()));
+    }
+    let wrong = Wrong::from(format!(
+        "{text:?} is not a service, such as \"srv:_http._tcp.example.com\""
+    ));
+    Err(match split_port(service) {
+        Some((name, _)) if is_host_name(name) => wrong.hint("SRV records tell the ports"),
+        _ => wrong,
+    })
 }
 
 /// A literal address or a name, with a port that is not 0.

@@ -8,7 +8,8 @@ mod guard; // how often, and counted by what
 mod traffic; // what traffic rules are made of
 
 pub(crate) use address::{
-    ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LIST_ITEM, LOG_TARGET, MODE, NETWORK, SERVER, SHARE,
+    ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LIST_ITEM, LOG_TARGET, MODE, NAME_SERVER, NETWORK,
+    SERVER, SHARE,
 };
 pub(crate) use guard::{BudgetCodec, FREQUENCY, RATE_KEY};
 pub(crate) use pattern::{

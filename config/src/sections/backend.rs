@@ -9,8 +9,8 @@ use toml::de::DeValue;
 
 use super::spoken::visit_protocol;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, SERVER, Size,
-    Special,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, NAME_SERVER,
+    SERVER, Size, Special,
 };
 use crate::defaults;
 use crate::schema::{Codec, Keys, Spot, Visitor};
@@ -52,6 +52,7 @@ impl Keys for BackendSettings {
 
 /// Every key but `servers`.
 pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
+    visit_names(v, backend);
     v.key(
         "balance",
         Choice(&[
@@ -100,6 +101,19 @@ pub(super) fn visit_backend<V: Visitor>(v: &mut V, backend: &mut BackendSettings
     v.table("ejection", &mut backend.ejection, meaning);
     let meaning = "Health checks.\nWithout this table only requests tell how a server is.";
     v.optional("health", &mut backend.health, meaning);
+}
+
+fn visit_names<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
+    let meaning = "Who is asked for the servers' names and services. Empty: the name servers of the system.";
+    v.key(
+        "name_servers",
+        List::any(NAME_SERVER),
+        &mut backend.name_servers,
+        meaning,
+    );
+    let meaning = "Servers that one `srv:` may stand for; of more, those that would be asked last are left out.";
+    let count = Count { min: 1, max: 256 };
+    v.key("srv_servers_max", count, &mut backend.service_servers_max, meaning);
 }
 
 fn visit_connections<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
@@ -404,7 +418,7 @@ impl Keys for ServerDraft {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         let address = Special::required(Maybe::new(SERVER, "required"));
         v.key("address", address, &mut self.address, "Where it is.");
-        let meaning = "Its share of the requests, or of the keys, among the other servers.";
+        let meaning = "Its share of the requests, or of the keys, among the other servers; SRV records tell their own.";
         v.key("weight", Count { min: 1, max: 1000 }, &mut self.weight, meaning);
         v.key(
             "backup",
@@ -412,7 +426,8 @@ impl Keys for ServerDraft {
             &mut self.backup,
             "Asked only while no other server can be.",
         );
-        let meaning = "How near it is: servers of a higher group are asked only while none of a lower one is up.";
+        let meaning = "How near it is: servers of a higher group are asked only while none of a lower one is up; each further \
+                       priority of SRV records is one group more.";
         v.key("group", Count { min: 0, max: 9 }, &mut self.group, meaning);
         let meaning = "It joins the other cache servers when the process starts (see `handover`); not for origins.";
         v.key("new", Flag, &mut self.new, meaning);

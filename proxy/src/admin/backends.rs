@@ -2,7 +2,7 @@
 //!
 //! `POST /backends/NAME/SERVER/drain`, `…/ready` and `…/down`; who may come here at all is `gate`'s to say.
 
-use common::backend::{Backend, NoSuchServer, Order, ServerSnapshot, ServerState};
+use common::backend::{Backend, NoSuchServer, Order, ServerSnapshot, ServerState, ServiceSnapshot};
 use common::http::response::Response;
 use common::telemetry::exposition::Exposition;
 use common::telemetry::json::{Array, Object};
@@ -58,6 +58,19 @@ pub fn is_down(backend: &Backend) -> bool {
 /// One backend in `/health`.
 pub fn describe(backend: &Backend, mut object: Object<'_>) {
     object.field("name", backend.name());
+    let found = backend.services();
+    if !found.is_empty() {
+        let mut services = object.array("services");
+        for service in found {
+            services
+                .object()
+                .field("name", &*service.name)
+                .field("servers", service.servers as u64)
+                .field("left_out", service.left_out as u64)
+                .field("unresolved", service.unresolved)
+                .some("resolve_error", service.resolve_error.as_deref());
+        }
+    }
     let mut servers: Array<'_> = object.array("servers");
     for server in backend.snapshot() {
         let slow = server.handshakes.slow;
@@ -77,6 +90,17 @@ pub fn describe(backend: &Backend, mut object: Object<'_>) {
             .some("retransmitted_syns", server.retransmitted_syns)
             .some("resolve_error", server.resolve_error.as_deref());
     }
+}
+
+/// One service in the text form of `/health`.
+pub fn service_in_words(backend: &str, service: &ServiceSnapshot) -> String {
+    let (name, servers, left_out) = (&service.name, service.servers, service.left_out);
+    let trouble = service
+        .resolve_error
+        .as_ref()
+        .map(|why| format!("; cannot be looked up: {why}"));
+    let trouble = trouble.unwrap_or_default();
+    format!("backend {backend} service {name}: {servers} servers, {left_out} left out{trouble}\n")
 }
 
 /// All backends in `/metrics`.
@@ -103,9 +127,7 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
     per_server(page, Family::BackendSlowHandshakes, &servers, |server| {
         Some(server.handshakes.slow)
     });
-    per_server(page, Family::BackendUnresolved, &servers, |server| {
-        Some(server.unresolved)
-    });
+    unresolved(page, watched, &servers);
     per_word(page, Family::BackendTlsHandshakes, &servers, |server| {
         let kinds = |(full, resumed)| [("full", full), ("resumed", resumed)];
         server.tls_handshakes.map(kinds).into_iter().flatten()
@@ -143,6 +165,33 @@ pub fn expose(page: &mut Exposition, watched: &Watched) {
             ("other", counts.other),
         ]
     });
+}
+
+/// Names and services that could not be looked up, and servers of services that are not asked.
+fn unresolved(page: &mut Exposition, watched: &Watched, servers: &[(&str, ServerSnapshot)]) {
+    let found = || {
+        watched
+            .backends()
+            .iter()
+            .flat_map(|backend| backend.services().into_iter().map(move |one| (backend, one)))
+    };
+    let mut samples = page.family(Family::BackendUnresolved);
+    for (backend, server) in servers {
+        samples.sample(&[("backend", backend), ("server", &server.address)], server.unresolved);
+    }
+    for (backend, service) in found() {
+        samples.sample(
+            &[("backend", backend.name()), ("server", &service.name)],
+            service.unresolved,
+        );
+    }
+    let mut samples = page.family(Family::BackendServiceLeftOut);
+    for (backend, service) in found() {
+        samples.sample(
+            &[("backend", backend.name()), ("service", &service.name)],
+            service.left_out as u64,
+        );
+    }
 }
 
 /// One family with one value per server; a server whose value is not known has no sample.

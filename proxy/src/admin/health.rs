@@ -138,6 +138,9 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
     out.push_str(&text::diagnosis(&state.engine, &state.settings));
     out.push('\n');
     for backend in watched.backends() {
+        for service in backend.services() {
+            out.push_str(&backends::service_in_words(backend.name(), &service));
+        }
         for server in backend.snapshot() {
             let ServerSnapshot {
                 address,

@@ -1,7 +1,7 @@
 //! A configuration → the legs that this process is an end of, and what the preflight wants to know. Pure but for
 //! `preflight`, which reads the machine.
 
-use common::backend::settings::BackendSettings;
+use common::backend::settings::{BackendSettings, ServerAddress, ServerSettings};
 use common::kernel::diagnosis::context::Roles;
 use common::kernel::preflight::finding::Finding;
 use common::kernel::preflight::{self, BackendPlan, ListenerPlan, Machine, PreflightContext};
@@ -90,9 +90,18 @@ fn listener(settings: &ListenSettings) -> ListenerPlan {
 fn backend(settings: &BackendSettings) -> BackendPlan {
     BackendPlan {
         name: settings.name.clone(),
-        servers: settings.servers.len() as u64,
+        servers: servers(settings),
         connections_max: settings.connections_max as u64,
     }
+}
+
+/// As many as there may be.
+fn servers(settings: &BackendSettings) -> u64 {
+    let places = |server: &ServerSettings| match server.address {
+        ServerAddress::Service(_) => settings.service_servers_max as u64,
+        _ => 1,
+    };
+    settings.servers.iter().map(places).sum()
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ async fn ten_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
         assert!(
             server.pool.is_balanced(),
             "{}: connections are counted that do not exist",
-            server.name
+            server.name()
         );
     }
 }

@@ -54,7 +54,7 @@ fn backend(change: impl FnOnce(&mut BackendSettings)) -> Arc<Backend> {
         ..settings.ejection
     };
     change(&mut settings);
-    Arc::new(Backend::new(settings, Vec::new(), 1))
+    Arc::new(Backend::new(settings, Vec::new().into(), 1))
 }
 
 /// Sends requests at random moments, a thousand in each second; `patience` is the response timeout.
