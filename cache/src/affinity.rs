@@ -29,7 +29,7 @@ pub(crate) fn hash(backend: &Backend, head: &Parts, hop: &Hop<'_>, rules: &KeyRu
                 .0;
         }
         Some(HashBy::Client) => {
-            let client = forwarded::client_address(hop.forwarded, hop.peer, &head.headers);
+            let client = forwarded::client_address(hop.forwarded, hop.peer(), &head.headers);
             client.map(of_address)
         }
         Some(HashBy::Field(name)) => head

@@ -73,6 +73,7 @@ impl Ask {
         let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
         let mut fetch = client.clone();
         outgoing::prepare(&mut fetch, hop);
+        route.backend.introduce(&mut fetch, hop);
         Self {
             route: Arc::clone(route),
             worker: Arc::clone(worker),

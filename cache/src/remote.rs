@@ -92,6 +92,9 @@ impl Remote {
         let key = affinity::hash(&self.servers, &head, &hop, &route.rules.key, worker);
         let to_origin = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
         outgoing::prepare(&mut head, &hop);
+        for backend in [&self.servers, &route.backend] {
+            backend.introduce(&mut head, &hop);
+        }
         if hop.upgrade == Upgrade::Keep && self.when_down == WhenDown::Origin {
             return direct(head, body, to_origin, route, worker).await;
         }

@@ -247,6 +247,7 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     bind: None,
     // Where a server begins with `https://`, see `CONNECTOR`.
     tls: None,
+    proxy_protocol: None,
     // Every server speaks it, and a lost packet stops one request instead of all.
     protocol: HttpProtocol::Http1,
     http2: ORIGIN_HTTP2,

@@ -247,14 +247,15 @@ impl<'a> UnderWay<'a> {
         let hop = Hop {
             node: &exchange.node,
             forwarded: &exchange.forwarded,
-            peer: conn.client.map(|client| client.ip()),
+            peer: conn.client.as_ref(),
+            reached: conn.local.as_ref(),
             tls: conn.tls,
             request_id: self.record.id.clone(),
             upgrade,
             // "a server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 §15.2)
             desk: (head.version != Version::HTTP_10).then_some(desk),
         };
-        let purge = exchange.purge.asked(&head, hop.peer)?;
+        let purge = exchange.purge.asked(&head, hop.peer())?;
         let request = TierRequest {
             head,
             body,

@@ -77,6 +77,14 @@ impl Client {
         })
     }
 
+    /// Our end and the other one; `None` on a unix socket.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match &**self.wire.socket() {
+            Socket::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
+            Socket::Unix(_) => None,
+        }
+    }
+
     /// Sends exactly these bytes. A peer that has hung up meanwhile is no failure: what it answered before is to be read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.wire.send(bytes.as_ref()));

@@ -131,6 +131,7 @@ impl Local {
             // The client has its answer already.
             let hop = Hop {
                 desk: None,
+                reached: None,
                 ..request.hop.clone()
             };
             let ask = Arc::new(Ask::new(head, &hop, request.route, request.worker));

@@ -116,6 +116,7 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     } = request;
     let spread = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
     outgoing::prepare(&mut head, &hop);
+    route.backend.introduce(&mut head, &hop);
     let compression = route.compression.as_ref();
     let compression = compression.map(|compressor| (compressor, compressor.asked(&head.method, &head.headers)));
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;

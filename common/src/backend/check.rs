@@ -17,6 +17,7 @@ use super::standing::{Order, mix};
 use crate::http::body::Body;
 use crate::http1::client::{Connection, Home};
 use crate::http2;
+use crate::net::proxy_protocol::Header;
 use crate::net::stream::Stream;
 use crate::time::mono_now;
 
@@ -91,6 +92,7 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
     let opening = Opening {
         timeout: backend.settings.limits.connect_timeout,
         is_http1: false,
+        header: backend.settings.proxy_protocol.map(|version| (version, &Header::Own)),
     };
     let connected = server
         .addresses

@@ -3,7 +3,8 @@
 //! The addresses of one server are tried in turn, beginning with the one that worked last; TLS is `secure`'s, and has to
 //! be there within the same time. No resolving here. Called by `send` and `check`.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -24,6 +25,7 @@ use super::settings::BackendSettings;
 use crate::http::origin_error::OriginError;
 use crate::kernel::connects::ConnectOutcome;
 use crate::kernel::sockets::tcp_info;
+use crate::net::proxy_protocol::{Header, Version};
 use crate::net::stream::Stream;
 use crate::net::tls;
 use crate::time::{MonoTime, mono_now};
@@ -47,11 +49,13 @@ pub(super) struct ConnectOptions {
 
 /// What one connection is made for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
+pub(super) struct Opening<'a> {
     /// How long each address may take, TLS included.
     pub(super) timeout: Duration,
     /// Only HTTP/1.1 will do, whatever is spoken otherwise.
     pub(super) is_http1: bool,
+    /// The PROXY header that goes ahead of everything, TLS included.
+    pub(super) header: Option<(Version, &'a Header)>,
 }
 
 /// A connection that has just been made.
@@ -100,7 +104,7 @@ impl Addresses {
     /// Connects to the first address that takes it; `told` hears how each TCP connect ended.
     pub(super) async fn connect(
         &self,
-        opening: Opening,
+        opening: Opening<'_>,
         options: &ConnectOptions,
         mut told: impl FnMut(ConnectOutcome),
     ) -> Result<Connected, ConnectFailure> {
@@ -146,7 +150,13 @@ impl Addresses {
 }
 
 impl Addresses {
-    async fn secure(&self, connected: Connected, opening: Opening, until: MonoTime) -> io::Result<Connected> {
+    /// Says what goes ahead, and makes the TLS handshake, before `until`.
+    async fn secure(&self, mut connected: Connected, opening: Opening<'_>, until: MonoTime) -> io::Result<Connected> {
+        if let Some((version, header)) = opening.header {
+            let text = ours(version, *header, &connected.stream).render(version);
+            let said = timeout_at(until, say(&mut connected.stream, &text)).await;
+            said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        }
         let secured = self.security.secure(connected.stream, opening.is_http1, until);
         let (stream, handshake) = secured.await?;
         Ok(Connected {
@@ -185,6 +195,26 @@ fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
         handshake: None,
     };
     (connected, ConnectOutcome::established(elapsed, facts))
+}
+
+/// What is said ahead of a connection that is ours: version 2 has a word for that.
+///
+/// "senders SHOULD not use the "UNKNOWN" protocol when they are the initiators of outgoing connections because some receivers
+/// may reject them. When a load balancing proxy has to send health checks to a server, it SHOULD build a valid PROXY line
+/// which it will fill with a `getsockname()`/`getpeername()` pair" (proxy-protocol.txt §2.1); a unix socket has none.
+fn ours(version: Version, header: Header, stream: &Stream) -> Header {
+    match (version, header, stream.local_addr(), stream.peer_addr()) {
+        (Version::V1, Header::Own, Some(source), Some(destination)) => Header::Client { source, destination },
+        _ => header,
+    }
+}
+
+async fn say(stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = poll_fn(|cx| stream.poll_write_vectored(cx, &[IoSlice::new(bytes)])).await?;
+        bytes = &bytes[taken..];
+    }
+    Ok(())
 }
 
 async fn open(address: &SocketAddrOrUnix, options: &ConnectOptions) -> io::Result<Stream> {
@@ -250,9 +280,10 @@ mod tests {
     use crate::backend::testing;
     use crate::net::settings::TcpKeepalive;
 
-    const OPENING: Opening = Opening {
+    const OPENING: Opening<'static> = Opening {
         timeout: testing::LONG,
         is_http1: false,
+        header: None,
     };
 
     fn options(change: impl FnOnce(&mut BackendSettings)) -> ConnectOptions {

@@ -28,6 +28,7 @@ mod window; // who is an outlier among the servers: pure
 mod hedge; // a second server is asked as well when the first takes long
 mod pick; // which server is asked next
 mod handover; // keys of servers that are new are asked of who held them before
+mod introduce; // whom connections are made for
 mod seat; // what a request is sent on
 mod streams; // a place on a shared connection
 mod send; // the conductor

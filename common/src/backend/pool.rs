@@ -17,6 +17,7 @@ use super::multiplex::Multiplex;
 use super::settings::BackendSettings;
 use super::standing::mix;
 use crate::http1::client::{Connection, Home};
+use crate::net::proxy_protocol::Header;
 use crate::time::{MonoTime, mono_now};
 
 /// The connections of one server.
@@ -58,6 +59,19 @@ struct Idle {
     connection: Connection,
     since: MonoTime,
     life: Life,
+    /// What was said ahead of it; it serves only those for whom the same would be said.
+    said: Option<Box<Header>>,
+}
+
+/// Which idle connection.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    /// The one used last.
+    Latest,
+    /// The one that has been idle for longest, of the first shard that has one.
+    Oldest,
+    /// The one used last of those that began so.
+    Saying(&'a Header),
 }
 
 /// How long a connection may still be used.
@@ -79,6 +93,8 @@ pub(super) struct Lease {
     shard: usize,
     /// A connection is counted for this lease; how long it may be used.
     open: Option<Life>,
+    /// What is said ahead of its connection.
+    said: Option<Box<Header>>,
 }
 
 /// Where the connection of a lease may come from.
@@ -163,6 +179,7 @@ impl Pool {
             pool: Arc::clone(self),
             shard: worker % self.shards.len(),
             open: None,
+            said: None,
         }
     }
 
@@ -210,27 +227,25 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request; `false` when it was closed instead.
-    fn keep(&self, shard: usize, connection: Connection, life: Life, now: MonoTime) -> bool {
-        if !self.goes_on(&life, now) {
+    fn keep(&self, shard: usize, idle: Idle) -> bool {
+        if !self.goes_on(&idle.life, idle.since) {
             return false;
         }
         // Above `keepalive` only for those in line: the permit that is freed next lets one of them take it.
         let room = |idle| (idle < self.keepalive || self.waiting.load(Ordering::Relaxed) > 0).then_some(idle + 1);
-        let kept = self.idle.try_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok();
+        let has_room = || self.idle.try_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok();
+        // Those of clients that have left would be in the way of all others until their time is over.
+        let kept = has_room() || (idle.said.is_some() && self.evict(shard) && has_room());
         if kept {
-            let idle = Idle {
-                connection,
-                since: now,
-                life,
-            };
             self.shards[shard].0.lock().push(idle);
         }
         kept
     }
 
     /// An idle connection, usable on the calling worker; it stays counted as open.
-    fn take(&self, own: usize, now: MonoTime) -> Option<(Connection, Life)> {
-        while let Some((shard, idle)) = self.pop(own) {
+    fn take(&self, own: usize, said: Option<&Header>, now: MonoTime) -> Option<(Connection, Life)> {
+        let which = said.map_or(Which::Latest, Which::Saying);
+        while let Some((shard, idle)) = self.pop(own, which) {
             if self.is_usable(&idle, now) {
                 let (connection, life) = (idle.connection, idle.life);
                 let here = if shard == own {
@@ -249,20 +264,20 @@ impl Pool {
 
     /// Closes one idle connection, to make room for a new one.
     fn evict(&self, own: usize) -> bool {
-        let evicted = self.pop(own).is_some();
+        let evicted = self.pop(own, Which::Oldest).is_some();
         if evicted {
             self.open.fetch_sub(1, Ordering::AcqRel);
         }
         evicted
     }
 
-    /// The latest of our own shard, or else of the next that has one.
-    fn pop(&self, own: usize) -> Option<(usize, Idle)> {
+    /// One of our own shard, or else of the next that has one.
+    fn pop(&self, own: usize, which: Which<'_>) -> Option<(usize, Idle)> {
         if self.idle.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut shards = (own..self.shards.len()).chain(0..own);
-        let found = shards.find_map(|shard| Some((shard, self.shards[shard].0.lock().pop()?)))?;
+        let found = shards.find_map(|shard| Some((shard, which.pop(&mut self.shards[shard].0.lock())?)))?;
         self.idle.fetch_sub(1, Ordering::AcqRel);
         Some(found)
     }
@@ -310,13 +325,27 @@ impl Pool {
     }
 }
 
+impl Which<'_> {
+    fn pop(self, shard: &mut Vec<Idle>) -> Option<Idle> {
+        match self {
+            Self::Latest => shard.pop(),
+            Self::Oldest => (!shard.is_empty()).then(|| shard.remove(0)),
+            // As many as `keepalive` are looked at; a client has few, and they lie at the end when it is busy.
+            Self::Saying(said) => {
+                let at = shard.iter().rposition(|idle| idle.said.as_deref() == Some(said))?;
+                Some(shard.remove(at))
+            }
+        }
+    }
+}
+
 impl Lease {
     /// An idle connection, or `None`: the caller is to make a new one, which is counted from now on.
     pub(super) async fn connection(&mut self, source: Source, now: MonoTime) -> Option<Connection> {
         debug_assert!(self.open.is_none(), "one connection per lease");
         loop {
             let taken = match source {
-                Source::Any => self.pool.take(self.shard, now),
+                Source::Any => self.pool.take(self.shard, self.said.as_deref(), now),
                 Source::New | Source::Own => None,
             };
             if let Some((connection, life)) = taken {
@@ -333,7 +362,8 @@ impl Lease {
             }
             // All connections that may exist do, and fewer than that are busy, since we hold a lease without one:
             // so one is idle. Where it was put after we looked, or another worker is about to close it, look again.
-            if source == Source::Any || !self.pool.evict(self.shard) {
+            let any_will_do = source == Source::Any && self.said.is_none();
+            if any_will_do || !self.pool.evict(self.shard) {
                 tokio::task::yield_now().await;
             }
         }
@@ -341,6 +371,16 @@ impl Lease {
 }
 
 impl Lease {
+    /// What is said ahead of its connection, before one is taken or made.
+    pub(super) fn says(&mut self, said: Option<Box<Header>>) {
+        self.said = said;
+    }
+
+    /// What is said ahead of its connection.
+    pub(super) fn said(&self) -> Option<&Header> {
+        self.said.as_deref()
+    }
+
     /// How long the connection that was made with it may be used.
     pub(super) fn life(&self) -> Option<Life> {
         self.open
@@ -351,7 +391,13 @@ impl Home for Lease {
     fn take_back(mut self, connection: Connection) {
         let Some(mut life) = self.open else { return };
         life.requests_left = life.requests_left.saturating_sub(1);
-        if self.pool.keep(self.shard, connection, life, mono_now()) {
+        let idle = Idle {
+            connection,
+            since: mono_now(),
+            life,
+            said: self.said.take(),
+        };
+        if self.pool.keep(self.shard, idle) {
             self.open = None;
         }
     }

@@ -361,6 +361,7 @@ impl Backend {
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
         let started = ask.worker.clock.mono();
+        lease.says(self.introduction(ask.head));
         if let Some(connection) = lease.connection(source, started).await {
             server.stats.reused();
             facts.reused = true;
@@ -374,6 +375,7 @@ impl Backend {
         let opening = Opening {
             timeout: ask.limits.connect_timeout,
             is_http1: source == Source::Own,
+            header: self.settings.proxy_protocol.zip(lease.said()),
         };
         // In a box: it is large, and rare.
         let connecting = server.addresses.connect(opening, &self.connect_options, told);

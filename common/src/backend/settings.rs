@@ -9,6 +9,7 @@ use http::HeaderName;
 
 use crate::http::origin_error::OriginError;
 use crate::http2::settings::ClientHttp2Settings;
+use crate::net::proxy_protocol;
 use crate::net::settings::TcpKeepalive;
 use crate::net::tls::settings::ConnectorSettings;
 
@@ -60,6 +61,8 @@ pub struct BackendSettings {
     pub bind: Option<IpAddr>,
     /// How TLS is spoken to those of the servers that want it; there is one where any of them does.
     pub tls: Option<ConnectorSettings>,
+    /// The PROXY header that each connection begins with, in this version; only with HTTP/1.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// Which HTTP is spoken to the servers.
     pub protocol: HttpProtocol,
     /// How HTTP/2 is, where it is.

@@ -69,6 +69,7 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         tcp_user_timeout: None,
         bind: None,
         tls: None,
+        proxy_protocol: None,
         protocol: HttpProtocol::Http1,
         http2: ClientHttp2Settings {
             streams_max: 100,

@@ -2,7 +2,7 @@
 //!
 //! Only requests that are forwarded pass here; an answer from store does not. One place, so that both legs agree.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Version, request};
@@ -24,7 +24,9 @@ pub struct Hop<'a> {
     /// What is told about the client, and whom to believe.
     pub forwarded: &'a ForwardedSettings,
     /// The peer that sent the request; `None` on a unix socket.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<&'a SocketAddr>,
+    /// The address that the peer reached; `None` on a unix socket, and where the peer has its answer already.
+    pub reached: Option<&'a SocketAddr>,
     /// Whether it came encrypted.
     pub tls: bool,
     /// The exchange's id.
@@ -48,6 +50,13 @@ pub enum RequestId {
 const ADDED_MAX: usize = 8;
 /// Bytes of a request id that is taken over from a peer.
 const REQUEST_ID_MAX: usize = 64;
+
+impl Hop<'_> {
+    /// The peer's address; `None` on a unix socket.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer.map(SocketAddr::ip)
+    }
+}
 
 impl RequestId {
     /// The peer's id, where it is believed and sane; else `made`.
@@ -102,12 +111,12 @@ pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
     let host = head.headers.get(HOST).cloned();
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
     let received = Received {
-        peer: hop.peer,
+        peer: hop.peer(),
         tls: hop.tls,
         authority,
     };
     forwarded::apply(hop.forwarded, &received, &mut head.headers);
-    if !hop.forwarded.trusts(hop.peer) {
+    if !hop.forwarded.trusts(hop.peer()) {
         head.headers.remove(&TIME_LEFT);
     }
     via::append_via(&mut head.headers, head.version);

@@ -1,7 +1,10 @@
 //! The PROXY protocol, versions 1 and 2: who a connection is from, said by a load balancer ahead of everything else. Pure.
 //!
 //! Strict: what the specification does not allow is malformed, for a header that two parties read differently lets a client
-//! choose its own address. Source: haproxy.org, doc/proxy-protocol.txt §2.1 and §2.2. Read by `serve::proxied`.
+//! choose its own address. Source: haproxy.org, doc/proxy-protocol.txt §2.1 and §2.2. Read by `serve::proxied`, written
+//! (`write`) by `backend::connect`.
+
+mod write; // the header of a connection that we make
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -32,6 +35,15 @@ pub enum Header {
         /// The address that it connected to.
         destination: SocketAddr,
     },
+}
+
+/// The forms of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How far a header was read.

@@ -78,6 +78,10 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
             "\"auto\" asks with TLS which HTTP a server speaks; no server is spoken to with TLS, so it is HTTP/1.1";
         notes.warning(format!("{path}.protocol"), message);
     }
+    if backend.proxy_protocol.is_some() && backend.protocol != HttpProtocol::Http1 {
+        let wrong = Wrong::from("says for each connection whose it is, and a connection of HTTP/2 is many clients'");
+        notes.error(format!("{path}.proxy_protocol"), wrong.hint("set protocol = \"http1\""));
+    }
     if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
         let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
         notes.warning(format!("{path}.tls.verify"), message);

@@ -1,7 +1,8 @@
-//! What is spoken to servers: `protocol`, `[origin.NAME.tls]`, `[origin.NAME.http2]`, and the same for the cache servers.
+//! What is spoken to servers: `protocol`, `proxy_protocol`, `[origin.NAME.tls]`, `[origin.NAME.http2]`, and the same for the cache servers.
 
 use common::backend::settings::{BackendSettings, HttpProtocol};
 use common::http2::settings::ClientHttp2Settings;
+use common::net::proxy_protocol::Version;
 use common::net::tls::settings::ConnectorSettings;
 
 use super::tls::TLS_VERSION;
@@ -9,7 +10,7 @@ use crate::codec::{Choice, Count, Duration, FILE, Flag, HOST_FIELD, Inline, Mayb
 use crate::defaults;
 use crate::schema::{Keys, Visitor};
 
-/// The key `protocol`.
+/// The keys `protocol` and `proxy_protocol`.
 pub(super) fn visit_protocol<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
     v.key(
         "protocol",
@@ -21,6 +22,14 @@ pub(super) fn visit_protocol<V: Visitor>(v: &mut V, backend: &mut BackendSetting
         &mut backend.protocol,
         "Which HTTP is spoken: HTTP/1.1; HTTP/2 (without `https://` by prior knowledge); or with `https://` what the server \
          chooses (ALPN), without it HTTP/1.1.",
+    );
+    let versions = Choice(&[("v1", Version::V1), ("v2", Version::V2)]);
+    v.key(
+        "proxy_protocol",
+        Maybe::new(versions, "none"),
+        &mut backend.proxy_protocol,
+        "The PROXY header, of version 1 (text) or 2 (binary), that each connection begins with; a connection then serves one \
+         connection of one client. With HTTP/1.1 only.",
     );
 }
 

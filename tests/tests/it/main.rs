@@ -24,6 +24,7 @@ mod upgrades; // WebSocket and other tunnels
 mod extended_connect; // the same over HTTP/2
 mod interim; // 103 Early Hints and the like
 mod proxy_protocol; // who a load balancer says that a client is
+mod proxy_out; // who a client is, said to servers
 mod malformed; // requests that must be refused
 mod odd; // requests that look odd and are right
 mod hygiene; // what messages lose and gain on their way

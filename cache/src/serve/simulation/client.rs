@@ -245,6 +245,7 @@ async fn exchange(
             node: &node,
             forwarded: &forwarded,
             peer: None,
+            reached: None,
             tls: false,
             request_id: RequestId::Made(asked.number),
             upgrade: Upgrade::Remove,

@@ -94,6 +94,82 @@ async fn no_more_than_keepalive_connections_are_kept_for_all_workers_together() 
     assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 2, 0), 2));
 }
 
+/// The idle connection that a client gets for whom it is said to be.
+async fn taken_by(pool: &Arc<Pool>, client: u8) -> Option<(Lease, Connection, i32)> {
+    let mut lease = leased(pool, 0).await;
+    lease.says(Some(said(client)));
+    let connection = lease.connection(Source::Any, mono_now()).await?;
+    let fd = connection.stream().as_fd().as_raw_fd();
+    Some((lease, connection, fd))
+}
+
+fn said(client: u8) -> Box<Header> {
+    Box::new(Header::Client {
+        source: ([127, 0, 0, client], 1).into(),
+        destination: ([127, 0, 0, 1], 80).into(),
+    })
+}
+
+/// Makes a connection for each of these clients, then gives them back in this order.
+async fn filled_by(pool: &Arc<Pool>, clients: &[u8]) -> Vec<(tokio::net::UnixStream, i32)> {
+    let mut far_ends = Vec::new();
+    for &client in clients {
+        let mut lease = leased(pool, 0).await;
+        lease.says(Some(said(client)));
+        assert!(lease.connection(Source::New, mono_now()).await.is_none());
+        let (connection, far, fd) = connection();
+        lease.take_back(connection);
+        far_ends.push((far, fd));
+    }
+    far_ends
+}
+
+#[tokio::test]
+async fn a_connection_that_names_a_client_serves_nobody_else() {
+    let pool = pool(2, |_| ());
+    let far_ends = filled_by(&pool, &[1, 2, 1, 3]).await;
+    for (client, expected) in [
+        (1, Some(2)),
+        (4, None),
+        (1, Some(0)),
+        (1, None),
+        (3, Some(3)),
+        (2, Some(1)),
+    ] {
+        let taken = taken_by(&pool, client).await.map(|(lease, connection, fd)| {
+            drop((lease, connection));
+            fd
+        });
+        assert_eq!(taken, expected.map(|at: usize| far_ends[at].1), "{client}");
+    }
+    assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 0, 0), 0));
+}
+
+#[tokio::test]
+async fn of_connections_that_name_clients_the_oldest_makes_room() {
+    let pool = pool(1, |settings| {
+        settings.keepalive = 2;
+        settings.connections_max = 2;
+    });
+    let far_ends = filled_by(&pool, &[1, 2]).await;
+    // At the limit of connections, for a new one.
+    assert!(taken_by(&pool, 3).await.is_none());
+    assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 1, 0), 1));
+    let (lease, connection, fd) = taken_by(&pool, 2).await.unwrap();
+    assert_eq!(fd, far_ends[1].1, "the first was closed");
+    lease.take_back(connection);
+    // At the limit of idle ones, for one that comes back.
+    let more = filled_by(&pool, &[3, 4]).await;
+    assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 2, 0), 2));
+    let mut left = Vec::new();
+    for client in [3, 4] {
+        left.push(taken_by(&pool, client).await.unwrap());
+    }
+    assert!(left.iter().map(|(.., fd)| *fd).eq(more.iter().map(|(_, fd)| *fd)));
+    drop(left);
+    assert!(pool.is_balanced());
+}
+
 #[tokio::test]
 async fn a_dead_idle_connection_is_noticed_before_use() {
     let pool = pool(1, |_| ());
