@@ -26,6 +26,7 @@ use config::{Config, Problem};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
+use crate::allocator;
 use crate::assemble::{self, Parts};
 use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
@@ -35,7 +36,7 @@ use crate::health::shedding::Shedding;
 use crate::health::{Health, plan};
 use files::FileWatch;
 
-/// How often each worker looks after its access log and its idle connections.
+/// How often each worker looks after its access log, its idle connections and what it has freed.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long the access log may take for its last lines.
@@ -371,6 +372,7 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
         Box::new(|worker: &Arc<Worker>| worker.pulse.beat(mono_now())),
         Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
         Box::new(move |worker: &Arc<Worker>| backends.iter().for_each(|backend| backend.sweep(worker))),
+        Box::new(|_| allocator::give_back()),
     ]
 }
 

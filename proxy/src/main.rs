@@ -9,6 +9,7 @@
 
 mod cli; // arguments, one file per subcommand
 mod exit; // exit codes, and the one line that goes with each
+mod allocator; // and what it gives back when a crowd has left
 mod boot; // the start-up list, read aloud
 mod guards; // a configuration → who may come in
 mod assemble; // a configuration → the parts of a process
@@ -20,9 +21,6 @@ mod ask; // one exchange with an admin listener
 mod demo; // a sample origin to try things on
 
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     cli::main()

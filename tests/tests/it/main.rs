@@ -46,6 +46,7 @@ mod backends; // weights, ejection, health checks, orders, retries
 mod services; // servers found by SRV records
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
+mod crowds; // many who hold, then leave
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
 mod handshake; // kernel settings refused, health, the doctor
