@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use common::http::body::{Body, BodyError};
 use common::http::origin_error::OriginError;
 use http_body::Frame;
@@ -72,6 +72,7 @@ pub(crate) async fn fill(
     let mut held = Held { budget, bytes: 0 };
     let mut outgrown = Some(outgrown);
     let mut received = content.received();
+    let mut own = Own::of(content.announced().map(|announced| announced.saturating_sub(received)));
     loop {
         if poll_fn(|cx| content.poll_room(cx)).await == Demand::Abandoned {
             content.end(Err(BodyError::Internal("nobody reads it")));
@@ -104,7 +105,13 @@ pub(crate) async fn fill(
             }
         }
         received += data.len() as u64;
-        content.push(right_sized(data));
+        if outgrown.is_some() {
+            own.copy(data, |piece| {
+                content.push(piece);
+            });
+        } else {
+            content.push(data);
+        }
     }
     if outgrown.is_some() {
         Filled::Whole
@@ -113,13 +120,40 @@ pub(crate) async fn fill(
     }
 }
 
-/// A small piece of a large read buffer would keep all of it: copied, it keeps only itself.
-fn right_sized(data: Bytes) -> Bytes {
-    const SMALL: usize = 16 * 1024;
-    if data.len() <= SMALL {
-        Bytes::copy_from_slice(&data)
-    } else {
-        data
+/// Memory for what is stored, and for nothing else: a piece of a read buffer, a TLS record or a frame would keep all of
+/// that. What was announced gets blocks that it fills to the last byte; what was not, a copy per piece.
+struct Own {
+    block: BytesMut,
+    /// Bytes that no block was made for yet.
+    left: Option<u64>,
+}
+
+impl Own {
+    /// The largest block.
+    const BLOCK_MAX: u64 = 256 * 1024;
+
+    fn of(left: Option<u64>) -> Self {
+        Self {
+            block: BytesMut::new(),
+            left,
+        }
+    }
+
+    /// Hands `data` on in pieces of its own.
+    fn copy(&mut self, mut data: Bytes, mut hand_on: impl FnMut(Bytes)) {
+        while !data.is_empty() {
+            if self.block.capacity() == 0 {
+                // What is more than was announced fails later, and is no reason for a larger block.
+                let Some(size @ 1..) = self.left.map(|left| left.min(Self::BLOCK_MAX)) else {
+                    return hand_on(Bytes::copy_from_slice(&data));
+                };
+                self.left = self.left.map(|left| left - size);
+                self.block = BytesMut::with_capacity(usize::try_from(size).unwrap_or(usize::MAX));
+            }
+            let part = data.split_to(data.len().min(self.block.capacity()));
+            self.block.extend_from_slice(&part);
+            hand_on(self.block.split().freeze());
+        }
     }
 }
 
@@ -152,6 +186,26 @@ mod tests {
             assert_eq!((filled, told, content.is_whole()), (Filled::Outgrown, true, false));
             assert_eq!(reading.await.unwrap().unwrap(), "hello");
             assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn what_was_announced_fills_its_blocks_to_the_last_byte() {
+        let block = usize::try_from(Own::BLOCK_MAX).unwrap();
+        for (announced, reads) in [
+            (Some(5), vec![2, 3]),
+            (Some(3), vec![5]),
+            (Some(block as u64 + 10), vec![block - 1, 11]),
+            (None, vec![7, 9]),
+        ] {
+            let (mut own, mut pieces) = (Own::of(announced), Vec::new());
+            for length in &reads {
+                let read = Bytes::from((0..=u8::MAX).cycle().take(*length).collect::<Vec<_>>());
+                let before: usize = pieces.iter().map(Bytes::len).sum();
+                own.copy(read.clone(), |piece| pieces.push(piece));
+                assert_eq!(pieces.concat()[before..], read[..]);
+            }
+            assert_eq!(own.block.capacity(), 0, "{announced:?}: room that nobody uses");
         }
     }
 

@@ -89,7 +89,7 @@ pub(super) fn in_flight(rig: &Rig) -> Result<Found> {
 
 /// KiB that each of `count` requests adds to its connection while it is under way.
 fn under_way(rig: &Rig, count: u32, path: impl Fn(u32) -> String) -> Result<f64> {
-    let tidegate = rig.start(&Shape::store(64))?;
+    let tidegate = rig.start(&Shape::store(1024))?;
     drop(ask_for(tidegate.front, &format!("/{SENT_BYTES}"))?);
     let mut connections = each(count, || ask(tidegate.front))?;
     let before = settled(&tidegate)?;

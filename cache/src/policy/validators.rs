@@ -11,7 +11,7 @@ use super::{date, list};
 ///
 /// What is not quoted as RFC 9110 §8.8.3 wants it (`abc`, `w/"abc"`) is kept too, as a weak one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntityTag(HeaderValue);
+pub struct EntityTag(Box<HeaderValue>);
 
 /// A Last-Modified field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Validators {
     /// The entity tag.
     pub etag: Option<EntityTag>,
     /// The time of the last modification.
-    pub last_modified: Option<LastModified>,
+    pub last_modified: Option<Box<LastModified>>,
 }
 
 /// One entity tag as it stands in a field: its opaque part with quotes, and whether it is weak.
@@ -42,7 +42,7 @@ pub struct TagRef<'a> {
 
 impl EntityTag {
     /// The field value as it came.
-    pub const fn value(&self) -> &HeaderValue {
+    pub fn value(&self) -> &HeaderValue {
         &self.0
     }
 
@@ -99,15 +99,14 @@ impl Validators {
             etag: fields
                 .get(header::ETAG)
                 .filter(|tag| !tag.is_empty())
-                .cloned()
-                .map(EntityTag),
+                .map(|tag| EntityTag(Box::new(own(tag)))),
             last_modified: fields.get(header::LAST_MODIFIED).and_then(|value| {
                 let at = date::parse(value.as_bytes(), now)?;
-                Some(LastModified {
-                    value: value.clone(),
+                Some(Box::new(LastModified {
+                    value: own(value),
                     at,
                     strong: is_strong_date(at, date),
-                })
+                }))
             }),
         }
     }
@@ -147,6 +146,11 @@ impl Validators {
             },
         }
     }
+}
+
+/// A copy that does not keep the whole head alive of which it was a part.
+fn own(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// "that validator is about to be used by an intermediate cache […] that cache entry includes a Date value that is at

@@ -24,7 +24,8 @@ pub struct Content {
     whole: OnceLock<Arc<[Bytes]>>,
     /// The length, where the head announced it.
     announced: Option<u64>,
-    filling: Mutex<Filling>,
+    /// Gone once the fill is over and nobody reads what it wrote: a stored response holds its content, nothing else.
+    filling: Mutex<Option<Box<Filling>>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ impl Content {
         Arc::new(Self {
             whole: OnceLock::new(),
             announced,
-            filling: Mutex::default(),
+            filling: Mutex::new(Some(Box::default())),
         })
     }
 
@@ -114,7 +115,7 @@ impl Content {
 
     /// Bytes that have come, of content that is being stored.
     pub fn received(&self) -> u64 {
-        self.filling.lock().held
+        self.filling.lock().as_ref().map_or(0, |filling| filling.held)
     }
 
     /// Whether all of it has come.
@@ -149,12 +150,14 @@ impl Content {
                 _ => Body::chunks(Arc::clone(pieces)),
             });
         }
-        let mut filling = self.filling.lock();
-        if filling.first > 0 || matches!(filling.state, State::Ended(Err(_))) {
-            return None;
-        }
-        let slot = filling.add_reader();
-        drop(filling);
+        let slot = {
+            let mut filling = self.filling.lock();
+            let filling = filling.as_mut()?;
+            if filling.first > 0 || matches!(filling.state, State::Ended(Err(_))) {
+                return None;
+            }
+            filling.add_reader()
+        };
         Some(Body::stream(Reader {
             content: Arc::clone(self),
             slot,
@@ -166,6 +169,9 @@ impl Content {
     /// Appends a piece and wakes the readers.
     pub fn push(&self, piece: Bytes) -> Demand {
         let mut filling = self.filling.lock();
+        let Some(filling) = filling.as_mut() else {
+            return Demand::Abandoned;
+        };
         filling.held += piece.len() as u64;
         filling.pieces.push_back(piece);
         filling.wake_readers();
@@ -177,8 +183,9 @@ impl Content {
 
     /// This is not going to be stored: from here on it is only passed through to those who read it.
     pub fn outgrow(&self) {
-        let mut filling = self.filling.lock();
-        if matches!(filling.state, State::Storing) {
+        if let Some(filling) = self.filling.lock().as_mut()
+            && matches!(filling.state, State::Storing)
+        {
             filling.state = State::Outgrown;
         }
     }
@@ -186,9 +193,12 @@ impl Content {
     /// Ready when there is room for another piece; at once while this is being stored.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Demand> {
         let mut filling = self.filling.lock();
-        if !matches!(filling.state, State::Outgrown) {
+        let Some(filling) = filling
+            .as_mut()
+            .filter(|filling| matches!(filling.state, State::Outgrown))
+        else {
             return Poll::Ready(Demand::More);
-        }
+        };
         filling.drop_read_pieces();
         if filling.readers.iter().all(Option::is_none) {
             return Poll::Ready(Demand::Abandoned);
@@ -202,7 +212,8 @@ impl Content {
 
     /// The fill is over. `Ok` makes this whole, unless it was outgrown.
     pub fn end(&self, result: Result<Option<HeaderMap>, BodyError>) {
-        let mut filling = self.filling.lock();
+        let mut place = self.filling.lock();
+        let Some(filling) = place.as_mut() else { return };
         if result.is_ok() && matches!(filling.state, State::Storing) {
             let pieces: Arc<[Bytes]> = filling.pieces.iter().cloned().collect();
             let is_first = self.whole.set(pieces).is_ok();
@@ -210,11 +221,16 @@ impl Content {
         }
         filling.state = State::Ended(result);
         filling.wake_readers();
+        if filling.is_over() {
+            *place = None;
+        }
     }
 
     fn poll_piece(&self, slot: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut filling = self.filling.lock();
-        let filling = &mut *filling;
+        let Some(filling) = filling.as_deref_mut() else {
+            return Poll::Ready(None);
+        };
         let Some(Some(reader)) = filling.readers.get_mut(slot) else {
             return Poll::Ready(None);
         };
@@ -249,6 +265,11 @@ impl Content {
 }
 
 impl Filling {
+    /// The fill has ended, and nobody reads on.
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended(_)) && self.readers.iter().all(Option::is_none)
+    }
+
     fn add_reader(&mut self) -> usize {
         let reader = Some(ReaderState {
             next: self.first,
@@ -320,13 +341,17 @@ impl http_body::Body for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut filling = self.content.filling.lock();
+        let mut place = self.content.filling.lock();
+        let Some(filling) = place.as_mut() else { return };
         if let Some(reader) = filling.readers.get_mut(self.slot) {
             *reader = None;
         }
         // The fill may have waited for this reader.
         if let Some(writer) = filling.writer.take() {
             writer.wake();
+        }
+        if filling.is_over() {
+            *place = None;
         }
     }
 }
@@ -357,6 +382,7 @@ mod tests {
         assert_eq!(late.await.unwrap().unwrap(), "abc");
         assert_eq!(read(content.body()).await.unwrap(), "abc");
         assert_eq!(content.length(), Some(3));
+        assert!(content.filling.lock().is_none(), "nobody reads what the fill wrote");
     }
 
     #[tokio::test]
