@@ -1,7 +1,8 @@
 //! A message on its way out: its head, then its body as fast as body and socket allow, and no faster.
 //!
 //! Used by both sides: `server` sends responses with it, `client` requests. A head leaves together with what the body has
-//! ready; pieces are handed to the kernel where they lie (writev), never copied.
+//! ready; large pieces are handed to the kernel where they lie (writev), small ones are copied behind the head, because one
+//! piece is cheaper for the kernel than two (3 % of a whole hit).
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -21,6 +22,8 @@ use crate::net::stream::Stream;
 const QUEUED_MAX: usize = 128 * 1024;
 /// Pieces handed to one writev.
 const SLICES_MAX: usize = 32;
+/// Bytes of head and content that are made one piece. Up to here copying costs less than a second piece does.
+pub(super) const JOINED_MAX: usize = 4 * 1024;
 
 /// Where an outbox writes to.
 ///
@@ -217,8 +220,12 @@ impl Outbox {
             }
             Coding::None | Coding::Length(_) | Coding::UntilClose => {}
         }
-        self.queued += data.len();
-        self.queue.push_back(data);
+        if self.queue.is_empty() && self.text.len() + data.len() <= JOINED_MAX {
+            self.text.extend_from_slice(&data);
+        } else {
+            self.queued += data.len();
+            self.queue.push_back(data);
+        }
         if self.coding == Coding::Length(self.body_bytes) {
             self.source = Source::Ended;
         }

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::deadline::Deadline;
 use super::framing::{self, Framing, expects_continue};
 use super::io::{HEAD_READ, Io};
-use super::outbox::{Outbox, SendError};
+use super::outbox::{JOINED_MAX, Outbox, SendError};
 use super::parse::{self, HeadLimits, ParseError, RequestHead};
 use super::patience::{Lost, Patience};
 use super::render::{self, Coding, ResponseFrame};
@@ -41,6 +41,8 @@ use crate::time::{MonoTime, mono_now};
 
 /// How long an idle connection may still bring a request once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
+/// Room made for a response's head.
+const HEAD_ROOM: usize = 768;
 /// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4). Read as HTTP/1 it is a complete head, of a version
 /// that is refused, so it is looked for before it is parsed.
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -364,7 +366,8 @@ impl Connection {
             close = close.or_else(|| inbox.unusable());
             std::mem::take(&mut inbox.interim)
         };
-        head.reserve(768);
+        let joined = length.and_then(|length| usize::try_from(length).ok());
+        head.reserve(HEAD_ROOM + joined.filter(|length| *length <= JOINED_MAX).unwrap_or(0));
         let connection = match (close, sending.version) {
             (Some(_), _) => Some("close"),
             (None, Version::HTTP_10) => Some("keep-alive"),
