@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::backend;
 use common::http::body::Body;
 use common::http::hop_by_hop::{self, Upgrade};
-use common::http::outgoing::{self, Hop};
+use common::http::outgoing::{self, Hop, OutgoingHead};
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
 use http::header::{HOST, IF_RANGE, RETRY_AFTER};
@@ -36,7 +36,7 @@ pub(crate) struct Ask {
     /// The head as the client sent it.
     pub(crate) client: Parts,
     /// The head as the origin is sent it.
-    pub(crate) fetch: Parts,
+    pub(crate) fetch: OutgoingHead,
     /// Whether the client's connection is encrypted.
     pub(crate) tls: bool,
     /// The number of the slice that is asked for; `None`: the whole, or what the client asks for.
@@ -71,8 +71,7 @@ impl Ask {
     /// A request that is about to be forwarded.
     pub(crate) fn new(client: Parts, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
         let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
-        let mut fetch = client.clone();
-        outgoing::prepare(&mut fetch, hop);
+        let mut fetch = outgoing::prepare(client.clone(), hop);
         route.backend.introduce(&mut fetch, hop);
         Self {
             route: Arc::clone(route),
@@ -88,7 +87,7 @@ impl Ask {
     /// The same request for one slice, without the client's ranges and conditions, which are applied to what comes.
     pub(crate) fn for_slice(&self, number: u64) -> Self {
         let (mut client, mut fetch) = (self.client.clone(), self.fetch.clone());
-        for head in [&mut client, &mut fetch] {
+        for head in [&mut client, &mut fetch.parts] {
             head.method = Method::GET;
             make_unconditional(&mut head.headers);
         }
@@ -110,10 +109,14 @@ impl Ask {
     }
 
     /// Sends a request with this head and content.
-    pub(crate) async fn send(&self, head: Parts, body: Body) -> (Result<Fetched, ExchangeError>, backend::Facts) {
+    pub(crate) async fn send(
+        &self,
+        head: OutgoingHead,
+        body: Body,
+    ) -> (Result<Fetched, ExchangeError>, backend::Facts) {
         let compression = self.route.compression.as_ref();
         let compression =
-            compression.map(|compressor| (compressor, compressor.asked(&head.method, &self.client.headers)));
+            compression.map(|compressor| (compressor, compressor.asked(&head.parts.method, &self.client.headers)));
         let backend = &self.route.backend;
         let outcome = backend
             .send(head, body, self.spread, &self.route.limits, &self.worker)

@@ -7,7 +7,7 @@ use common::backend::{self, Backend, Handover, Holder, Told};
 use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
 use common::http::origin_error::OriginError;
-use common::http::outgoing;
+use common::http::outgoing::{self, OutgoingHead};
 use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use common::net::pace::LogGate;
@@ -15,7 +15,6 @@ use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::WhenDown;
 use http::header::CACHE_CONTROL;
-use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 
@@ -72,8 +71,7 @@ impl Remote {
 
     /// Sends a PURGE on to all cache servers: any of them may have stored the key while its owner was down.
     pub(crate) async fn purge(&self, request: TierRequest<'_>) -> Vec<Told> {
-        let mut head = request.head;
-        outgoing::prepare(&mut head, &request.hop);
+        let head = outgoing::prepare(request.head, &request.hop);
         self.servers
             .send_to_each(&head, &request.route.limits, request.worker)
             .await
@@ -82,7 +80,7 @@ impl Remote {
     /// Sends a request to the cache server that owns its key.
     pub(crate) async fn forward(&self, request: TierRequest<'_>) -> Answer {
         let TierRequest {
-            mut head,
+            head,
             body,
             route,
             hop,
@@ -91,7 +89,7 @@ impl Remote {
         } = request;
         let key = affinity::hash(&self.servers, &head, &hop, &route.rules.key, worker);
         let to_origin = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
-        outgoing::prepare(&mut head, &hop);
+        let mut head = outgoing::prepare(head, &hop);
         for backend in [&self.servers, &route.backend] {
             backend.introduce(&mut head, &hop);
         }
@@ -100,7 +98,7 @@ impl Remote {
         }
         let is_read = matches!(body, Body::Empty)
             && hop.upgrade == Upgrade::Remove
-            && matches!(head.method, Method::GET | Method::HEAD);
+            && matches!(head.parts.method, Method::GET | Method::HEAD);
         if let Some(handover) = self.servers.handover(key, worker)
             && is_read
             && let Some(outcome) = self.of_holders(handover, &head, worker).await
@@ -115,7 +113,7 @@ impl Remote {
             Err(ExchangeError::Client(_)) | Ok(_) => None,
         };
         if let (Some(error), Some(head), Some(body)) = (error, again, outcome.unsent.take())
-            && may_go_elsewhere(error, &head.method)
+            && may_go_elsewhere(error, &head.parts.method)
         {
             worker.metrics.count(Counter::TierFallback);
             if let Some(held_back) = self.log.lock().admit(worker.clock.mono()) {
@@ -141,10 +139,15 @@ impl Remote {
     }
 
     /// The response that the owner of a key has stored, or else that the key's former owner has.
-    async fn of_holders(&self, handover: Handover, head: &Parts, worker: &Arc<Worker>) -> Option<backend::Outcome> {
+    async fn of_holders(
+        &self,
+        handover: Handover,
+        head: &OutgoingHead,
+        worker: &Arc<Worker>,
+    ) -> Option<backend::Outcome> {
         for holder in [Holder::Owner, Holder::Former] {
             let mut head = head.clone();
-            head.headers.append(CACHE_CONTROL, ONLY_IF_CACHED);
+            head.parts.headers.append(CACHE_CONTROL, ONLY_IF_CACHED);
             let outcome = self.servers.ask_holder((handover, holder), head, worker).await;
             // "the server SHOULD either respond using a stored response […] or respond with a 504 (Gateway Timeout)"
             // (RFC 9111 §5.2.1.7)
@@ -167,7 +170,7 @@ impl Remote {
 const ONLY_IF_CACHED: HeaderValue = HeaderValue::from_static("only-if-cached");
 
 /// Past the cache servers: a tunnel has nothing to do with them, would take two places on one, and end with it.
-async fn direct(head: Parts, body: Body, key: u64, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
+async fn direct(head: OutgoingHead, body: Body, key: u64, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
     let outcome = route.backend.send(head, body, key, &route.limits, worker).await;
     answer(outcome, route.backend.shared_name())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::backend;
 use common::http::body::Body;
+use common::http::outgoing::OutgoingHead;
 use common::http::response::{Fields, Response, SharedFields};
 use common::telemetry::metrics::Counter;
 use http::header::RANGE;
@@ -58,7 +59,7 @@ impl Lead {
     pub(super) async fn run(mut self) -> Answer {
         loop {
             let (head, named) = self.request();
-            let range = head.headers.get(RANGE).cloned();
+            let range = head.parts.headers.get(RANGE).cloned();
             let (result, backend) = self.ask.send(head, Body::Empty).await;
             let fetched = match result {
                 Ok(fetched) => self.restated(fetched),
@@ -76,7 +77,7 @@ impl Lead {
             if validate::is_unasked_multipart(status, &fetched.fields, range.as_ref(), rules) {
                 return self.refuse(PartialInvalid::Multipart.word(), backend);
             }
-            let forwards_conditions = has_conditions(&self.ask.fetch.headers) && self.is_partial_miss();
+            let forwards_conditions = has_conditions(&self.ask.fetch.parts.headers) && self.is_partial_miss();
             return match validate::read_answer(fetched.status, named.is_some()) {
                 validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
                     Some(answer) => answer,
@@ -95,7 +96,7 @@ impl Lead {
     }
 
     /// The request as the origin gets it, and how many other variants it names where it validates.
-    pub(super) fn request(&self) -> (http::request::Parts, Option<usize>) {
+    pub(super) fn request(&self) -> (OutgoingHead, Option<usize>) {
         let mut head = self.ask.fetch.clone();
         let mut named = None;
         let range = self.ask.slice_range();
@@ -104,7 +105,7 @@ impl Lead {
             _ if self.is_partial_miss() => {}
             Some(selected) if let Some(held) = self.rest() => {
                 let validators = &selected.stored().meta.validators;
-                held::ask_for_rest(&mut head.headers, held, validators)
+                held::ask_for_rest(&mut head.parts.headers, held, validators)
                     .expect("invariant: `rest` has looked at the validator");
             }
             Some(selected) if !self.is_unconditional => {
@@ -112,14 +113,14 @@ impl Lead {
                 let others = selected.others().filter(|_| self.ask.route.compression.is_none());
                 let others = others.map(|stored| &stored.meta);
                 let meta = Some(&selected.stored().meta);
-                named = validate::make_conditional(&mut head.headers, meta, others, TAGS_MAX, range);
+                named = validate::make_conditional(&mut head.parts.headers, meta, others, TAGS_MAX, range);
             }
-            Some(_) | None => make_unconditional(&mut head.headers),
+            Some(_) | None => make_unconditional(&mut head.parts.headers),
         }
         if let Some(range) = range {
-            held::put_range(&mut head.headers, range);
+            held::put_range(&mut head.parts.headers, range);
         }
-        vary::reduce_accept_encoding(&mut head.headers, &self.ask.rules().vary);
+        vary::reduce_accept_encoding(&mut head.parts.headers, &self.ask.rules().vary);
         (head, named)
     }
 

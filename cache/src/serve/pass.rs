@@ -107,7 +107,7 @@ impl Local {
 /// The short way for what changes nothing: no copy of the head is kept.
 async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let TierRequest {
-        mut head,
+        head,
         body,
         route,
         hop,
@@ -115,10 +115,11 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         ..
     } = request;
     let spread = affinity::hash(&route.backend, &head, &hop, &route.rules.key, worker);
-    outgoing::prepare(&mut head, &hop);
+    let mut head = outgoing::prepare(head, &hop);
     route.backend.introduce(&mut head, &hop);
     let compression = route.compression.as_ref();
-    let compression = compression.map(|compressor| (compressor, compressor.asked(&head.method, &head.headers)));
+    let compression =
+        compression.map(|compressor| (compressor, compressor.asked(&head.parts.method, &head.parts.headers)));
     let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
     let facts = Facts {
         backend: Some(Box::new(outcome.facts)),

@@ -15,6 +15,7 @@ use super::send::Backend;
 use super::settings::{HealthSettings, HttpProtocol};
 use super::standing::{Order, mix};
 use crate::http::body::Body;
+use crate::http::outgoing::OutgoingHead;
 use crate::http1::client::{Connection, Home};
 use crate::http2;
 use crate::net::proxy_protocol::Header;
@@ -130,6 +131,7 @@ async fn ask(
         .insert(HOST, HeaderValue::try_from(host).map_err(|error| error.to_string())?);
     head.headers
         .insert(USER_AGENT, HeaderValue::from_static("tidegate-health"));
+    let head = OutgoingHead::from(head);
     let limits = &backend.settings.limits;
     let is_http2 = match backend.settings.protocol {
         HttpProtocol::Http1 => false,

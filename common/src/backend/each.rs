@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::request::Parts;
 
 use super::facts::Facts;
 use super::pool::Source;
@@ -14,6 +13,7 @@ use super::send::{Ask, Backend};
 use super::settings::ExchangeLimits;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
+use crate::http::outgoing::OutgoingHead;
 use crate::http1::client::ExchangeError;
 use crate::worker::Worker;
 
@@ -35,7 +35,7 @@ impl Backend {
     /// Once begun it goes on when the future is dropped.
     pub async fn send_to_each(
         self: &Arc<Self>,
-        head: &Parts,
+        head: &OutgoingHead,
         limits: &ExchangeLimits,
         worker: &Arc<Worker>,
     ) -> Vec<Told> {
@@ -62,7 +62,7 @@ impl Backend {
     async fn send_to(
         self: &Arc<Self>,
         server: usize,
-        head: &Parts,
+        head: &OutgoingHead,
         limits: &ExchangeLimits,
         worker: &Worker,
     ) -> Result<StatusCode, OriginError> {

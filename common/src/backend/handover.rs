@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-
 use super::balance::{self, Candidates};
 use super::facts::{Facts, Outcome};
 use super::pool::Source;
@@ -16,6 +14,7 @@ use super::send::{Ask, Backend};
 use super::settings::Balance;
 use super::standing::{ServerState, Standing, mix};
 use crate::http::body::Body;
+use crate::http::outgoing::OutgoingHead;
 use crate::http::time_left;
 use crate::worker::Worker;
 
@@ -49,7 +48,7 @@ impl Backend {
     pub async fn ask_holder(
         self: &Arc<Self>,
         (handover, holder): (Handover, Holder),
-        mut head: Parts,
+        mut head: OutgoingHead,
         worker: &Arc<Worker>,
     ) -> Outcome {
         let server = match holder {
@@ -58,7 +57,8 @@ impl Backend {
         };
         let until = self.until(&head, worker);
         if let Some(until) = until {
-            time_left::tell(&mut head.headers, until.saturating_duration_since(worker.clock.mono()));
+            let left = until.saturating_duration_since(worker.clock.mono());
+            time_left::tell(&mut head.parts.headers, left);
         }
         let ask = Ask {
             head: &head,

@@ -61,11 +61,16 @@ impl Backend {
             return None;
         }
         // A second tunnel would be one that somebody serves and nobody uses.
-        if ask.head.headers.contains_key(UPGRADE) {
+        if ask.head.parts.headers.contains_key(UPGRADE) {
             return None;
         }
         // "A proxy MUST NOT automatically retry non-idempotent requests." (RFC 9110 §9.2.2)
-        ask.head.method.is_idempotent().then(|| self.hedge.get()).flatten()
+        ask.head
+            .parts
+            .method
+            .is_idempotent()
+            .then(|| self.hedge.get())
+            .flatten()
     }
 
     /// A first try, and after `delay` a second one beside it. The one whose answer is not needed any more is hung up on.

@@ -4,20 +4,18 @@
 //! addresses with their ports, and carries requests of nobody else: what HAProxy and Envoy do. Connections that no client
 //! has caused belong to us.
 
-use http::request::Parts;
-
 use super::send::Backend;
-use crate::http::outgoing::Hop;
+use crate::http::outgoing::{Hop, OutgoingHead};
 use crate::net::proxy_protocol::Header;
 
 impl Backend {
     /// Notes in a request's head whose it is, where the servers are told that. A head without such a note is ours.
-    pub fn introduce(&self, head: &mut Parts, hop: &Hop<'_>) {
+    pub fn introduce(&self, head: &mut OutgoingHead, hop: &Hop<'_>) {
         if self.settings.proxy_protocol.is_none() {
             return;
         }
         if let (Some(source), Some(destination)) = (hop.peer, hop.reached) {
-            head.extensions.insert(Header::Client {
+            head.parts.extensions.insert(Header::Client {
                 source: *source,
                 destination: *destination,
             });
@@ -25,8 +23,8 @@ impl Backend {
     }
 
     /// What is said ahead of the connection that this request goes out on; `None` where nothing is.
-    pub(super) fn introduction(&self, head: &Parts) -> Option<Box<Header>> {
+    pub(super) fn introduction(&self, head: &OutgoingHead) -> Option<Box<Header>> {
         self.settings.proxy_protocol?;
-        Some(Box::new(head.extensions.get().copied().unwrap_or(Header::Own)))
+        Some(Box::new(head.parts.extensions.get().copied().unwrap_or(Header::Own)))
     }
 }

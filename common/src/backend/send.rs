@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::request::Parts;
 use parking_lot::Mutex;
 
 use super::balance::PENALTY;
@@ -33,6 +32,7 @@ use super::stats::ServerSnapshot;
 use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
+use crate::http::outgoing::OutgoingHead;
 use crate::http::time_left;
 use crate::http1::client::{Connection, ExchangeError, Failure};
 use crate::http2;
@@ -74,7 +74,7 @@ pub struct Backend {
 
 /// What stays the same over all attempts.
 pub(super) struct Ask<'a> {
-    pub(super) head: &'a Parts,
+    pub(super) head: &'a OutgoingHead,
     pub(super) has_content: bool,
     pub(super) key: u64,
     pub(super) limits: &'a ExchangeLimits,
@@ -143,7 +143,7 @@ impl Backend {
     /// the response before its end.
     pub async fn send(
         self: &Arc<Self>,
-        mut head: Parts,
+        mut head: OutgoingHead,
         body: Body,
         key: u64,
         limits: &ExchangeLimits,
@@ -162,7 +162,8 @@ impl Backend {
         let mut retry = None;
         while let Some(mut server) = next {
             if let Some(until) = until {
-                time_left::tell(&mut head.headers, until.saturating_duration_since(worker.clock.mono()));
+                let left = until.saturating_duration_since(worker.clock.mono());
+                time_left::tell(&mut head.parts.headers, left);
             }
             let ask = Ask {
                 head: &head,
@@ -188,11 +189,11 @@ impl Backend {
             let decision;
             (decision, unsent, result) = match attempted {
                 Ok(response) => {
-                    let decision = retry::decide_response(response.status(), has_content, &head.method, policy);
+                    let decision = retry::decide_response(response.status(), has_content, &head.parts.method, policy);
                     (decision, None, Ok(response))
                 }
                 Err(failure) => {
-                    let decision = retry::decide(&failure, facts.reused, &head.method, policy);
+                    let decision = retry::decide(&failure, facts.reused, &head.parts.method, policy);
                     (decision, failure.body, Err(failure.error))
                 }
             };
@@ -230,12 +231,12 @@ impl Backend {
     }
 
     /// When the answer has to be there: by the settings, and by what the hop before has told.
-    pub(super) fn until(&self, head: &Parts, worker: &Worker) -> Option<MonoTime> {
+    pub(super) fn until(&self, head: &OutgoingHead, worker: &Worker) -> Option<MonoTime> {
         let limit = self
             .settings
             .deadline
             .into_iter()
-            .chain(time_left::told(&head.headers))
+            .chain(time_left::told(&head.parts.headers))
             .min();
         limit.map(|limit| worker.clock.mono() + limit)
     }
@@ -332,7 +333,7 @@ impl Backend {
         let mut source = source;
         if let Some(multiplex) = server.pool.multiplex() {
             // "HTTP/2 does not support the 101 (Switching Protocols) informational status code" (RFC 9113 §8.6).
-            if ask.head.headers.contains_key(UPGRADE) {
+            if ask.head.parts.headers.contains_key(UPGRADE) {
                 source = Source::Own;
                 if !server.pool.has_room() {
                     multiplex.evict();

@@ -80,6 +80,22 @@ impl FieldLines {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// Appends a list: the members of the lines `before`, and one more.
+    pub fn push_list<'a>(
+        &mut self,
+        name: &HeaderName,
+        before: impl Iterator<Item = &'a HeaderValue>,
+        member: impl FnOnce(&mut ValueText<'_>) -> fmt::Result,
+    ) {
+        self.push_written(name, |text| {
+            for line in before {
+                text.0.extend_from_slice(line.as_bytes());
+                text.0.extend_from_slice(b", ");
+            }
+            member(text)
+        });
+    }
+
     /// Appends a line given whole, without CRLF: for constants such as `via: 1.1 tidegate`.
     pub fn push_static(&mut self, line: &'static str) {
         debug_assert!(line.contains(": ") && !line.contains(['\r', '\n']));

@@ -3,11 +3,12 @@
 //! Called by the front before a request goes on ([`apply`]), and for logs and limits ([`client_address`]). Pure. A peer on
 //! a unix socket is a process of this machine: it is trusted when loopback addresses are.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderMap, HeaderName};
 
+use super::field_lines::{FieldLines, ValueText};
 use super::list;
 
 /// What is told to the next hop about the client, and whom to believe.
@@ -42,26 +43,26 @@ pub struct Received<'a> {
 }
 
 /// Tells the next hop about the client: removes what an untrusted peer claims, appends what we know.
-pub fn apply(settings: &ForwardedSettings, received: &Received<'_>, fields: &mut HeaderMap) {
+pub fn apply(settings: &ForwardedSettings, received: &Received<'_>, fields: &mut HeaderMap, added: &mut FieldLines) {
     if !settings.trusts(received.peer) {
         remove_claims(fields);
     }
     if settings.x_forwarded {
         if let Some(peer) = received.peer {
-            list::append_member(fields, &X_FORWARDED_FOR, address_value(peer.to_canonical()));
+            list::append_member(fields, added, &X_FORWARDED_FOR, |text| write_address(text, peer));
         }
         // A trusted proxy nearer to the client saw the client's own scheme and host; ours are those of its connection.
-        let scheme = || HeaderValue::from_static(scheme(received.tls));
-        fields.entry(&X_FORWARDED_PROTO).or_insert_with(scheme);
+        if !fields.contains_key(&X_FORWARDED_PROTO) {
+            added.push_written(&X_FORWARDED_PROTO, |text| text.write_str(scheme(received.tls)));
+        }
         if let Some(authority) = received.authority
             && !fields.contains_key(&X_FORWARDED_HOST)
-            && let Ok(authority) = HeaderValue::from_str(authority)
         {
-            fields.insert(&X_FORWARDED_HOST, authority);
+            added.push_written(&X_FORWARDED_HOST, |text| text.write_str(authority));
         }
     }
     if settings.forwarded {
-        append_text(fields, &FORWARDED, &forwarded_element(received));
+        list::append_member(fields, added, &FORWARDED, |text| write_element(text, received));
     }
 }
 
@@ -116,27 +117,20 @@ impl IpNetwork {
     }
 }
 
-/// An address as a field value. IPv4 addresses are written by hand: one for each request that goes on.
-fn address_value(address: IpAddr) -> HeaderValue {
-    let mut text = [0; 15];
-    let written = match address {
+/// Writes an address, an IPv4-mapped one as IPv4. Those are written by hand: one for each request that goes on.
+fn write_address(text: &mut ValueText<'_>, address: IpAddr) -> fmt::Result {
+    match address.to_canonical() {
         IpAddr::V4(address) => {
-            let mut length = 0;
             for (index, octet) in address.octets().into_iter().enumerate() {
                 if index > 0 {
-                    text[length] = b'.';
-                    length += 1;
+                    text.write_char('.')?;
                 }
-                let mut digits = itoa::Buffer::new();
-                let digits = digits.format(octet).as_bytes();
-                text[length..length + digits.len()].copy_from_slice(digits);
-                length += digits.len();
+                text.write_str(itoa::Buffer::new().format(octet))?;
             }
-            HeaderValue::from_bytes(&text[..length])
+            Ok(())
         }
-        IpAddr::V6(address) => HeaderValue::try_from(address.to_string()),
-    };
-    written.expect("invariant: digits, letters, dots and colons")
+        IpAddr::V6(address) => write!(text, "{address}"),
+    }
 }
 
 /// Removes every field by which a peer could pass for a proxy: `X-Forwarded-…`, `X-Real-IP` and `Forwarded`.
@@ -151,49 +145,38 @@ fn remove_claims(fields: &mut HeaderMap) {
     }
 }
 
-/// One element of `Forwarded`: who asked us, for which host, over which scheme.
+/// Writes one element of `Forwarded`: who asked us, for which host, over which scheme.
 ///
 /// "Also, note that an IPv6 address is always enclosed in square brackets." (RFC 7239 §6.1) Brackets and colons are in no
 /// token, so it is quoted (§4). "The "unknown" identifier is used when the identity of the preceding entity is not known,
 /// but the proxy server still wants to signal that a forwarding of the request was made." (§6.2)
-fn forwarded_element(received: &Received<'_>) -> String {
-    let mut element = String::with_capacity(96);
-    let written = match received.peer.map(|address| address.to_canonical()) {
-        Some(IpAddr::V4(address)) => write!(element, "for={address}"),
-        Some(IpAddr::V6(address)) => write!(element, "for=\"[{address}]\""),
-        None => write!(element, "for=unknown"),
-    };
-    debug_assert!(written.is_ok(), "writing to a String");
-    if let Some(authority) = received.authority {
-        element.push_str(";host=");
-        push_token_or_quoted(&mut element, authority);
+fn write_element(text: &mut ValueText<'_>, received: &Received<'_>) -> fmt::Result {
+    match received.peer.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => write!(text, "for={address}")?,
+        Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\"")?,
+        None => text.write_str("for=unknown")?,
     }
-    element.push_str(";proto=");
-    element.push_str(scheme(received.tls));
-    element
+    if let Some(authority) = received.authority {
+        text.write_str(";host=")?;
+        write_token_or_quoted(text, authority)?;
+    }
+    text.write_str(";proto=")?;
+    text.write_str(scheme(received.tls))
 }
 
 /// RFC 7239 §4: `value = token / quoted-string`.
-fn push_token_or_quoted(element: &mut String, value: &str) {
+fn write_token_or_quoted(text: &mut impl fmt::Write, value: &str) -> fmt::Result {
     if list::is_token(value.as_bytes()) {
-        element.push_str(value);
-        return;
+        return text.write_str(value);
     }
-    element.push('"');
+    text.write_char('"')?;
     for char in value.chars() {
         if matches!(char, '"' | '\\') {
-            element.push('\\');
+            text.write_char('\\')?;
         }
-        element.push(char);
+        text.write_char(char)?;
     }
-    element.push('"');
-}
-
-/// Appends `member`; one that is no field value (it has control characters) is left out.
-fn append_text(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
-    if let Ok(member) = HeaderValue::from_str(member) {
-        list::append_member(fields, name, member);
-    }
+    text.write_char('"')
 }
 
 /// An address as proxies write it: bare, or with a port, IPv6 then in brackets.
@@ -245,7 +228,7 @@ mod tests {
             let (name, value) = line.split_once(": ").unwrap();
             map.append(
                 HeaderName::try_from(name).unwrap(),
-                HeaderValue::try_from(value).unwrap(),
+                http::HeaderValue::try_from(value).unwrap(),
             );
         }
         map
@@ -258,6 +241,12 @@ mod tests {
             .collect();
         lines.sort();
         lines
+    }
+
+    fn apply_all(settings: &ForwardedSettings, received: &Received<'_>, map: &mut HeaderMap) {
+        let mut added = FieldLines::default();
+        apply(settings, received, map, &mut added);
+        added.append_to(map);
     }
 
     const CLAIMS: &[&str] = &[
@@ -296,7 +285,7 @@ mod tests {
                 tls: false,
                 authority: Some("a.example:81"),
             };
-            apply(&settings(*x, *f, &trusting), &received, &mut map);
+            apply_all(&settings(*x, *f, &trusting), &received, &mut map);
             assert_eq!(lines(&map), *expected, "{peer} {given:?}");
         }
     }
@@ -314,7 +303,7 @@ mod tests {
                 tls: true,
                 authority: Some("a"),
             };
-            apply(&settings(true, true, trusted), &received, &mut map);
+            apply_all(&settings(true, true, trusted), &received, &mut map);
             assert_eq!(map["forwarded"], expected);
             assert!(!map.contains_key("x-forwarded-for"));
         }
@@ -323,7 +312,7 @@ mod tests {
     #[test]
     fn quoting_leaves_no_way_out_of_a_value() {
         let mut element = String::new();
-        push_token_or_quoted(&mut element, r#"a";for=b\"#);
+        write_token_or_quoted(&mut element, r#"a";for=b\"#).unwrap();
         assert_eq!(element, r#""a\";for=b\\""#);
     }
 

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
+use super::field_lines::FieldLines;
 use super::hop_by_hop::{self, Upgrade};
-use super::list;
 use super::via;
 
 /// Interim responses that wait for one client; more are dropped, as they may be: "A proxy MUST forward 1xx responses" is
@@ -91,8 +91,9 @@ impl Courier {
         hop_by_hop::remove_from_response(&mut fields, Upgrade::Remove);
         // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx" (RFC 9110 §8.6)
         fields.remove(CONTENT_LENGTH);
-        let ours = HeaderValue::from_static(via::via_member(http::Version::HTTP_11));
-        list::append_member(&mut fields, &http::header::VIA, ours);
+        let mut added = FieldLines::default();
+        via::append_via(&mut fields, &mut added, http::Version::HTTP_11);
+        added.append_to(&mut fields);
         let mut letterbox = self.0.lock();
         if letterbox.is_shut || letterbox.waiting.len() >= WAITING_MAX {
             return;
@@ -126,7 +127,12 @@ mod tests {
             ("content-length", "3"),
         ]
         .into_iter()
-        .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .map(|(name, value)| {
+            (
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )
+        })
         .collect()
     }
 

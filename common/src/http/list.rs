@@ -2,8 +2,11 @@
 //!
 //! Used by `hop_by_hop`, `via` and `forwarded`. What a member means is the caller's.
 
-use bytes::Bytes;
-use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
+
+use http::header::{HeaderMap, HeaderName};
+
+use super::field_lines::{FieldLines, ValueText};
 
 /// The members of one field line, without the whitespace around them.
 ///
@@ -35,24 +38,20 @@ pub fn members_of<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator
         .flat_map(|line| members(line.as_bytes()))
 }
 
-/// Appends a member to the list `name`. Several lines become one, as RFC 9110 §5.3 permits, so that a recipient which
-/// reads only one line misses none.
-pub fn append_member(fields: &mut HeaderMap, name: &HeaderName, member: HeaderValue) {
-    let mut lines = match fields.entry(name) {
-        Entry::Vacant(place) => {
-            place.insert(member);
-            return;
-        }
-        Entry::Occupied(lines) => lines,
-    };
-    let mut joined = Vec::with_capacity(128);
-    for line in &lines {
-        joined.extend_from_slice(line.as_bytes());
-        joined.extend_from_slice(b", ");
+/// Writes the list `name` with one member more to `added`; the members that `fields` has are taken from there, and come
+/// first. Several lines become one, as RFC 9110 §5.3 permits, so that a recipient which reads only one line misses none.
+pub fn append_member(
+    fields: &mut HeaderMap,
+    added: &mut FieldLines,
+    name: &HeaderName,
+    member: impl FnOnce(&mut ValueText<'_>) -> fmt::Result,
+) {
+    if !fields.contains_key(name) {
+        return added.push_written(name, member);
     }
-    joined.extend_from_slice(member.as_bytes());
-    let joined = HeaderValue::from_maybe_shared(Bytes::from(joined));
-    lines.insert(joined.expect("invariant: field values joined by commas are a field value"));
+    let before = fields.get_all(name).into_iter();
+    added.push_list(name, before, member);
+    fields.remove(name);
 }
 
 /// RFC 9110 §5.6.2: `token = 1*tchar`.
@@ -96,6 +95,10 @@ fn quoted_string_end(text: &[u8], open: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -123,13 +126,18 @@ mod tests {
     #[test]
     fn an_appended_member_joins_all_lines_into_one() {
         let name = http::header::VIA;
-        let mut fields = HeaderMap::new();
-        for expected in ["a", "a, a"] {
-            append_member(&mut fields, &name, HeaderValue::from_static("a"));
-            assert_eq!(fields[&name], expected);
+        for (lines, expected) in [
+            (&[][..], "via: c\r\n"),
+            (&["a"], "via: a, c\r\n"),
+            (&["a,\tb", "1 \u{fc}"], "via: a, b, 1 \u{fc}, c\r\n"),
+        ] {
+            let (mut fields, mut added) = (HeaderMap::new(), FieldLines::default());
+            for line in lines {
+                fields.append(&name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            append_member(&mut fields, &mut added, &name, |text| text.write_str("c"));
+            assert_eq!(added.as_bytes(), expected.as_bytes());
+            assert!(fields.is_empty());
         }
-        fields.append(&name, HeaderValue::from_static("b"));
-        append_member(&mut fields, &name, HeaderValue::from_static("c"));
-        assert_eq!(fields.get_all(&name).iter().collect::<Vec<_>>(), ["a, a, b, c"]);
     }
 }

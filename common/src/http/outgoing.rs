@@ -2,14 +2,17 @@
 //!
 //! Only requests that are forwarded pass here; an answer from store does not. One place, so that both legs agree.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HOST, HeaderName};
-use http::{HeaderMap, HeaderValue, Version, request};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
 
+use super::field_lines::FieldLines;
 use super::forwarded::{self, ForwardedSettings, Received};
 use super::hop_by_hop::{self, Upgrade};
-use super::interim::Desk;
+use super::interim::{Courier, Desk};
 use super::time_left::TIME_LEFT;
 use super::via::{self, NodeId};
 
@@ -37,6 +40,28 @@ pub struct Hop<'a> {
     pub desk: Option<&'a Desk>,
 }
 
+/// A request's head as it goes on.
+#[derive(Clone, Debug)]
+pub struct OutgoingHead {
+    /// Its method and target, and the fields that the client sent and that go on.
+    pub parts: Parts,
+    /// The fields of this node. None of them is in `parts` too: what the hop before said stands in the same line.
+    pub added: FieldLines,
+    /// Where interim responses to it go; `None` where nobody waits for them.
+    pub courier: Option<Courier>,
+}
+
+impl From<Parts> for OutgoingHead {
+    /// A request of this node's own.
+    fn from(parts: Parts) -> Self {
+        Self {
+            parts,
+            added: FieldLines::default(),
+            courier: None,
+        }
+    }
+}
+
 /// The id of an exchange: given by a peer that is believed, or made here. 16 hexadecimal digits when made.
 #[derive(Clone, Debug)]
 pub enum RequestId {
@@ -46,8 +71,8 @@ pub enum RequestId {
     Made(u64),
 }
 
-/// Fields that a request is given on its way out, at most.
-const ADDED_MAX: usize = 8;
+/// Room made for the lines that a request is given on its way out.
+const ADDED_ROOM: usize = 320;
 /// Bytes of a request id that is taken over from a peer.
 const REQUEST_ID_MAX: usize = 64;
 
@@ -83,13 +108,6 @@ impl RequestId {
             }
         }
     }
-
-    fn to_value(&self) -> HeaderValue {
-        match self {
-            Self::Given(id) => id.clone(),
-            Self::Made(_) => HeaderValue::from_str(self.text(&mut [0; 16])).expect("invariant: hexadecimal digits"),
-        }
-    }
 }
 
 impl std::fmt::Display for RequestId {
@@ -104,26 +122,28 @@ fn is_id_byte(byte: &u8) -> bool {
 }
 
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
-pub fn prepare(head: &mut request::Parts, hop: &Hop<'_>) {
-    hop_by_hop::remove_from_request(&mut head.headers, hop.upgrade);
-    // Once for all that is added below.
-    head.headers.reserve(ADDED_MAX);
-    let host = head.headers.get(HOST).cloned();
-    let authority = host.as_ref().and_then(|host| host.to_str().ok());
+pub fn prepare(mut parts: Parts, hop: &Hop<'_>) -> OutgoingHead {
+    let fields = &mut parts.headers;
+    let mut added = FieldLines::with_capacity(ADDED_ROOM);
+    hop_by_hop::remove_from_request(fields, hop.upgrade);
+    let host = fields.get(HOST).cloned();
     let received = Received {
         peer: hop.peer(),
         tls: hop.tls,
-        authority,
+        authority: host.as_ref().and_then(|host| host.to_str().ok()),
     };
-    forwarded::apply(hop.forwarded, &received, &mut head.headers);
+    forwarded::apply(hop.forwarded, &received, fields, &mut added);
     if !hop.forwarded.trusts(hop.peer()) {
-        head.headers.remove(&TIME_LEFT);
+        fields.remove(&TIME_LEFT);
     }
-    via::append_via(&mut head.headers, head.version);
-    via::append_cdn_loop(&mut head.headers, hop.node);
-    head.headers.insert(X_REQUEST_ID, hop.request_id.to_value());
-    head.version = Version::HTTP_11;
-    if let Some(desk) = hop.desk {
-        head.extensions.insert(desk.courier());
+    via::append_via(fields, &mut added, parts.version);
+    via::append_cdn_loop(fields, &mut added, hop.node);
+    fields.remove(&X_REQUEST_ID);
+    added.push_written(&X_REQUEST_ID, |text| text.write_str(hop.request_id.text(&mut [0; 16])));
+    parts.version = Version::HTTP_11;
+    OutgoingHead {
+        parts,
+        added,
+        courier: hop.desk.map(Desk::courier),
     }
 }

@@ -3,9 +3,12 @@
 //! Each process is a node with an id of its own, so that front → cache server → origin is no loop, and the same process
 //! twice is one. A limit on hops is the second guard, for loops through nodes that change their id or strip `CDN-Loop`.
 
+use std::fmt::Write as _;
+
 use http::Version;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 
+use super::field_lines::FieldLines;
 use super::list;
 
 /// The name that tidegate goes by in `Via`, `Cache-Status` and `Proxy-Status`.
@@ -18,7 +21,7 @@ pub const HOPS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeId {
     // INVARIANT: a token (RFC 9110 §5.6.2), so that it needs no quoting.
-    cdn_id: HeaderValue,
+    cdn_id: String,
 }
 
 impl NodeId {
@@ -29,13 +32,14 @@ impl NodeId {
         if id.len() > 64 || !list::is_token(id.as_bytes()) {
             return None;
         }
-        let cdn_id = HeaderValue::try_from(format!("{PSEUDONYM}-{id}")).ok()?;
-        Some(Self { cdn_id })
+        Some(Self {
+            cdn_id: format!("{PSEUDONYM}-{id}"),
+        })
     }
 
     /// The `cdn-id` as it stands in `CDN-Loop`.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.cdn_id.as_bytes()
+    pub fn as_str(&self) -> &str {
+        &self.cdn_id
     }
 }
 
@@ -46,7 +50,7 @@ pub fn has_passed(fields: &HeaderMap, node: &NodeId) -> bool {
         // RFC 8586 §2: `cdn-info = cdn-id *( OWS ";" OWS parameter )`
         let cdn_id = info.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         hops += 1;
-        if hops > HOPS_MAX || cdn_id.eq_ignore_ascii_case(node.as_bytes()) {
+        if hops > HOPS_MAX || cdn_id.eq_ignore_ascii_case(node.as_str().as_bytes()) {
             return true;
         }
     }
@@ -57,16 +61,16 @@ pub fn has_passed(fields: &HeaderMap, node: &NodeId) -> bool {
 ///
 /// RFC 8586 §2: "Conforming Content Delivery Networks SHOULD add a cdn-info to this header field in all requests they
 /// generate or forward (creating the header field if necessary)."
-pub fn append_cdn_loop(fields: &mut HeaderMap, node: &NodeId) {
-    list::append_member(fields, &CDN_LOOP, node.cdn_id.clone());
+pub fn append_cdn_loop(fields: &mut HeaderMap, added: &mut FieldLines, node: &NodeId) {
+    list::append_member(fields, added, &CDN_LOOP, |text| text.write_str(node.as_str()));
 }
 
 /// Adds us to the `Via` of a message that goes on.
 ///
 /// "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request message and MAY send a Via
 /// header field in forwarded response messages." (RFC 9110 §7.6.3)
-pub fn append_via(fields: &mut HeaderMap, received: Version) {
-    list::append_member(fields, &VIA, HeaderValue::from_static(via_member(received)));
+pub fn append_via(fields: &mut HeaderMap, added: &mut FieldLines, received: Version) {
+    list::append_member(fields, added, &VIA, |text| text.write_str(via_member(received)));
 }
 
 /// Our member of `Via` for a message that was received in this version.
@@ -134,8 +138,10 @@ mod tests {
         let mut request = HeaderMap::new();
         for node in [&front, &cache] {
             assert!(!has_passed(&request, node));
-            append_cdn_loop(&mut request, node);
-            append_via(&mut request, Version::HTTP_11);
+            let mut added = FieldLines::default();
+            append_cdn_loop(&mut request, &mut added, node);
+            append_via(&mut request, &mut added, Version::HTTP_11);
+            added.append_to(&mut request);
         }
         assert_eq!(request["cdn-loop"], "tidegate-front, tidegate-cache");
         assert_eq!(request["via"], "1.1 tidegate, 1.1 tidegate");
@@ -150,7 +156,9 @@ mod tests {
             (Version::HTTP_2, "2 tidegate"),
         ] {
             let mut message = fields(&["via: 1.0 fred (a, b)", "via: 1.1 p.example"]);
-            append_via(&mut message, version);
+            let mut added = FieldLines::default();
+            append_via(&mut message, &mut added, version);
+            added.append_to(&mut message);
             assert_eq!(message["via"], format!("1.0 fred (a, b), 1.1 p.example, {expected}"));
             assert_eq!(message.get_all("via").iter().count(), 1);
             assert!(expected.ends_with(PSEUDONYM));

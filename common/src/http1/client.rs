@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
-use http::{HeaderMap, Method, Response, StatusCode, Version, request};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use super::deadline::Deadline;
 use super::framing::{self, Framing};
@@ -25,6 +25,7 @@ use crate::http::body::{Body, BodyError};
 use crate::http::hop_by_hop::connection_options;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
+use crate::http::outgoing::OutgoingHead;
 use crate::http::tunnel::Tunnel;
 use crate::http::{upgrade, websocket};
 use crate::net::stream::Stream;
@@ -32,6 +33,8 @@ use crate::net::tls;
 
 /// Interim (1xx) responses that a server may send before the final one.
 pub(crate) const INTERIM_MAX: u32 = 32;
+/// Room made for a request's head.
+const HEAD_ROOM: usize = 512;
 /// How long a body waits for `100 Continue`: "a client […] SHOULD NOT wait for an indefinite period" (RFC 9110 §10.1.1).
 pub(crate) const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -118,7 +121,7 @@ impl Connection {
     /// [`Failure`] says what happened and what may be tried again. Dropping the future closes the connection.
     pub async fn exchange<H: Home>(
         self,
-        head: &request::Parts,
+        head: &OutgoingHead,
         body: Body,
         limits: &ExchangeLimits,
         home: H,
@@ -128,10 +131,11 @@ impl Connection {
             Some(length) => Coding::Length(length),
             None => Coding::Chunked,
         };
-        let mut text = Vec::with_capacity(512);
+        let request = &head.parts;
+        let mut text = Vec::with_capacity(HEAD_ROOM);
         render::request_head(&mut text, head, coding);
         let mut outbox = Outbox::new(text, body, coding);
-        if coding != Coding::None && head.headers.contains_key(EXPECT) {
+        if coding != Coding::None && request.headers.contains_key(EXPECT) {
             outbox.hold();
         }
         let mut exchange = Exchange {
@@ -140,24 +144,24 @@ impl Connection {
             outbox,
             scanned: 0,
             interim: 0,
-            asks_upgrade: head.headers.contains_key(UPGRADE),
-            courier: head.extensions.get::<Courier>().cloned(),
+            asks_upgrade: request.headers.contains_key(UPGRADE),
+            courier: head.courier.clone(),
             send_failed: false,
         };
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
-                let is_agreed = upgrade::is_asked_for(&head.headers, &response.fields)
-                    && websocket::is_accepted(head, &response.fields);
+                let is_agreed = upgrade::is_asked_for(&request.headers, &response.fields)
+                    && websocket::is_accepted(request, &response.fields);
                 if !is_agreed {
                     return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
                 }
                 Ok(exchange.into_tunnel(response, limits, home))
             }
-            Ok(response) if !is_asked_for(response.status, &head.headers) => {
+            Ok(response) if !is_asked_for(response.status, &request.headers) => {
                 Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
             }
-            Ok(response) => exchange.into_response(response, &head.method, limits, home),
+            Ok(response) => exchange.into_response(response, &request.method, limits, home),
             Err(error) => Err(exchange.fail(error, received_before)),
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Framing fields are written here and nowhere else (see `framing`).
 
-use http::{HeaderMap, Method, StatusCode, Version, request};
+use http::{HeaderMap, Method, StatusCode, Version};
 
+use crate::http::outgoing::OutgoingHead;
 use crate::http::response::Fields;
 
 /// How a body is framed on its way out.
@@ -68,21 +69,23 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, status: StatusCode, map: &HeaderMa
 }
 
 /// Appends a request head. The target is sent in origin-form, or as `*`.
-pub(crate) fn request_head(out: &mut Vec<u8>, head: &request::Parts, coding: Coding) {
-    out.extend_from_slice(head.method.as_str().as_bytes());
+pub(crate) fn request_head(out: &mut Vec<u8>, head: &OutgoingHead, coding: Coding) {
+    let request = &head.parts;
+    out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    match head.uri.path_and_query() {
+    match request.uri.path_and_query() {
         Some(target) if !target.as_str().is_empty() => out.extend_from_slice(target.as_str().as_bytes()),
         _ => out.push(b'/'),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(out, &head.headers);
+    fields(out, &request.headers);
+    out.extend_from_slice(head.added.as_bytes());
     match coding {
         Coding::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Coding::Length(length) => length_line(out, length),
         // "A user agent SHOULD send Content-Length in a request when the method defines a meaning for enclosed content
         // and it is not sending Transfer-Encoding." (RFC 9110 §8.6)
-        Coding::None if [Method::POST, Method::PUT, Method::PATCH].contains(&head.method) => length_line(out, 0),
+        Coding::None if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) => length_line(out, 0),
         Coding::None | Coding::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");

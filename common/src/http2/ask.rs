@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Method, Response, StatusCode, request};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::answer::ResponseBody;
 use super::asked::{self, Target};
@@ -23,6 +23,7 @@ use crate::backend::settings::ExchangeLimits;
 use crate::http::body::Body;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
+use crate::http::outgoing::OutgoingHead;
 use crate::http1::client::{CONTINUE_TIMEOUT, ExchangeError, Failure, Home, INTERIM_MAX, is_asked_for};
 use crate::http1::deadline::Deadline;
 use crate::net::tls;
@@ -35,7 +36,7 @@ use crate::serve::settings::Pace;
 /// [`Failure`] says what happened and what may be tried again. Dropping the future resets the stream.
 pub(crate) async fn exchange<H: Home>(
     client: Client,
-    head: &request::Parts,
+    head: &OutgoingHead,
     body: Body,
     limits: &ExchangeLimits,
     home: H,
@@ -56,7 +57,7 @@ pub(crate) async fn exchange<H: Home>(
         link,
         deadline: Deadline::default(),
         interim: 0,
-        courier: head.extensions.get::<Courier>().cloned(),
+        courier: head.courier.clone(),
     };
     match poll_fn(|cx| asking.poll_head(cx, limits)).await {
         Ok(response) => asking.into_response(response, head, limits, home),
@@ -67,7 +68,7 @@ pub(crate) async fn exchange<H: Home>(
 /// Opens the stream; gives the body back where that cannot be.
 fn open(
     mut sender: SendRequest<Bytes>,
-    head: &request::Parts,
+    head: &OutgoingHead,
     body: Body,
     limits: &ExchangeLimits,
     is_tls: bool,
@@ -106,7 +107,7 @@ pub(super) enum Upload {
 }
 
 impl Upload {
-    fn begin(stream: SendStream<Bytes>, body: Body, head: &request::Parts, limits: &ExchangeLimits) -> Self {
+    fn begin(stream: SendStream<Bytes>, body: Body, head: &OutgoingHead, limits: &ExchangeLimits) -> Self {
         let outgoing = Outgoing::content(body);
         let pace = Pace {
             timeout: limits.send_timeout,
@@ -114,7 +115,7 @@ impl Upload {
             grace: Duration::ZERO,
         };
         let sending = Box::new(Sending::new(stream, outgoing, pace).cancelling());
-        if head.headers.contains_key(EXPECT) {
+        if head.parts.headers.contains_key(EXPECT) {
             Self::Held(sending)
         } else {
             Self::Running(sending)
@@ -263,7 +264,7 @@ impl Asking {
     fn into_response<H: Home>(
         self,
         response: Response<RecvStream>,
-        head: &request::Parts,
+        head: &OutgoingHead,
         limits: &ExchangeLimits,
         mut home: H,
     ) -> Result<Response<Body>, Failure> {
@@ -274,7 +275,7 @@ impl Asking {
             answered: true,
         };
         let (mut parts, stream) = response.into_parts();
-        if !is_asked_for(parts.status, &head.headers) {
+        if !is_asked_for(parts.status, &head.parts.headers) {
             return Err(failed(OriginError::HttpProtocolError));
         }
         if is_too_large(&parts.headers, limits) {
@@ -282,7 +283,7 @@ impl Asking {
         }
         home.answered(parts.status);
         // The library has compared it with what comes (RFC 9113 §8.1.1); who sends the response on writes its own.
-        let is_head = head.method == Method::HEAD;
+        let is_head = head.parts.method == Method::HEAD;
         let length = parts
             .headers
             .get(CONTENT_LENGTH)

@@ -5,6 +5,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version, request};
 
 use super::response::CONNECTION_SPECIFIC;
+use crate::http::outgoing::OutgoingHead;
 
 /// What the head does not say.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +17,16 @@ pub(super) struct Target {
 }
 
 /// The head of a stream; `None` when its Host is no authority.
-pub(super) fn request(head: &request::Parts, target: Target) -> Option<Request<()>> {
+pub(super) fn request(head: &OutgoingHead, target: Target) -> Option<Request<()>> {
     let mut request = Request::new(());
-    *request.method_mut() = head.method.clone();
+    let parts = &head.parts;
+    *request.method_mut() = parts.method.clone();
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = uri(head, target.is_tls)?;
-    *request.headers_mut() = fields(&head.headers);
+    *request.uri_mut() = uri(parts, target.is_tls)?;
+    *request.headers_mut() = fields(head);
     // "A user agent SHOULD send Content-Length in a request when the method defines a meaning for enclosed content"
     // (RFC 9110 §8.6)
-    let is_meant = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
+    let is_meant = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
     if let Some(length) = target.length.filter(|length| *length > 0 || is_meant) {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -43,8 +45,9 @@ fn uri(head: &request::Parts, is_tls: bool) -> Option<Uri> {
 /// "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields. […] The only exception to
 /// this is the TE header field, which MAY be present in an HTTP/2 request; when it is, it MUST NOT contain any value other
 /// than "trailers"." (RFC 9113 §8.2.2) What `:authority` says, Host need not repeat (§8.3.1).
-fn fields(given: &HeaderMap) -> HeaderMap {
-    let mut fields = given.clone();
+fn fields(head: &OutgoingHead) -> HeaderMap {
+    let mut fields = head.parts.headers.clone();
+    head.added.clone().append_to(&mut fields);
     for name in CONNECTION_SPECIFIC {
         fields.remove(name);
     }
@@ -59,12 +62,12 @@ fn fields(given: &HeaderMap) -> HeaderMap {
 mod tests {
     use super::*;
 
-    fn head(method: Method, target: &'static str, fields: &[(&'static str, &'static str)]) -> request::Parts {
+    fn head(method: Method, target: &'static str, fields: &[(&'static str, &'static str)]) -> OutgoingHead {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap().into_parts().0.into()
     }
 
     #[test]

@@ -100,7 +100,7 @@ async fn one(backend: &Arc<Backend>, worker: &Arc<Worker>, limits: &ExchangeLimi
             Body::Empty
         }
     };
-    let sent = backend.send(head, content(), 0, limits, worker);
+    let sent = backend.send(head.into(), content(), 0, limits, worker);
     let ask = async {
         match sent.await.result {
             Ok(response) => drop(response.into_body().collect(100).await),
