@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use common::backend;
 use common::http::body::Body;
-use common::http::hop_by_hop::{self, Upgrade};
 use common::http::outgoing::{self, Hop, OutgoingHead};
+use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
 use http::header::{HOST, IF_RANGE, RETRY_AFTER};
@@ -124,13 +124,18 @@ impl Ask {
         let took = outcome.facts.first_byte.unwrap_or_default();
         let times = Times::of(self.worker.clock.wall(), took);
         let fetched = outcome.result.map(|response| {
-            let (mut head, mut body) = response.into_parts();
+            let Response {
+                status,
+                fields,
+                mut body,
+            } = response;
+            let mut fields = fields.into_map();
             if let Some((compressor, asked)) = compression {
-                body = compressor.apply(asked, head.status, &mut head.headers, body, &self.worker);
+                body = compressor.apply(asked, status, &mut fields, body, &self.worker);
             }
             Fetched {
-                status: head.status,
-                fields: head.headers,
+                status,
+                fields,
                 body,
                 times,
             }
@@ -217,22 +222,9 @@ impl Ask {
     }
 }
 
-/// The fields of a response that goes on to the client that caused the fetch.
-///
-/// Upgrade stays where it says what was changed to, or what has to be: "A server that sends a 426 (Upgrade Required)
-/// response MUST send an Upgrade header field" (RFC 9110 §7.8).
-pub(crate) fn passed_on(status: StatusCode, mut fields: HeaderMap) -> HeaderMap {
-    let upgrade = match status {
-        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED => Upgrade::Keep,
-        _ => Upgrade::Remove,
-    };
-    hop_by_hop::remove_from_response(&mut fields, upgrade);
-    fields
-}
-
-/// The same without the fields that the operator keeps to himself.
-pub(crate) fn passed_to_client(status: StatusCode, fields: HeaderMap, rules: &Rules) -> HeaderMap {
-    let mut fields = passed_on(status, fields);
+/// The fields of a response that goes on to the client that caused the fetch, without those that the operator keeps to
+/// himself.
+pub(crate) fn passed_to_client(mut fields: Fields, rules: &Rules) -> Fields {
     if rules.tags.hidden {
         for name in &rules.tags.fields {
             fields.remove(name);

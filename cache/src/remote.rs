@@ -8,7 +8,6 @@ use common::http::body::Body;
 use common::http::hop_by_hop::Upgrade;
 use common::http::origin_error::OriginError;
 use common::http::outgoing::{self, OutgoingHead};
-use common::http::response::{Fields, Response};
 use common::http1::client::ExchangeError;
 use common::net::pace::LogGate;
 use common::telemetry::metrics::Counter;
@@ -154,7 +153,7 @@ impl Remote {
             let is_stored = outcome
                 .result
                 .as_ref()
-                .is_ok_and(|response| response.status() != StatusCode::GATEWAY_TIMEOUT);
+                .is_ok_and(|response| response.status != StatusCode::GATEWAY_TIMEOUT);
             if is_stored {
                 if holder == Holder::Former {
                     worker.metrics.count(Counter::TierHandover);
@@ -181,15 +180,10 @@ fn answer(outcome: backend::Outcome, origin: Arc<str>) -> Answer {
         origin: Some(origin),
         ..Facts::default()
     };
-    let result = outcome.result.map(|response| {
-        let (head, body) = response.into_parts();
-        Response {
-            status: head.status,
-            fields: Fields::from(fetch::passed_on(head.status, head.headers)),
-            body,
-        }
-    });
-    Answer { result, facts }
+    Answer {
+        result: outcome.result,
+        facts,
+    }
 }
 
 /// Whether a request that no cache server answered may be sent to the origin: nobody has seen it, or it can be sent twice.

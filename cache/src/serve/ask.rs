@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::backend;
 use common::http::origin_error::OriginError;
 use common::http::outgoing::Hop;
-use common::http::response::{Fields, Response};
+use common::http::response::Response;
 use common::telemetry::metrics::Counter;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -308,7 +308,7 @@ pub(super) fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, 
 }
 
 pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = Fields::from(fetch::passed_to_client(fetched.status, fetched.fields, ask.rules()));
+    let fields = fetch::passed_to_client(fetched.fields.into(), ask.rules());
     let mut response = Response {
         status: fetched.status,
         fields,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::backend;
 use common::http::body::Body;
 use common::http::outgoing::OutgoingHead;
-use common::http::response::{Fields, Response, SharedFields};
+use common::http::response::{Response, SharedFields};
 use common::telemetry::metrics::Counter;
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
@@ -251,7 +251,7 @@ impl Lead {
         let body = stored.content.body().unwrap_or_default();
         let mut response = Response {
             status,
-            fields: Fields::from(fetch::passed_to_client(status, own, self.ask.rules())),
+            fields: fetch::passed_to_client(own.into(), self.ask.rules()),
             body,
         };
         response.fields.added.push_display(&CACHE_STATUS, cache_status);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing;
-use common::http::response::{Fields, Response};
+use common::http::response::Response;
 use common::soon::Coming;
 
 use super::ask::{facts, passed};
@@ -127,18 +127,18 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
         ..Facts::default()
     };
     let result = outcome.result.map(|response| {
-        let (mut head, mut body) = response.into_parts();
+        let Response {
+            status,
+            mut fields,
+            mut body,
+        } = response;
         if let Some((compressor, asked)) = compression {
-            body = compressor.apply(asked, head.status, &mut head.headers, body, worker);
+            body = compressor.apply(asked, status, fields.map_mut(), body, worker);
         }
-        Response {
-            status: head.status,
-            fields: Fields::from(match hides {
-                Some(rules) => fetch::passed_to_client(head.status, head.headers, rules),
-                None => fetch::passed_on(head.status, head.headers),
-            }),
-            body,
+        if let Some(rules) = hides {
+            fields = fetch::passed_to_client(fields, rules);
         }
+        Response { status, fields, body }
     });
     Answer { result, facts }
 }

@@ -150,12 +150,12 @@ async fn ask(
             .await
     };
     let response = answered.map_err(|failure| failure.error.to_string())?;
-    let status = response.status().as_u16();
+    let status = response.status.as_u16();
     if !settings.statuses.contains(&status) {
         return Err(format!("status {status}"));
     }
     match &settings.body {
-        Some(expected) => contains(response.into_body(), expected).await,
+        Some(expected) => contains(response.body, expected).await,
         None => Ok(()),
     }
 }

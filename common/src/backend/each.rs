@@ -80,9 +80,8 @@ impl Backend {
             ExchangeError::Origin(error) => error,
             ExchangeError::Client(_) => OriginError::ProxyInternalError,
         })?;
-        let (head, body) = response.into_parts();
         // Read to its end, so that the connection can be used again; what cannot be read changes nothing.
-        drop(body.collect(ANSWER_MAX).await);
-        Ok(head.status)
+        drop(response.body.collect(ANSWER_MAX).await);
+        Ok(response.status)
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::body::Body;
+use crate::http::response::Response;
 use crate::http1::client::ExchangeError;
 
 /// How a request ended, and what is to be recorded about it.
 #[derive(Debug)]
 pub struct Outcome {
     /// The response, its body still to be read, or the last error.
-    pub result: Result<http::Response<Body>, ExchangeError>,
+    pub result: Result<Response, ExchangeError>,
     /// The request's body, where the request failed and not one byte of it was taken.
     pub unsent: Option<Body>,
     /// How it came about.

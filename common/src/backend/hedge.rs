@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Response;
 use http::header::UPGRADE;
 use parking_lot::Mutex;
 
@@ -19,6 +18,7 @@ use super::send::{Ask, Backend};
 use super::standing::ServerState;
 use super::times::Counts;
 use crate::http::body::Body;
+use crate::http::response::Response;
 use crate::http1::client::Failure;
 use crate::telemetry::metrics::Counter;
 
@@ -83,7 +83,7 @@ impl Backend {
         ask: &Ask<'_>,
         tried: &mut Vec<usize>,
         facts: &mut Facts,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let first = *server;
         let started = ask.worker.clock.mono();
         let (mut of_first, mut of_second) = (Facts::default(), Facts::default());

@@ -33,6 +33,7 @@ use super::window::Window;
 use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::http::outgoing::OutgoingHead;
+use crate::http::response::Response;
 use crate::http::time_left;
 use crate::http1::client::{Connection, ExchangeError, Failure};
 use crate::http2;
@@ -189,7 +190,7 @@ impl Backend {
             let decision;
             (decision, unsent, result) = match attempted {
                 Ok(response) => {
-                    let decision = retry::decide_response(response.status(), has_content, &head.parts.method, policy);
+                    let decision = retry::decide_response(response.status, has_content, &head.parts.method, policy);
                     (decision, None, Ok(response))
                 }
                 Err(failure) => {
@@ -271,7 +272,7 @@ impl Backend {
         body: Body,
         source: Source,
         facts: &mut Facts,
-    ) -> Result<http::Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let server = &self.servers[number];
         let started = ask.worker.clock.mono();
         server.stats.attempt();
@@ -309,7 +310,7 @@ impl Backend {
         body: Body,
         source: Source,
         facts: &mut Facts,
-    ) -> Result<http::Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         match self.connection(number, ask, source, facts).await {
             Ok(ready) => self.exchange(ready, ask, body, facts).await,
             Err(error) => Err(Failure {
@@ -408,13 +409,7 @@ impl Backend {
         })
     }
 
-    async fn exchange(
-        &self,
-        ready: Ready,
-        ask: &Ask<'_>,
-        body: Body,
-        facts: &mut Facts,
-    ) -> Result<http::Response<Body>, Failure> {
+    async fn exchange(&self, ready: Ready, ask: &Ask<'_>, body: Body, facts: &mut Facts) -> Result<Response, Failure> {
         let Ready { channel, seat, since } = ready;
         let number = seat.server;
         let response = match channel {

@@ -50,7 +50,7 @@ async fn get(backend: &Arc<Backend>, worker: &Arc<Worker>) -> Outcome {
 
 /// Reads the content, so that the connection goes back to the pool.
 async fn content(outcome: Outcome) -> String {
-    let content = outcome.result.unwrap().into_body().collect(1000).await.unwrap();
+    let content = outcome.result.unwrap().body.collect(1000).await.unwrap();
     String::from_utf8(content.to_vec()).unwrap()
 }
 

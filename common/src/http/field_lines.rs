@@ -9,6 +9,8 @@ use std::fmt::{self, Write as _};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::list;
+
 /// Room for what one exchange adds: Age, Cache-Status, Date, Via.
 const LINES_ROOM: usize = 192;
 
@@ -49,6 +51,15 @@ impl FieldLines {
     pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.begin(name);
         self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends a line of a message that was parsed: its name and value are valid, and have no whitespace around them.
+    pub(crate) fn push_parsed(&mut self, name: &str, value: &[u8]) {
+        debug_assert!(list::is_token(name.as_bytes()) && HeaderValue::from_bytes(value).is_ok());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -110,10 +121,10 @@ impl FieldLines {
 
     /// Removes the lines of a field. For what happens rarely: all lines are looked at, and written anew where one goes.
     pub fn remove(&mut self, name: &HeaderName) {
-        let is_it = |line: &[u8]| line.eq_ignore_ascii_case(name.as_str().as_bytes());
-        if !self.iter().any(|(line, _)| is_it(line)) {
+        if !self.contains(name) {
             return;
         }
+        let is_it = |line: &[u8]| line.eq_ignore_ascii_case(name.as_str().as_bytes());
         let mut kept = Vec::with_capacity(self.bytes.len());
         for (line, value) in self.iter().filter(|(line, _)| !is_it(line)) {
             kept.extend_from_slice(line);
@@ -142,6 +153,19 @@ impl FieldLines {
     /// The lines as pairs of name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         pairs(&self.bytes)
+    }
+
+    /// Whether there is a line with this name.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        self.iter().any(|(line, _)| line.eq_ignore_ascii_case(name))
+    }
+
+    /// All lines as a map.
+    pub fn into_map(self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        self.append_to(&mut map);
+        map
     }
 
     /// Appends the lines to `map`; their values share one allocation.

@@ -4,6 +4,7 @@
 //! *us* is decided here too: `TE: trailers`, and `Upgrade` where a tunnel is wanted. Trailer sections pass through
 //! [`remove_from_trailers`]. Framing (`Content-Length`, chunked) is `http1`'s.
 
+use http::StatusCode;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
     UPGRADE,
@@ -73,7 +74,14 @@ pub fn remove_from_request(fields: &mut HeaderMap, upgrade: Upgrade) {
 }
 
 /// Removes what ends here from a response.
-pub fn remove_from_response(fields: &mut HeaderMap, upgrade: Upgrade) {
+///
+/// Upgrade stays where it says what was changed to, or what has to be: "A server that sends a 426 (Upgrade Required)
+/// response MUST send an Upgrade header field" (RFC 9110 §7.8).
+pub fn remove_from_response(status: StatusCode, fields: &mut HeaderMap) {
+    let upgrade = match status {
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED => Upgrade::Keep,
+        _ => Upgrade::Remove,
+    };
     let found = HopByHop::in_fields(fields);
     if !found.is_empty() {
         remove(fields, found, upgrade);
@@ -341,10 +349,10 @@ mod tests {
         let mut given = kept.to_vec();
         given.extend([named.as_str(), "x-gone: 1", "te: trailers"]);
         let mut map = fields(&given);
-        remove_from_response(&mut map, Upgrade::Remove);
+        remove_from_response(StatusCode::OK, &mut map);
         assert_eq!(lines(&map), kept);
         let mut switching = fields(&["connection: upgrade", "upgrade: websocket"]);
-        remove_from_response(&mut switching, Upgrade::Keep);
+        remove_from_response(StatusCode::SWITCHING_PROTOCOLS, &mut switching);
         assert_eq!(lines(&switching), ["connection: upgrade", "upgrade: websocket"]);
     }
 

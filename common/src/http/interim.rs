@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use super::field_lines::FieldLines;
-use super::hop_by_hop::{self, Upgrade};
+use super::hop_by_hop;
 use super::via;
 
 /// Interim responses that wait for one client; more are dropped, as they may be: "A proxy MUST forward 1xx responses" is
@@ -88,7 +88,7 @@ impl Drop for Desk {
 impl Courier {
     /// Brings a response as it came, less what ends at this hop.
     pub fn bring(&self, status: StatusCode, mut fields: HeaderMap) {
-        hop_by_hop::remove_from_response(&mut fields, Upgrade::Remove);
+        hop_by_hop::remove_from_response(status, &mut fields);
         // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx" (RFC 9110 §8.6)
         fields.remove(CONTENT_LENGTH);
         let mut added = FieldLines::default();

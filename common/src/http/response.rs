@@ -30,6 +30,8 @@ pub struct Fields {
 #[derive(Debug)]
 enum Base {
     Owned(Box<HeaderMap>),
+    /// As they are sent; nobody has looked at them yet.
+    Lines(FieldLines),
     Shared(Arc<SharedFields>),
 }
 
@@ -113,29 +115,44 @@ impl From<Arc<SharedFields>> for Fields {
     }
 }
 
+impl From<FieldLines> for Fields {
+    fn from(lines: FieldLines) -> Self {
+        Self {
+            base: Base::Lines(lines),
+            added: FieldLines::default(),
+        }
+    }
+}
+
 impl Fields {
-    /// The base fields, without what was added for this exchange.
-    pub fn map(&self) -> &HeaderMap {
+    /// Whether the base fields have one of this name.
+    pub fn contains(&self, name: &HeaderName) -> bool {
         match &self.base {
-            Base::Owned(map) => map,
-            Base::Shared(shared) => &shared.map,
+            Base::Owned(map) => map.contains_key(name),
+            Base::Lines(lines) => lines.contains(name),
+            Base::Shared(shared) => shared.map.contains_key(name),
         }
     }
 
-    /// The base fields, to change them; shared ones are copied first (never on the hit path).
+    /// The base fields, to look at them or to change them; shared ones are copied first (never on the hit path).
     pub fn map_mut(&mut self) -> &mut HeaderMap {
-        if let Base::Shared(shared) = &self.base {
-            self.base = Base::Owned(Box::new(shared.map.clone()));
+        let own = match &mut self.base {
+            Base::Owned(_) => None,
+            Base::Lines(lines) => Some(std::mem::take(lines).into_map()),
+            Base::Shared(shared) => Some(shared.map.clone()),
+        };
+        if let Some(map) = own {
+            self.base = Base::Owned(Box::new(map));
         }
         match &mut self.base {
             Base::Owned(map) => map,
-            Base::Shared(_) => unreachable!("made owned above"),
+            Base::Lines(_) | Base::Shared(_) => unreachable!("made owned above"),
         }
     }
 
     /// Removes a field, wherever it stands; fields shared with the store are copied where it stands among them.
     pub fn remove(&mut self, name: &HeaderName) {
-        if self.map().contains_key(name) {
+        if self.contains(name) {
             self.map_mut().remove(name);
         }
         self.added.remove(name);
@@ -145,6 +162,7 @@ impl Fields {
     pub fn render(&self, out: &mut Vec<u8>) {
         match &self.base {
             Base::Shared(shared) => out.extend_from_slice(&shared.lines),
+            Base::Lines(lines) => out.extend_from_slice(lines.as_bytes()),
             Base::Owned(map) => {
                 for (name, value) in map.as_ref() {
                     out.extend_from_slice(name.as_str().as_bytes());

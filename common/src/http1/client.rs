@@ -10,22 +10,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::deadline::Deadline;
-use super::framing::{self, Framing};
+use super::framing::{BadFraming, Framing};
 use super::io::{HEAD_READ, Io};
 use super::outbox::{Outbox, SendError};
 use super::parse::{self, HeadLimits, ResponseHead, ResponseParseError};
 use super::render::{self, Coding};
 use super::response_body::ResponseBody;
+use super::response_fields::Settled;
 use super::tunnel::ServerEnd;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
-use crate::http::hop_by_hop::connection_options;
+use crate::http::hop_by_hop;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
 use crate::http::outgoing::OutgoingHead;
+use crate::http::response::{Fields, Response};
 use crate::http::tunnel::Tunnel;
 use crate::http::{upgrade, websocket};
 use crate::net::stream::Stream;
@@ -125,7 +127,7 @@ impl Connection {
         body: Body,
         limits: &ExchangeLimits,
         home: H,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let coding = match body.len() {
             Some(0) => Coding::None,
             Some(length) => Coding::Length(length),
@@ -151,12 +153,14 @@ impl Connection {
         let received_before = exchange.io.received;
         match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
-                let is_agreed = upgrade::is_asked_for(&request.headers, &response.fields)
-                    && websocket::is_accepted(request, &response.fields);
+                let mut fields = response.fields.into_map();
+                let is_agreed =
+                    upgrade::is_asked_for(&request.headers, &fields) && websocket::is_accepted(request, &fields);
                 if !is_agreed {
                     return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
                 }
-                Ok(exchange.into_tunnel(response, limits, home))
+                hop_by_hop::remove_from_response(response.status, &mut fields);
+                Ok(exchange.into_tunnel(response.status, fields.into(), limits, home))
             }
             Ok(response) if !is_asked_for(response.status, &request.headers) => {
                 Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
@@ -284,7 +288,7 @@ impl Exchange {
             self.outbox.release();
             self.deadline.clear();
         } else if let Some(courier) = &self.courier {
-            courier.bring(head.status, head.fields);
+            courier.bring(head.status, head.fields.into_map());
         }
         Ok(())
     }
@@ -307,42 +311,48 @@ impl Exchange {
     }
 
     /// The connection is the tunnel's from here on; what came after the head is its first bytes.
-    fn into_tunnel<H: Home>(self, head: ResponseHead, limits: &ExchangeLimits, mut home: H) -> Response<Body> {
-        home.answered(head.status);
-        let mut response = Response::new(Body::Tunnel(Box::new(Tunnel {
+    fn into_tunnel<H: Home>(
+        self,
+        status: StatusCode,
+        fields: Fields,
+        limits: &ExchangeLimits,
+        mut home: H,
+    ) -> Response {
+        home.answered(status);
+        let tunnel = Tunnel {
             server: Box::new(ServerEnd::new(self.io, home)),
             idle_timeout: limits.tunnel_timeout,
-        })));
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.fields;
-        response
+        };
+        Response {
+            status,
+            fields,
+            body: Body::Tunnel(Box::new(tunnel)),
+        }
     }
 
     fn into_response<H: Home>(
         mut self,
-        mut head: ResponseHead,
+        head: ResponseHead,
         method: &Method,
         limits: &ExchangeLimits,
         mut home: H,
-    ) -> Result<Response<Body>, Failure> {
-        home.answered(head.status);
-        let framing = match framing::of_response(method, head.status, head.version, &mut head.fields) {
-            Ok(framing) => framing,
-            Err(framing::BadFraming) => {
-                return Err(Failure {
-                    error: OriginError::HttpProtocolError.into(),
-                    body: None,
-                    sent: true,
-                    answered: true,
-                });
-            }
-        };
-        let may_persist = persists(&head);
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.fields;
+    ) -> Result<Response, Failure> {
+        let ResponseHead {
+            status,
+            version,
+            fields,
+        } = head;
+        home.answered(status);
+        let Settled {
+            fields,
+            framing,
+            persists,
+        } = fields.settle(method, status, version).map_err(|BadFraming| Failure {
+            error: OriginError::HttpProtocolError.into(),
+            body: None,
+            sent: true,
+            answered: true,
+        })?;
         let whole = match framing {
             Framing::None => Some(Body::Empty),
             Framing::Length(length) if self.io.buf.len() as u64 >= length => {
@@ -351,9 +361,9 @@ impl Exchange {
             }
             Framing::Length(_) | Framing::Chunked | Framing::UntilClose => None,
         };
-        *response.body_mut() = match whole {
+        let body = match whole {
             Some(body) if self.outbox.is_done() => {
-                if may_persist {
+                if persists {
                     self.go_home(home);
                 } else {
                     home.finished();
@@ -363,12 +373,12 @@ impl Exchange {
             // The request's body is still being sent: whoever reads this body to its end drives that too.
             Some(Body::Full(bytes)) => {
                 self.io.buf = rejoin(bytes, &self.io.buf);
-                ResponseBody::begin(self, framing, may_persist, limits, home)
+                ResponseBody::begin(self, framing, persists, limits, home)
             }
             Some(body) => body,
-            None => ResponseBody::begin(self, framing, may_persist, limits, home),
+            None => ResponseBody::begin(self, framing, persists, limits, home),
         };
-        Ok(response)
+        Ok(Response { status, fields, body })
     }
 
     /// Hands the connection back, unless something came after the response: that would answer the next request.
@@ -407,11 +417,4 @@ pub(crate) fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
             .any(|name| request.contains_key(name)),
         _ => true,
     }
-}
-
-/// "If the close connection option is present, the connection will not persist after the current response" and HTTP/1.0
-/// persists only with keep-alive (RFC 9112 §9.3).
-fn persists(head: &ResponseHead) -> bool {
-    let options = connection_options(&head.fields);
-    !options.close && (head.version == Version::HTTP_11 || options.keep_alive)
 }

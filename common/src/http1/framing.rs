@@ -137,23 +137,29 @@ pub fn of_response(
         fields.remove(TRANSFER_ENCODING);
     }
     fields.remove(CONTENT_LENGTH);
+    if *method == Method::HEAD
+        && let Some(length) = length
+    {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(of_plain_response(method, status, coded, length))
+}
+
+/// The same for fields that contradict neither each other nor the version.
+pub(super) fn of_plain_response(method: &Method, status: StatusCode, is_chunked: bool, length: Option<u64>) -> Framing {
     // "Any response to a HEAD request and any response with a 1xx (Informational), 204 (No Content), or 304 (Not
     // Modified) status code is always terminated by the first empty line after the header fields" (RFC 9112 §6.3)
-    if *method == Method::HEAD {
-        if let Some(length) = length {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        return Ok(Framing::None);
-    }
-    if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
-        return Ok(Framing::None);
-    }
-    Ok(match (coded, length) {
+    let ends_with_head = *method == Method::HEAD
+        || status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    match (is_chunked, length) {
+        _ if ends_with_head => Framing::None,
         (true, _) => Framing::Chunked,
         (false, Some(0)) => Framing::None,
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilClose,
-    })
+    }
 }
 
 /// The one length that all Content-Length lines and list members agree on.
@@ -176,7 +182,7 @@ fn response_length(fields: &HeaderMap) -> Result<Option<u64>, BadFraming> {
 }
 
 /// `1*DIGIT` and nothing else; `None` also when it does not fit 63 bits.
-fn digits(text: &[u8]) -> Option<u64> {
+pub(super) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::response_fields::{self, Received};
 use crate::http::request::Notable;
 
 /// Field lines that any configuration may allow; a bound for the stack.
@@ -91,8 +92,8 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// All fields, framing fields included.
-    pub fields: HeaderMap,
+    /// All fields.
+    pub fields: Received,
 }
 
 /// Takes one request head from the front of `buf`; `None` when it is not there yet.
@@ -208,10 +209,13 @@ pub fn response_head(
     };
     // "Values outside the range 100..599 are invalid." (RFC 9110 §15)
     let status = StatusCode::from_u16(code).ok().filter(|status| status.as_u16() < 600);
+    let status = status.ok_or(ResponseParseError::Malformed)?;
+    let version = version(minor);
+    let fields = response_fields::keep(&head, status, version, response.headers);
     Ok(Some(ResponseHead {
-        status: status.ok_or(ResponseParseError::Malformed)?,
-        version: version(minor),
-        fields: field_map(&head, response.headers, |_| ()).ok_or(ResponseParseError::Malformed)?,
+        status,
+        version,
+        fields: fields.ok_or(ResponseParseError::Malformed)?,
     }))
 }
 
@@ -320,7 +324,11 @@ fn take(buf: &mut BytesMut, end: usize) -> Bytes {
 }
 
 /// The fields as a map; `see` is shown each name.
-fn field_map(head: &Bytes, headers: &[httparse::Header<'_>], mut see: impl FnMut(&HeaderName)) -> Option<HeaderMap> {
+pub(super) fn field_map(
+    head: &Bytes,
+    headers: &[httparse::Header<'_>],
+    mut see: impl FnMut(&HeaderName),
+) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
@@ -434,7 +442,7 @@ mod tests {
                 .unwrap()
                 .unwrap();
             assert_eq!(
-                (head.status, &head.fields["a"]),
+                (head.status, &head.fields.into_map()["a"]),
                 (StatusCode::OK, &HeaderValue::from_static("b"))
             );
         }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::answer::ResponseBody;
 use super::asked::{self, Target};
@@ -21,9 +21,11 @@ use super::client::{Client, Link};
 use super::response::{self, Outgoing, Sending};
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::Body;
+use crate::http::hop_by_hop;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
 use crate::http::outgoing::OutgoingHead;
+use crate::http::response::Response;
 use crate::http1::client::{CONTINUE_TIMEOUT, ExchangeError, Failure, Home, INTERIM_MAX, is_asked_for};
 use crate::http1::deadline::Deadline;
 use crate::net::tls;
@@ -40,7 +42,7 @@ pub(crate) async fn exchange<H: Home>(
     body: Body,
     limits: &ExchangeLimits,
     home: H,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response, Failure> {
     let Client { sender, link, is_tls } = client;
     let kept = match &body {
         Body::Empty => Some(Body::Empty),
@@ -179,7 +181,7 @@ impl Asking {
         &mut self,
         cx: &mut Context<'_>,
         limits: &ExchangeLimits,
-    ) -> Poll<Result<Response<RecvStream>, Unanswered>> {
+    ) -> Poll<Result<http::Response<RecvStream>, Unanswered>> {
         loop {
             self.upload.poll(cx, &self.link).map_err(Unanswered::Other)?;
             let mut may_go_on = false;
@@ -263,11 +265,11 @@ impl Asking {
 
     fn into_response<H: Home>(
         self,
-        response: Response<RecvStream>,
+        response: http::Response<RecvStream>,
         head: &OutgoingHead,
         limits: &ExchangeLimits,
         mut home: H,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response, Failure> {
         let failed = |error: OriginError| Failure {
             error: error.into(),
             body: None,
@@ -304,7 +306,12 @@ impl Asking {
                 home,
             ))
         };
-        Ok(Response::from_parts(parts, body))
+        hop_by_hop::remove_from_response(parts.status, &mut parts.headers);
+        Ok(Response {
+            status: parts.status,
+            fields: parts.headers.into(),
+            body,
+        })
     }
 }
 

@@ -23,7 +23,7 @@ pub fn complete(response: &mut Response, worker: &Worker) {
     // "A recipient with a clock that receives a response message without a Date header field MUST record the time it was
     // received and append a corresponding Date header field to the message's header section if it is cached or forwarded
     // downstream." (RFC 9110 §6.6.1)
-    if !response.fields.map().contains_key(DATE) {
+    if !response.fields.contains(&DATE) {
         response
             .fields
             .added

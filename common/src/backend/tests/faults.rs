@@ -103,7 +103,7 @@ async fn one(backend: &Arc<Backend>, worker: &Arc<Worker>, limits: &ExchangeLimi
     let sent = backend.send(head.into(), content(), 0, limits, worker);
     let ask = async {
         match sent.await.result {
-            Ok(response) => drop(response.into_body().collect(100).await),
+            Ok(response) => drop(response.body.collect(100).await),
             Err(ExchangeError::Origin(error)) => return Some(error),
             Err(ExchangeError::Client(error)) => panic!("the client's body was there: {error}"),
         }

@@ -95,7 +95,7 @@ async fn get(backend: &Arc<Backend>, worker: &Arc<Worker>) -> Outcome {
 }
 
 async fn content(outcome: Outcome) -> String {
-    let body = outcome.result.unwrap().into_body();
+    let body = outcome.result.unwrap().body;
     String::from_utf8(body.collect(1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
@@ -229,8 +229,8 @@ async fn content_and_trailers_pass_both_ways() {
         .await
         .result
         .unwrap();
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
-    let mut body = response.into_body();
+    assert_eq!(response.fields.into_map()[CONTENT_TYPE], "application/grpc");
+    let mut body = response.body;
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "question");
     assert_eq!(
         body.frame().await.unwrap().unwrap().into_trailers().unwrap(),
@@ -463,7 +463,7 @@ async fn a_body_that_breaks_off_is_not_whole() {
     });
     let (backend, worker) = (http2(server.socket(), |_| ()), testing::worker(0));
     for _ in 0..2 {
-        let mut body = get(&backend, &worker).await.result.unwrap().into_body();
+        let mut body = get(&backend, &worker).await.result.unwrap().body;
         let mut last = body.frame().await.unwrap();
         while last.is_ok() {
             last = body.frame().await.unwrap();

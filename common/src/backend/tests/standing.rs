@@ -52,7 +52,7 @@ async fn a_server_that_fails_again_and_again_is_ejected_for_its_errors_its_bodie
         );
         let one = async || {
             let outcome = get(&backend, &worker).await;
-            let body = outcome.result.ok().map(http::Response::into_body);
+            let body = outcome.result.ok().map(|response| response.body);
             match body {
                 Some(body) => body.collect(1000).await.ok(),
                 None => None,
@@ -198,7 +198,7 @@ async fn a_chosen_status_is_asked_of_the_next_server_and_told_when_there_is_none
     let one = retrying(vec![unavailable.socket()]);
     let outcome = get(&one, &worker).await;
     assert_eq!(
-        (outcome.facts.attempts, outcome.result.unwrap().status().as_u16()),
+        (outcome.facts.attempts, outcome.result.unwrap().status.as_u16()),
         (1, 503)
     );
 }
