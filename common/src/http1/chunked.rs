@@ -1,6 +1,7 @@
 //! The chunked transfer coding, read (RFC 9112 §7.1). Pure: bytes in, data and trailers out.
 //!
-//! Strict: every line ends in CRLF, sizes are plain hexadecimal, extensions are skipped but bounded, trailers are checked.
+//! Strict: every line ends in CRLF, sizes are plain hexadecimal, extensions are checked, bounded and dropped, trailers are
+//! checked.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -9,6 +10,7 @@ use http::header::{
     HOST, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
 };
 
+use super::chunk_ext::are_extensions;
 use super::parse;
 
 /// Bytes of a chunk-size line, extensions included.
@@ -66,6 +68,19 @@ impl Default for ChunkedReader {
 }
 
 impl ChunkedReader {
+    /// Takes the size of a chunk, where it is there: what does not even begin well is noticed before any data.
+    ///
+    /// # Errors
+    /// What is wrong; the connection cannot go on after that.
+    pub fn begin(&mut self, buf: &mut BytesMut) -> Result<(), ChunkError> {
+        match self.size_line(buf)? {
+            None => {}
+            Some(0) => self.state = State::Trailers { scanned: 0 },
+            Some(size) => self.state = State::Data(size),
+        }
+        Ok(())
+    }
+
     /// Takes what can be taken from the front of `buf`.
     ///
     /// # Errors
@@ -73,11 +88,12 @@ impl ChunkedReader {
     pub fn step(&mut self, buf: &mut BytesMut) -> Result<Step, ChunkError> {
         loop {
             match &mut self.state {
-                State::Size => match self.size_line(buf)? {
-                    None => return Ok(Step::More),
-                    Some(0) => self.state = State::Trailers { scanned: 0 },
-                    Some(size) => self.state = State::Data(size),
-                },
+                State::Size => {
+                    self.begin(buf)?;
+                    if self.state == State::Size {
+                        return Ok(Step::More);
+                    }
+                }
                 State::Data(left) => {
                     if buf.is_empty() {
                         return Ok(Step::More);
@@ -126,16 +142,12 @@ impl ChunkedReader {
         if size.is_empty() || size.len() > 16 {
             return Err("chunk size");
         }
-        // chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
-        let after_space = extensions.trim_ascii_start();
-        let is_extension =
-            after_space.starts_with(b";") && !extensions.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
-        if !extensions.is_empty() && !is_extension {
-            return Err("chunk size");
-        }
         self.extension_bytes += extensions.len();
         if extensions.len() > SIZE_LINE_MAX || self.extension_bytes > EXTENSIONS_MAX {
             return Err("too many chunk extensions");
+        }
+        if !are_extensions(extensions) {
+            return Err("chunk extensions");
         }
         let size = size.iter().fold(0u64, |sum, digit| (sum << 4) | u64::from(hex(*digit)));
         if size > i64::MAX.unsigned_abs() {
@@ -275,6 +287,8 @@ mod tests {
             b"3 x\r\nabc\r\n0\r\n\r\n",
             b"3;a\0\r\nabc\r\n0\r\n\r\n",
             b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+            b"3;\r\nabc\r\n0\r\n\r\n",
+            b"3;a=\"b\r\nabc\r\n0\r\n\r\n",
             b"g\r\nabc\r\n0\r\n\r\n",
             b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
             b"10000000000000000\r\nabc\r\n0\r\n\r\n",

@@ -343,16 +343,19 @@ impl Exchange {
             fields,
         } = head;
         home.answered(status);
+        let refused = |error: OriginError| Failure {
+            error: error.into(),
+            body: None,
+            sent: true,
+            answered: true,
+        };
         let Settled {
             fields,
             framing,
             persists,
-        } = fields.settle(method, status, version).map_err(|BadFraming| Failure {
-            error: OriginError::HttpProtocolError.into(),
-            body: None,
-            sent: true,
-            answered: true,
-        })?;
+        } = fields
+            .settle(method, status, version)
+            .map_err(|BadFraming| refused(OriginError::HttpProtocolError))?;
         let whole = match framing {
             Framing::None => Some(Body::Empty),
             Framing::Length(length) if self.io.buf.len() as u64 >= length => {
@@ -373,10 +376,10 @@ impl Exchange {
             // The request's body is still being sent: whoever reads this body to its end drives that too.
             Some(Body::Full(bytes)) => {
                 self.io.buf = rejoin(bytes, &self.io.buf);
-                ResponseBody::begin(self, framing, persists, limits, home)
+                ResponseBody::begin(self, framing, persists, limits, home).map_err(refused)?
             }
             Some(body) => body,
-            None => ResponseBody::begin(self, framing, persists, limits, home),
+            None => ResponseBody::begin(self, framing, persists, limits, home).map_err(refused)?,
         };
         Ok(Response { status, fields, body })
     }

@@ -6,6 +6,7 @@
 pub mod parse; // bytes → message head, strictly
 pub mod framing; // how long the body is
 pub mod response_fields; // a response's fields, as lines or as a map
+mod chunk_ext; // what may stand after a chunk's size
 pub mod chunked; // the chunked coding, read
 pub mod render; // message head → bytes
 pub mod deadline; // one lazy timer per connection

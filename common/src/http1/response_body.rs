@@ -36,27 +36,35 @@ pub(super) struct ResponseBody<H: Home> {
 
 impl<H: Home> ResponseBody<H> {
     /// The body of a response whose head was just read by `exchange`.
+    ///
+    /// # Errors
+    /// When what came with the head is no beginning of a body: nothing of the response has gone on yet.
     pub(super) fn begin(
-        exchange: Exchange,
+        mut exchange: Exchange,
         framing: Framing,
         may_persist: bool,
         limits: &ExchangeLimits,
         home: H,
-    ) -> Body {
+    ) -> Result<Body, OriginError> {
         let reading = match framing {
             Framing::None => Reading::Length(0),
             Framing::Length(length) => Reading::Length(length),
-            Framing::Chunked => Reading::Chunked(ChunkedReader::default()),
+            Framing::Chunked => {
+                let mut reader = ChunkedReader::default();
+                let begun = reader.begin(&mut exchange.io.buf);
+                begun.map_err(|_| OriginError::HttpResponseTransferCoding)?;
+                Reading::Chunked(reader)
+            }
             Framing::UntilClose => Reading::UntilClose,
         };
         let (timeout, send_timeout) = (limits.body_timeout, limits.send_timeout);
-        Body::stream(Self {
+        Ok(Body::stream(Self {
             state: Some((exchange, home)),
             reading,
             may_persist,
             timeout,
             send_timeout,
-        })
+        }))
     }
 
     /// The body is whole: the connection goes home where it may.

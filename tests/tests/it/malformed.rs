@@ -223,6 +223,16 @@ fn malformed_chunks_never_look_like_a_whole_request() {
         ("no line end after a chunk", "3\r\nabc0\r\n\r\n".to_owned()),
         ("bare LF after the size", "3\nabc\r\n0\r\n\r\n".to_owned()),
         ("bare CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n".to_owned()),
+        ("extension without a name", "3;\r\nabc\r\n0\r\n\r\n".to_owned()),
+        (
+            "extension whose quote is never closed",
+            "3;a=\"b\r\nabc\r\n0\r\n\r\n".to_owned(),
+        ),
+        ("extension with a space inside", "3;a b\r\nabc\r\n0\r\n\r\n".to_owned()),
+        (
+            "control character in an extension",
+            "3;a=\"\x01\"\r\nabc\r\n0\r\n\r\n".to_owned(),
+        ),
         ("NUL in an extension", "3;a=\0\r\nabc\r\n0\r\n\r\n".to_owned()),
         ("endless extension", format!("3;{long}")),
         ("trailer without a colon", "3\r\nabc\r\n0\r\nX\r\n\r\n".to_owned()),

@@ -150,6 +150,8 @@ fn framing_that_cannot_be_trusted_is_an_error() {
         ("chunked in two lines", head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n").send("0\r\n\r\n"), CODING),
         ("coding in HTTP/1.0", Script::says("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").close(), CODING),
         ("unknown coding before chunked", head("Transfer-Encoding: gzip, chunked\r\n").send("0\r\n\r\n"), CODING),
+        ("no chunk after the head", chunked_at_once("xyz\r\nabc\r\n0\r\n\r\n"), CODING),
+        ("malformed extension after the head", chunked_at_once("3;a=\r\nabc\r\n0\r\n\r\n"), CODING),
         ("chunked twice", head("Transfer-Encoding: chunked, chunked\r\n").send("0\r\n\r\n"), CODING),
         ("chunked is not last", head("Transfer-Encoding: chunked, gzip\r\n").send("0\r\n\r\n").close(), CODING),
     ]);
@@ -178,6 +180,10 @@ fn a_body_that_breaks_off_never_looks_whole() {
         ("closed after the last chunk", chunked("0\r\n").close(), NotWhole),
         ("closed in a trailer", chunked("0\r\nX-A: b").close(), NotWhole),
         ("size that is no number", chunked("xyz\r\nabc\r\n0\r\n\r\n"), NotWhole),
+        ("extension without a name", chunked("3;=a\r\nabc\r\n0\r\n\r\n"), NotWhole),
+        ("extension whose quote is never closed", chunked("3;a=\"b\r\nabc\r\n0\r\n\r\n"), NotWhole),
+        ("bare CR in an extension", chunked("3;a\rb\r\nabc\r\n0\r\n\r\n"), NotWhole),
+        ("NUL in an extension", chunked("3;a=\"\0\"\r\nabc\r\n0\r\n\r\n"), NotWhole),
         ("size beyond 64 bits", chunked("fffffffffffffffff\r\nabc\r\n0\r\n\r\n"), NotWhole),
         ("negative size", chunked("-3\r\nabc\r\n0\r\n\r\n"), NotWhole),
         ("size with a plus", chunked("+3\r\nabc\r\n0\r\n\r\n"), NotWhole),
@@ -231,6 +237,13 @@ fn setup(origin: &str) -> Setup {
 }
 
 /// Row by row, on one tidegate: the fault, then the same path again.
+/// A chunked body in the same write as its head: when it does not even begin well, nothing was sent to the client yet.
+fn chunked_at_once(body: &str) -> Script {
+    Script::says(format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    ))
+}
+
 fn check(rows: &[Row]) {
     let scripts: Vec<_> = rows.iter().map(|row| row.1.clone()).collect();
     let seen: Vec<_> = rows.iter().map(|_| AtomicBool::new(false)).collect();
