@@ -59,6 +59,7 @@ mod tls; // certificates, handshakes, redirects
 mod tls_clients; // certificates of clients
 mod origin_tls; // TLS towards origins
 mod origin_http2; // HTTP/2 towards origins
+mod origin_auto; // what origins choose by ALPN; GOAWAY under load
 mod http2; // streams, floods, drain
 mod http2_conformance; // what RFC 9113 and RFC 7541 refuse
 mod outside; // curl, wrk, h2load
