@@ -60,6 +60,7 @@ mod tls_clients; // certificates of clients
 mod origin_tls; // TLS towards origins
 mod origin_http2; // HTTP/2 towards origins
 mod origin_auto; // what origins choose by ALPN; GOAWAY under load
+mod grpc; // its own library on both sides
 mod http2; // streams, floods, drain
 mod http2_conformance; // what RFC 9113 and RFC 7541 refuse
 mod outside; // curl, wrk, h2load
