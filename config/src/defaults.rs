@@ -159,6 +159,8 @@ pub(crate) const TLS: TlsSettings = TlsSettings {
     min_version: TlsVersion::Tls12,
     // A resumed handshake costs a fifth of a full one.
     session_tickets: true,
+    // Whoever has the keys can read what was resumed with them: sharing them is for operators to want.
+    ticket_keys: Vec::new(),
     handshake_timeout: secs(10),
     // About a second of work for eight cores: more would only wait longer.
     handshakes_max: 10_000,

@@ -9,6 +9,7 @@ mod handshake_metrics; // the part of it that is about handshakes
 mod live; // /events, /history
 mod dashboard; // /dashboard
 mod purge; // /purge
+mod reload; // /reload
 mod explain; // /explain
 pub mod query; // parameters of requests
 mod backends; // servers: their part of both, and orders
@@ -41,6 +42,7 @@ use crate::assemble::Parts;
 use crate::boot::Listening;
 use crate::health::Health;
 use crate::health::fold::Folded;
+use crate::reload::Reloads;
 use live::Live;
 
 /// What the admin listener tells about.
@@ -49,6 +51,8 @@ pub struct Watched {
     pub parts: Parts,
     /// The workers, for their counters.
     pub workers: Vec<Arc<Worker>>,
+    /// What was read from files again, and how to have that done.
+    pub reloads: Reloads,
     /// Open client connections.
     pub limit: Arc<ConnectionLimit>,
     /// Whether the process is draining.
@@ -72,14 +76,14 @@ pub struct Watched {
 /// Answers the admin listener's requests.
 pub struct Admin {
     /// What is demanded of requests, where anything is.
-    gate: Option<Gate>,
+    gate: Option<Arc<Gate>>,
     watched: Watched,
     live: Live,
 }
 
 impl Admin {
     /// Tells about these.
-    pub fn new(watched: Watched, gate: Option<Gate>) -> Self {
+    pub fn new(watched: Watched, gate: Option<Arc<Gate>>) -> Self {
         Self {
             gate,
             watched,
@@ -91,9 +95,6 @@ impl Admin {
     pub fn tick(&self, now: Moment) {
         if self.watched.draining.load(Ordering::Relaxed) {
             self.live.end();
-        }
-        if let Some(gate) = &self.gate {
-            gate.tick(now.mono);
         }
         if self.live.is_due(now.mono) {
             let workers = self.watched.workers.iter().map(|worker| &worker.metrics);
@@ -122,13 +123,13 @@ impl Admin {
                 None => text(StatusCode::OK, "ready\n"),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             },
-            "/metrics" => metrics::page(&self.watched, self.gate.as_ref()),
+            "/metrics" => metrics::page(&self.watched, self.gate.as_deref()),
             "/dashboard" => dashboard::page(),
             "/events" => self.events(request.method()),
             "/history" => json(StatusCode::OK, self.live.history()),
             "/" => text(
                 StatusCode::OK,
-                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge /explain\n",
+                "tidegate: /dashboard /health /health/handshakes /live /ready /metrics /events /history /purge /explain /reload\n",
             ),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -181,15 +182,11 @@ impl Admin {
         answered.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "the explanation failed\n"))
     }
 
-    /// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
     fn purge(&self, request: &Request<Body>, query: &str) -> Response {
-        if *request.method() != Method::POST {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n").with(ALLOW, HeaderValue::from_static("POST"));
+        match not_on_purpose(request) {
+            Some(refused) => refused,
+            None => purge::answer(&self.watched, query),
         }
-        if request.headers().contains_key(ORIGIN) {
-            return text(StatusCode::FORBIDDEN, "not from a web page\n");
-        }
-        purge::answer(&self.watched, query)
     }
 }
 
@@ -229,6 +226,7 @@ impl Service for Admin {
         let response = match request.uri().path() {
             path if !self.admits(path, &request) => Soon::Ready(unauthorized()),
             "/explain" => Soon::coming(self.explain(request)),
+            "/reload" => Soon::coming(reload::answer(&self.watched.reloads, request)),
             _ => Soon::Ready(self.answer(&request)),
         };
         response.map(|response| Reply {
@@ -252,6 +250,16 @@ pub struct Unrecorded;
 
 impl Record for Unrecorded {
     fn finish(self, _: &Sent) {}
+}
+
+/// Only what is asked on purpose changes anything: not by a link, nor by a web page in the operator's browser.
+fn not_on_purpose(request: &Request<Body>) -> Option<Response> {
+    if *request.method() != Method::POST {
+        let refused = text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
+        return Some(refused.with(ALLOW, HeaderValue::from_static("POST")));
+    }
+    let is_from_page = request.headers().contains_key(ORIGIN);
+    is_from_page.then(|| text(StatusCode::FORBIDDEN, "not from a web page\n"))
 }
 
 /// "The server generating a 401 response MUST send a WWW-Authenticate header field" (RFC 9110 §15.5.2).

@@ -1,7 +1,7 @@
 //! A configuration → the parts of a process. Nothing is bound or started here.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cache::tier::{Compressor, Tier, TierRoute};
@@ -43,6 +43,8 @@ pub struct Parts {
     pub connectors: Vec<Arc<TlsConnector>>,
     /// Who may come in.
     pub guards: Guards,
+    /// Who has which password, by file.
+    pub users: Vec<Arc<Users>>,
 }
 
 /// What is read from files besides the configuration.
@@ -109,6 +111,19 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
     }
 }
 
+/// What is read and should not be readable by everybody; a line each.
+pub fn warnings(tls: &[Arc<TlsContext>]) -> Vec<String> {
+    let keys = tls.iter().filter_map(|context| Some((context, context.ticket_keys()?)));
+    let exposed = keys.flat_map(|(context, keys)| keys.exposed().map(|file| (&*context.settings().name, file)));
+    let line = |(name, file): (&str, &Path)| {
+        let file = file.display();
+        format!(
+            "tls.{name}.ticket_keys: {file}: everybody on this machine may read it, and with it resumed sessions: chmod o-r {file}"
+        )
+    };
+    exposed.map(line).collect()
+}
+
 /// All backends, with their paths in the configuration: origins, then cache servers.
 fn backend_settings(config: &Config) -> impl Iterator<Item = (String, &BackendSettings)> {
     let origins = config.origins.iter();
@@ -135,7 +150,7 @@ pub fn front_acceptor(listener: &FrontListener, tls: &[Arc<TlsContext>]) -> Resu
 #[derive(Default)]
 pub struct AdminGuard {
     /// Demands a token.
-    pub gate: Option<Gate>,
+    pub gate: Option<Arc<Gate>>,
     /// Makes its handshakes.
     pub tls: Option<TlsAcceptor>,
 }
@@ -161,7 +176,10 @@ pub fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuar
     let acceptor = context.map(|context| context.acceptor(false, clients.as_ref()));
     let tls = acceptor.transpose();
     let tls = tls.map_err(|error| Failure::new(Code::Config, format_args!("admin.client_ca: {error}")))?;
-    Ok(AdminGuard { gate, tls })
+    Ok(AdminGuard {
+        gate: gate.map(Arc::new),
+        tls,
+    })
 }
 
 /// Makes the parts of a process from its configuration; reads certificates, resolves the names of servers.
@@ -234,6 +252,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             .collect(),
         tls: files.tls,
         guards: files.guards,
+        users: files.users.into_values().collect(),
     })
 }
 

@@ -1,9 +1,8 @@
 //! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
 //! drain.
 
-mod files; // certificates and lists, taken over when they change
 mod preflight; // settings of the kernel that lose clients
-mod signals; // drain, cut, reopen; and the look at the kernel each second
+mod signals; // drain, cut, reopen, reload; and the look at the kernel each second
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,14 +26,14 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
 use crate::allocator;
-use crate::assemble::{self, Parts};
+use crate::assemble::{self, AdminGuard, Parts};
 use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::health::control::Control;
 use crate::health::fold::{FoldThreads, Folded};
 use crate::health::shedding::Shedding;
 use crate::health::{Health, plan};
-use files::FileWatch;
+use crate::reload::{FileThread, Sources};
 
 /// How often each worker looks after its access log, its idle connections and what it has freed.
 const TICK: Duration = Duration::from_millis(100);
@@ -74,6 +73,9 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
     let health = preflight::preflight(config)?;
     let identity = identity(config)?;
     let parts = assemble::assemble(config)?;
+    for warning in assemble::warnings(&parts.tls) {
+        warn!("{warning}");
+    }
     let log_writer = access_log(config)?;
     let open = bind(config)?;
     if let Some(identity) = identity {
@@ -228,8 +230,8 @@ pub struct Process {
     limit: Arc<ConnectionLimit>,
     /// Whether the process is draining, as `/ready` tells it.
     pub draining: Arc<AtomicBool>,
-    /// Takes over files that change.
-    _files: Option<FileWatch>,
+    /// Reads files again.
+    files: FileThread,
     /// Asks the cache servers for their health.
     _fold: FoldThreads,
     /// The legs of the listeners that serve, in their order.
@@ -262,7 +264,8 @@ impl Process {
         let endpoint = |open: Open| Ok((open.bound, endpoint(config, &parts, open.role, open.index)?));
         let listeners = serving.into_iter().map(endpoint).collect::<Result<_, Failure>>()?;
         let lists_every = config.limits.lists_reload_every;
-        let files = FileWatch::start(&parts.tls, &parts.connectors, &parts.guards.lists, lists_every)?;
+        let guard = assemble::admin_guard(config, &parts.tls)?;
+        let files = FileThread::start(Sources::new(&parts, guard.gate.as_ref(), lists_every))?;
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -276,6 +279,7 @@ impl Process {
         let (folded, fold) = fold(config)?;
         let watched = Watched {
             parts,
+            reloads: files.desk().clone(),
             workers: workers.clone(),
             limit: Arc::clone(&limit),
             draining: Arc::clone(&draining),
@@ -290,7 +294,7 @@ impl Process {
         let admin = admin
             .into_iter()
             .next()
-            .map(|open| start_admin(config, open.bound, watched, count))
+            .map(|open| start_admin(guard, open.bound, watched, count))
             .transpose()?;
         Ok(Self {
             serving,
@@ -299,7 +303,7 @@ impl Process {
             workers,
             limit,
             draining,
-            _files: files,
+            files,
             _fold: fold,
             legs,
             backends,
@@ -389,9 +393,8 @@ fn fold(config: &Config) -> Result<(Arc<Folded>, FoldThreads), Failure> {
     Ok((folded, threads))
 }
 
-fn start_admin(config: &Config, bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
+fn start_admin(guard: AdminGuard, bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
-    let guard = assemble::admin_guard(config, &watched.parts.tls)?;
     let service = Arc::new(Admin::new(watched, guard.gate));
     let admin = Arc::clone(&service);
     let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));

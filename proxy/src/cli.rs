@@ -5,6 +5,7 @@ mod check; // validate a configuration
 mod doctor; // why are handshakes lost?
 mod demo; // front, cache and a sample origin, at once
 mod purge; // take something out of a running process's store
+mod reload; // files of a running process
 mod explain; // what would become of a request
 mod ask; // what subcommands share that ask a running process
 mod backend; // servers of a running process
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Take something out of the store of a running process.
     Purge(purge::Arguments),
+    /// Have a running process read its certificates, keys, lists and other files again.
+    Reload(reload::Arguments),
     /// Say what would become of a request in a running process, and why, without sending it.
     Explain(explain::Arguments),
     /// Show the servers that a running process asks, or order one of them ready, drain or down.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Backend(arguments) => backend::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

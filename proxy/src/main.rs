@@ -17,6 +17,7 @@ mod routes; // host and path → site and route
 mod exchange; // one client request
 mod health; // handshakes: what is lost, why, and what to do
 mod admin; // health and metrics
+mod reload; // files that are read again
 mod ask; // one exchange with an admin listener
 mod demo; // a sample origin to try things on
 

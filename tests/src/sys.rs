@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-pub use libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
+pub use libc::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1};
 
 /// Sends `signal` to the process `pid`.
 ///

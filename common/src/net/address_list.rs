@@ -9,15 +9,14 @@ use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
 use super::address_block::{self, BlockError};
 use super::address_set::AddressSet;
-use super::file_stamp::FileStamp;
+use super::reload::{FileSet, Occasion, Reload, Reloaded};
 use crate::http::forwarded::IpNetwork;
+use crate::time::WallTime;
 
 /// One item of a list, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +32,7 @@ pub enum ListItem {
 pub struct AddressList {
     items: Vec<ListItem>,
     set: ArcSwap<AddressSet>,
-    stamps: Mutex<Vec<Option<FileStamp>>>,
-    reloads: AtomicU64,
-    reload_failures: AtomicU64,
+    files: FileSet,
 }
 
 /// Files that cannot be used: each problem in a line of its own, with its file and line.
@@ -76,15 +73,14 @@ impl AddressList {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load(items: Vec<ListItem>) -> Result<Arc<Self>, ListError> {
-        // Before reading: what changes meanwhile is then seen as a change.
-        let stamps = stamps(&items);
+        let paths: Vec<_> = paths(&items).map(Path::to_owned).collect();
+        let names: Vec<_> = paths.iter().map(|file| file.display().to_string()).collect();
+        let files = FileSet::new("address_list", &names.join(", "), paths);
         let set = read(&items)?;
         Ok(Arc::new(Self {
             items,
             set: ArcSwap::from_pointee(set),
-            stamps: Mutex::new(stamps),
-            reloads: AtomicU64::new(0),
-            reload_failures: AtomicU64::new(0),
+            files,
         }))
     }
 
@@ -93,44 +89,22 @@ impl AddressList {
         self.set.load().contains(address)
     }
 
-    /// Reads the files again when one of them has changed; a bad one leaves all as it was.
-    ///
-    /// Reads files: never on a worker.
-    pub fn reload_if_changed(&self) {
-        let stamps = stamps(&self.items);
-        if std::mem::replace(&mut *self.stamps.lock(), stamps.clone()) == stamps {
-            return;
-        }
-        match read(&self.items) {
-            Ok(set) => {
-                let ranges = set.ranges();
-                self.set.store(Arc::new(set));
-                self.reloads.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(files = %self.files(), ranges, "address list reloaded");
-            }
-            Err(error) => {
-                self.reload_failures.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "a changed address list cannot be used; the old one stays");
-            }
-        }
-    }
-
     /// Whether it has files, so that it may change.
     pub fn has_files(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, ListItem::File(_)))
+        !self.files.is_empty()
     }
 
-    /// How often changed files were taken over, and how often they could not be used.
+    /// How often files were taken over, and how often they could not be used.
     pub fn reloads(&self) -> (u64, u64) {
-        (
-            self.reloads.load(Ordering::Relaxed),
-            self.reload_failures.load(Ordering::Relaxed),
-        )
+        self.files.counts()
     }
+}
 
-    fn files(&self) -> String {
-        let files: Vec<_> = paths(&self.items).map(|file| file.display().to_string()).collect();
-        files.join(", ")
+impl Reload for AddressList {
+    fn reload(&self, occasion: Occasion, _: WallTime) -> Vec<Reloaded> {
+        let take = |set| self.set.store(Arc::new(set));
+        let read = || read(&self.items);
+        self.files.read_again(occasion, read, take).into_iter().collect()
     }
 }
 
@@ -144,10 +118,6 @@ fn paths(items: &[ListItem]) -> impl Iterator<Item = &Path> {
         ListItem::File(file) => Some(file.as_path()),
         ListItem::Block(_) => None,
     })
-}
-
-fn stamps(items: &[ListItem]) -> Vec<Option<FileStamp>> {
-    paths(items).map(FileStamp::of).collect()
 }
 
 fn read(items: &[ListItem]) -> Result<AddressSet, ListError> {
@@ -249,19 +219,19 @@ mod tests {
         std::fs::write(&file, "# bad guys\n192.0.2.0/24 # all of them\n\n2001:db8::/32\r\n").unwrap();
         let list = AddressList::load(vec![ListItem::File(file.clone())]).unwrap();
         assert!(list.contains(ip("192.0.2.7")) && list.contains(ip("2001:db8::1")) && !list.contains(ip("10.0.0.1")));
-        list.reload_if_changed();
-        assert_eq!(list.reloads(), (0, 0), "nothing changed");
+        let reload = || list.reload(Occasion::Change, WallTime::from_unix_secs(0));
+        assert_eq!((reload(), list.reloads()), (Vec::new(), (0, 0)), "nothing changed");
 
         std::fs::write(&file, "10.0.0.0/8\n").unwrap();
-        list.reload_if_changed();
+        reload();
         assert!(!list.contains(ip("192.0.2.7")) && list.contains(ip("10.0.0.1")));
         for bad in ["10.0.0.1/8\n", "here be dragons\n"] {
             std::fs::write(&file, bad).unwrap();
-            list.reload_if_changed();
+            reload();
             assert!(list.contains(ip("10.0.0.1")), "the old one stays");
         }
         std::fs::remove_file(&file).unwrap();
-        list.reload_if_changed();
+        reload();
         assert!(list.contains(ip("10.0.0.1")));
         assert_eq!(list.reloads(), (1, 3));
     }

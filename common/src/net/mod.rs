@@ -8,6 +8,7 @@ pub mod pace; // back off, and do not fill the log
 pub mod address_block; // an address block as text
 pub mod address_set; // many address blocks
 pub mod file_stamp; // whether a file has changed
+pub mod reload; // files that are read again
 pub mod address_list; // who may come in
 pub mod accept; // taking connections, paced
 pub mod proxy_protocol; // who a connection is from, said by a load balancer

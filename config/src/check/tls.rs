@@ -12,6 +12,12 @@ pub(super) fn named(drafts: Vec<(String, TlsSettings)>, notes: &mut Notes) -> Ve
         let message = "its name has 1 to 64 letters, digits, \"-\" and \"_\"; it stands in logs and metrics";
         notes.error(format!("tls.{name}"), message);
     }
+    for (name, tls) in &drafts {
+        if !tls.session_tickets && !tls.ticket_keys.is_empty() {
+            let message = "there are no tickets to seal: session_tickets is false";
+            notes.error(format!("tls.{name}.ticket_keys"), message);
+        }
+    }
     let named = drafts.into_iter().map(|(name, tls)| TlsSettings { name, ..tls });
     named.collect()
 }

@@ -38,7 +38,14 @@ impl Keys for TlsSettings {
             "session_tickets",
             Flag,
             &mut self.session_tickets,
-            "Let clients resume sessions with a ticket; the tickets' keys rotate every six hours and stay in the process.",
+            "Let clients resume sessions with a ticket.",
+        );
+        v.key(
+            "ticket_keys",
+            List::any(FILE),
+            &mut self.ticket_keys,
+            "Files of 48 or 80 random bytes each (`openssl rand 80`), the keys of tickets: the first one seals, all open. \
+             Nodes with the same files resume each other's sessions. Without any, keys rotate every six hours and stay in the process.",
         );
         v.key(
             "handshake_timeout",

@@ -1,18 +1,16 @@
 //! Who may use the admin listener: with a token file, who shows one of its tokens (RFC 6750).
 //!
-//! The file is read at the start and again when it changes, by the admin listener's own thread; a bad one leaves the tokens
-//! as they were. `/live` and `/ready` say one word to anybody: orchestrators have no tokens. Client certificates are the
+//! The file is read at the start, and again as `reload` says; a bad one leaves the tokens as they were. `/live` and `/ready` say one word to anybody: orchestrators have no tokens. Client certificates are the
 //! TLS acceptor's business.
 
 use std::fs;
 use std::hint::black_box;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
-use common::time::MonoTime;
+use common::net::reload::{FileSet, Occasion, Reload, Reloaded};
+use common::time::WallTime;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
@@ -21,19 +19,10 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub struct Gate {
     file: PathBuf,
-    state: Mutex<State>,
+    files: FileSet,
+    tokens: Mutex<Vec<String>>,
     refused: AtomicU64,
 }
-
-#[derive(Debug)]
-struct State {
-    tokens: Vec<String>,
-    stamp: Stamp,
-    looked: Option<MonoTime>,
-}
-
-/// A file without its content: what changes when somebody writes or replaces it.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
 
 /// Why a file has no tokens to offer.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +50,6 @@ pub enum TokenError {
 
 const TOKEN_MIN: usize = 16;
 const TOKEN_MAX: usize = 1024;
-/// How often it is looked whether the file has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Gate {
     /// Reads the tokens.
@@ -70,52 +57,22 @@ impl Gate {
     /// # Errors
     /// There are none, or one is unfit.
     pub fn open(file: &Path) -> Result<Self, TokenError> {
-        // Before reading: what changes meanwhile is then seen as a change.
-        let stamp = stamp(file);
-        let tokens = read(file)?;
+        let files = FileSet::new("tokens", "admin", vec![file.to_owned()]);
         Ok(Self {
             file: file.to_owned(),
-            state: Mutex::new(State {
-                tokens,
-                stamp,
-                looked: None,
-            }),
+            files,
+            tokens: Mutex::new(read(file)?),
             refused: AtomicU64::new(0),
         })
-    }
-
-    /// Reads the tokens again when the file has changed.
-    pub fn tick(&self, now: MonoTime) {
-        let mut state = self.state.lock();
-        if state
-            .looked
-            .is_some_and(|last| now.saturating_duration_since(last) < LOOK_EVERY)
-        {
-            return;
-        }
-        state.looked = Some(now);
-        let stamp = stamp(&self.file);
-        if stamp == state.stamp {
-            return;
-        }
-        state.stamp = stamp;
-        match read(&self.file) {
-            Ok(tokens) => {
-                state.tokens = tokens;
-                tracing::info!("the admin listener's tokens were read again");
-            }
-            Err(error) => tracing::error!(%error, "the admin listener keeps its old tokens"),
-        }
     }
 
     /// Whether a request with these fields may come in; counted when not.
     pub fn admits(&self, fields: &HeaderMap<HeaderValue>) -> bool {
         let shown = fields.get(AUTHORIZATION).and_then(bearer);
         let admits = shown.is_some_and(|shown| {
-            let state = self.state.lock();
+            let tokens = self.tokens.lock();
             // All of them are looked at, so that time does not tell which one is alike.
-            state
-                .tokens
+            tokens
                 .iter()
                 .fold(false, |found, token| found | same(token.as_bytes(), shown))
         });
@@ -128,6 +85,14 @@ impl Gate {
     /// Requests that were refused since the start.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Reload for Gate {
+    fn reload(&self, occasion: Occasion, _: WallTime) -> Vec<Reloaded> {
+        let take = |tokens| *self.tokens.lock() = tokens;
+        let read = || read(&self.file);
+        self.files.read_again(occasion, read, take).into_iter().collect()
     }
 }
 
@@ -168,15 +133,8 @@ fn read(file: &Path) -> Result<Vec<String>, TokenError> {
     Ok(tokens)
 }
 
-fn stamp(file: &Path) -> Stamp {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok(), metadata.ino(), metadata.len()))
-}
-
 #[cfg(test)]
 mod tests {
-    use common::time::mono_now;
-
     use super::*;
 
     const OLD: &str = "0123456789abcdef";
@@ -215,11 +173,9 @@ mod tests {
         let file = folder.path().join("tokens");
         fs::write(&file, OLD).unwrap();
         let gate = Gate::open(&file).unwrap();
-        let mut now = mono_now();
-        let mut change = |text: &str| {
+        let change = |text: &str| {
             fs::write(&file, text).unwrap();
-            now += LOOK_EVERY;
-            gate.tick(now);
+            gate.reload(Occasion::Change, WallTime::from_unix_secs(0));
             [OLD, NEW].map(|token| gate.admits(&fields(&format!("Bearer {token}"))))
         };
         assert_eq!(change("short"), [true, false]);

@@ -1,6 +1,7 @@
 //! `/metrics` in Prometheus' text format: the workers' counters, and what is asked of the parts when somebody reads.
 
 use common::http::response::Response;
+use common::net::tls::tickets::TicketKeys;
 use common::serve::shedding::Scarce;
 use common::telemetry::exposition::{CONTENT_TYPE, Exposition};
 use common::telemetry::metrics::Family;
@@ -102,6 +103,17 @@ fn certificates(page: &mut Exposition, watched: &Watched) {
     page.family(Family::ListReloads)
         .sample(&[("result", "taken_over")], done)
         .sample(&[("result", "failed")], failed);
+    let mut of_kinds = page.family(Family::FileReloads);
+    for (kind, [done, failed]) in watched.reloads.counts() {
+        of_kinds.sample(&[("kind", kind), ("result", "taken_over")], done);
+        of_kinds.sample(&[("kind", kind), ("result", "failed")], failed);
+    }
+    let mut tickets = page.family(Family::TlsTickets);
+    for tls in watched.tls() {
+        for (opened, count) in tls.ticket_keys().into_iter().flat_map(TicketKeys::opened) {
+            tickets.sample(&[("tls", &*tls.settings().name), ("result", opened.word())], count);
+        }
+    }
     let mut running = page.family(Family::TlsHandshakesRunning);
     for tls in watched.tls() {
         running.sample(&[("tls", &*tls.settings().name)], tls.handshakes() as u64);

@@ -1,5 +1,5 @@
-//! What signals do: SIGTERM and SIGINT drain, a second one cuts, SIGUSR1 reopens the access log. Between signals the main
-//! thread looks at the kernel, once a second.
+//! What signals do: SIGTERM and SIGINT drain, a second one cuts, SIGUSR1 reopens the access log, SIGHUP has files read
+//! again. Between signals the main thread looks at the kernel, once a second.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,10 +46,15 @@ impl Watch {
         let Self { runtime, mut signals } = self;
         runtime.block_on(async {
             // Not longer than this: a look holds the listening sockets, which the drain is about to close.
-            while !signals.next_while_looking(control).await.is_end() {
-                if let Some(log) = log {
-                    log.reopen();
-                    info!("access log reopened");
+            loop {
+                match (signals.next_while_looking(control).await, log) {
+                    (Told::End, _) => break,
+                    (Told::Reload, _) => drop(process.files.desk().order()),
+                    (Told::Reopen, None) => {}
+                    (Told::Reopen, Some(log)) => {
+                        log.reopen();
+                        info!("access log reopened");
+                    }
                 }
             }
             info!(timeout = ?drain_timeout, "draining");
@@ -86,6 +91,7 @@ fn refused(error: std::io::Error) -> Failure {
 enum Told {
     End,
     Reopen,
+    Reload,
 }
 
 impl Told {
@@ -98,6 +104,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     user_1: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -106,6 +113,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user_1: signal(SignalKind::user_defined1())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -127,6 +135,7 @@ impl Signals {
             _ = self.terminate.recv() => Told::End,
             _ = self.interrupt.recv() => Told::End,
             _ = self.user_1.recv() => Told::Reopen,
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }

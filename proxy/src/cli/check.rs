@@ -41,9 +41,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &warnings {
         super::say_error(&format!("warning: {warning}"));
     }
-    assemble::files(&config)
-        .and_then(|files| assemble::admin_guard(&config, &files.tls))
-        .map_err(|wrong| Failure::new(Code::Found, wrong.message))?;
+    let found = |wrong: Failure| Failure::new(Code::Found, wrong.message);
+    let files = assemble::files(&config).map_err(found)?;
+    assemble::admin_guard(&config, &files.tls).map_err(found)?;
+    for warning in assemble::warnings(&files.tls) {
+        super::say_error(&format!("warning: {warning}"));
+    }
     if arguments.print {
         text = config::print(&config);
     } else {

@@ -21,6 +21,7 @@ fn every_command_has_help() {
         "demo",
         "purge",
         "explain",
+        "reload",
         "backend",
         "completions",
     ] {
@@ -41,6 +42,7 @@ fn every_command_has_help() {
             "demo",
             "purge",
             "explain",
+            "reload",
             "backend",
             "completions"
         ]

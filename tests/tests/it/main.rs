@@ -56,6 +56,8 @@ mod cache_servers_health; // what cache servers say, on the front's page
 mod admin_access; // tokens, certificates, unix sockets
 mod sampler_cost; // what watching costs, on demand
 mod tls; // certificates, handshakes, redirects
+mod tls_tickets; // keys of tickets that nodes share
+mod reload; // files that are read again on order
 mod tls_clients; // certificates of clients
 mod origin_tls; // TLS towards origins
 mod origin_http2; // HTTP/2 towards origins

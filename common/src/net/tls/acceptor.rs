@@ -62,7 +62,10 @@ impl TlsAcceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = usize::from(gives_tickets);
         if gives_tickets {
-            config.ticketer = Ticketer::new()?;
+            config.ticketer = match &context.tickets {
+                Some(keys) => Arc::<super::tickets::TicketKeys>::clone(keys),
+                None => Ticketer::new()?,
+            };
         }
         let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -19,10 +18,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore};
 
 use super::certificate::{self, CertificateError};
-use super::context::{Stamp, provider, stamp};
+use super::context::provider;
 use super::session::TlsStream;
 use super::settings::{ConnectorSettings, TlsVersion};
 use super::unverified::Unverified;
+use crate::net::reload::{FileSet, Occasion, Reload, Reloaded};
 use crate::net::stream::Stream;
 use crate::time::WallTime;
 
@@ -32,15 +32,13 @@ pub const RELOAD_EVERY: Duration = Duration::from_secs(5);
 /// Makes the handshakes with the servers of one backend.
 #[derive(Debug)]
 pub struct TlsConnector {
-    /// What the log calls it.
-    name: String,
     settings: ConnectorSettings,
     /// The protocols that are offered, best first (RFC 7301).
     protocols: Vec<Vec<u8>>,
     provider: Arc<CryptoProvider>,
     /// Holds the sessions that can be resumed, too.
     config: ArcSwap<ClientConfig>,
-    stamps: Mutex<Vec<Option<Stamp>>>,
+    files: FileSet,
 }
 
 /// A handshake that was made.
@@ -79,8 +77,7 @@ impl TlsConnector {
     ) -> Result<Self, ConnectorError> {
         let provider = Arc::new(provider());
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        // Before reading: what changes meanwhile is then seen as a change.
-        let stamps = Mutex::new(stamps(&settings));
+        let files = FileSet::new("origin_certificates", name, files(&settings));
         let config = client_config(&settings, &protocols, &provider, now)?;
         if !settings.verify {
             tracing::warn!(
@@ -89,12 +86,11 @@ impl TlsConnector {
             );
         }
         Ok(Self {
-            name: name.to_owned(),
             settings,
             protocols,
             provider,
             config: ArcSwap::from_pointee(config),
-            stamps,
+            files,
         })
     }
 
@@ -124,25 +120,14 @@ impl TlsConnector {
             is_resumed,
         })
     }
+}
 
-    /// Reads the files again when one has changed; a bad one leaves all as it was. Connections that are open stay.
-    ///
-    /// Reads files: never on a worker.
-    pub fn reload_if_changed(&self, now: WallTime) {
-        let seen = stamps(&self.settings);
-        if std::mem::replace(&mut *self.stamps.lock(), seen.clone()) == seen {
-            return;
-        }
-        let origin = &*self.name;
-        match client_config(&self.settings, &self.protocols, &self.provider, now) {
-            Ok(config) => {
-                self.config.store(Arc::new(config));
-                tracing::info!(origin, "certificates for connections to servers reloaded");
-            }
-            Err(error) => {
-                tracing::error!(origin, %error, "changed certificates cannot be used; the old ones stay");
-            }
-        }
+impl Reload for TlsConnector {
+    /// Connections that are open stay.
+    fn reload(&self, occasion: Occasion, now: WallTime) -> Vec<Reloaded> {
+        let read = || client_config(&self.settings, &self.protocols, &self.provider, now);
+        let take = |config| self.config.store(Arc::new(config));
+        self.files.read_again(occasion, read, take).into_iter().collect()
     }
 }
 
@@ -199,13 +184,12 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, ConnectorError> {
     Ok(roots)
 }
 
-fn stamps(settings: &ConnectorSettings) -> Vec<Option<Stamp>> {
+fn files(settings: &ConnectorSettings) -> Vec<PathBuf> {
     let certificate = settings
         .certificate
         .iter()
         .flat_map(|pair| [&pair.certificate, &pair.key]);
-    let files = settings.roots.iter().chain(certificate);
-    files.map(PathBuf::as_path).map(stamp).collect()
+    settings.roots.iter().chain(certificate).cloned().collect()
 }
 
 fn because(errors: &[String]) -> String {

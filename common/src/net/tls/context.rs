@@ -2,12 +2,10 @@
 //!
 //! Reading files is for the start and for a thread of its own; handshakes only load a pointer.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -15,11 +13,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 
 use super::acceptor::TlsAcceptor;
-use super::certificate::{self, Certificate, CertificateError, EXPIRY_WARNING};
+use super::certificate::{self, Certificate, EXPIRY_WARNING};
 use super::choice::{Resolver, Table};
 use super::clients::{self, ClientCaError};
 use super::settings::{ClientCertificates, TlsSettings};
+use super::tickets::TicketKeys;
 use crate::net::pace::LogGate;
+use crate::net::reload::{FileSet, Occasion, Reload, Reloaded};
 use crate::time::WallTime;
 
 /// One `[tls.NAME]` as it runs.
@@ -32,17 +32,19 @@ pub struct TlsContext {
     pub(super) running: AtomicUsize,
     /// Keeps failures from filling the log.
     pub(super) failures: Mutex<LogGate>,
-    watched: Mutex<Watched>,
-    reloads: AtomicU64,
-    reload_failures: AtomicU64,
+    /// Keys of session tickets, where they are in files.
+    pub(super) tickets: Option<Arc<TicketKeys>>,
+    files: FileSet,
+    /// When expiry was last warned about.
+    warned: Mutex<Option<WallTime>>,
 }
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Certificates cannot be used; all of them are told.
-    #[error("{}", list(.0))]
-    Certificates(Vec<CertificateError>),
+    /// Files of certificates or keys cannot be used; all of them are told.
+    #[error("{}", .0.join("\n"))]
+    Files(Vec<String>),
     /// The authorities of clients cannot be used.
     #[error(transparent)]
     Clients(#[from] ClientCaError),
@@ -56,22 +58,6 @@ pub enum TlsError {
     },
 }
 
-/// What the files looked like when they were last read.
-#[derive(Debug)]
-struct Watched {
-    stamps: Vec<Option<Stamp>>,
-    /// When expiry was last warned about.
-    warned: Option<WallTime>,
-}
-
-/// A file without its content: what changes when somebody writes or replaces it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    inode: u64,
-    bytes: u64,
-}
-
 impl TlsContext {
     /// Reads the certificates.
     ///
@@ -79,17 +65,27 @@ impl TlsContext {
     /// Everything that is wrong with them.
     pub fn load(settings: TlsSettings, now: WallTime) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(provider());
-        // Before reading: what changes meanwhile is then seen as a change.
-        let stamps = stamps(&settings);
-        let table = read(&settings, &provider, now).map_err(TlsError::Certificates)?;
+        let files = FileSet::new("certificates", &settings.name, files(&settings));
+        let tickets = match &settings.ticket_keys[..] {
+            [] => Ok(None),
+            files => TicketKeys::load(&settings.name, files).map(|keys| Some(Arc::new(keys))),
+        };
+        let (table, tickets) = match (read(&settings, &provider, now), tickets) {
+            (Ok(table), Ok(tickets)) => (table, tickets),
+            (table, tickets) => {
+                let of_tickets = tickets.err().map(|error| error.to_string());
+                let wrong = table.err().into_iter().flatten().chain(of_tickets);
+                return Err(TlsError::Files(wrong.collect()));
+            }
+        };
         let context = Self {
             provider,
             resolver: Arc::new(Resolver(ArcSwap::from_pointee(table))),
             running: AtomicUsize::new(0),
             failures: Mutex::default(),
-            watched: Mutex::new(Watched { stamps, warned: None }),
-            reloads: AtomicU64::new(0),
-            reload_failures: AtomicU64::new(0),
+            tickets,
+            files,
+            warned: Mutex::new(None),
             settings,
         };
         context.warn_of_expiry(now);
@@ -114,46 +110,13 @@ impl TlsContext {
         })
     }
 
-    /// Reads the certificates again when one of their files has changed; a bad one leaves all as they were.
-    ///
-    /// Reads files: never on a worker. Connections that are open keep what they have.
-    pub fn reload_if_changed(&self, now: WallTime) {
-        let stamps = stamps(&self.settings);
-        let is_changed = {
-            let mut watched = self.watched.lock();
-            let is_changed = watched.stamps != stamps;
-            watched.stamps = stamps;
-            is_changed
-        };
-        if is_changed {
-            self.reload(now);
-        }
-        self.warn_of_expiry(now);
-    }
-
-    fn reload(&self, now: WallTime) {
-        let tls = &*self.settings.name;
-        match read(&self.settings, &self.provider, now) {
-            Ok(table) => {
-                self.resolver.0.store(Arc::new(table));
-                self.reloads.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(tls, "certificates reloaded");
-            }
-            Err(errors) => {
-                self.reload_failures.fetch_add(1, Ordering::Relaxed);
-                let error = list(&errors);
-                tracing::error!(tls, %error, "changed certificates cannot be used; the old ones stay");
-            }
-        }
-    }
-
     /// Once a day, for each certificate that has little time left.
     fn warn_of_expiry(&self, now: WallTime) {
-        let mut watched = self.watched.lock();
-        if watched.warned.is_some_and(|last| now.saturating_since(last) < DAY) {
+        let mut warned = self.warned.lock();
+        if warned.is_some_and(|last| now.saturating_since(last) < DAY) {
             return;
         }
-        watched.warned = Some(now);
+        *warned = Some(now);
         for certificate in self
             .certificates()
             .filter(|certificate| certificate.left(now) < EXPIRY_WARNING)
@@ -174,17 +137,33 @@ impl TlsContext {
         (0..table.certificates.len()).map(move |index| table.certificates[index].clone())
     }
 
-    /// How often changed files were taken over, and how often they could not be used.
+    /// Keys of session tickets, where they are in files.
+    pub fn ticket_keys(&self) -> Option<&TicketKeys> {
+        self.tickets.as_deref()
+    }
+
+    /// How often files were taken over, and how often they could not be used.
     pub fn reloads(&self) -> (u64, u64) {
-        (
-            self.reloads.load(Ordering::Relaxed),
-            self.reload_failures.load(Ordering::Relaxed),
-        )
+        let certificates = self.files.counts();
+        let tickets = self.tickets.as_ref().map_or((0, 0), |keys| keys.reloads());
+        (certificates.0 + tickets.0, certificates.1 + tickets.1)
     }
 
     /// Handshakes that run now.
     pub fn handshakes(&self) -> usize {
         self.running.load(Ordering::Relaxed)
+    }
+}
+
+impl Reload for TlsContext {
+    /// Connections that are open keep what they have.
+    fn reload(&self, occasion: Occasion, now: WallTime) -> Vec<Reloaded> {
+        let read = || read(&self.settings, &self.provider, now).map_err(TlsError::Files);
+        let take = |table| self.resolver.0.store(Arc::new(table));
+        let certificates = self.files.read_again(occasion, read, take);
+        let tickets = self.tickets.as_ref().and_then(|keys| keys.reload(occasion));
+        self.warn_of_expiry(now);
+        certificates.into_iter().chain(tickets).collect()
     }
 }
 
@@ -202,13 +181,13 @@ pub(super) fn provider() -> CryptoProvider {
     provider
 }
 
-fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Result<Table, Vec<CertificateError>> {
+fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Result<Table, Vec<String>> {
     let mut certificates = Vec::with_capacity(settings.certificates.len());
     let mut errors = Vec::new();
     for files in &settings.certificates {
         match certificate::load_stapled(files, provider, now) {
             Ok(certificate) => certificates.push(certificate),
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(error.to_string()),
         }
     }
     if errors.is_empty() {
@@ -218,29 +197,14 @@ fn read(settings: &TlsSettings, provider: &CryptoProvider, now: WallTime) -> Res
     }
 }
 
-fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
-    let files = settings.certificates.iter();
-    files
+fn files(settings: &TlsSettings) -> Vec<PathBuf> {
+    let entries = settings.certificates.iter();
+    entries
         .flat_map(|entry| {
-            let staple = entry.ocsp.as_deref().and_then(stamp);
-            [stamp(&entry.files.certificate), stamp(&entry.files.key), staple]
+            let pair = [&entry.files.certificate, &entry.files.key];
+            pair.into_iter().chain(&entry.ocsp).cloned()
         })
         .collect()
-}
-
-/// What a file looks like now; `None` where there is none.
-pub(super) fn stamp(file: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(file).ok()?;
-    Some(Stamp {
-        modified: metadata.modified().ok(),
-        inode: metadata.ino(),
-        bytes: metadata.len(),
-    })
-}
-
-fn list(errors: &[CertificateError]) -> String {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -248,6 +212,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::super::settings::{CertificateFiles, ServerCertificate, TlsVersion, UnknownName};
+    use std::fs;
+
     use super::super::testing::Made;
     use super::*;
 
@@ -263,6 +229,7 @@ mod tests {
             unknown_name: UnknownName::Default,
             min_version: TlsVersion::Tls12,
             session_tickets: true,
+            ticket_keys: Vec::new(),
             handshake_timeout: Duration::from_secs(10),
             handshakes_max: 16,
             reload_every: Duration::from_secs(5),
@@ -281,26 +248,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Made::valid(&["old.example"]).write(folder.path(), "a");
         let context = TlsContext::load(settings(vec![files.clone()]), NOW).unwrap();
-        context.reload_if_changed(NOW);
+        let reload = |occasion| context.reload(occasion, NOW).len();
+        assert_eq!(reload(Occasion::Change), 0);
         assert_eq!(
             (names(&context), context.reloads()),
             (vec!["old.example".to_owned()], (0, 0))
         );
 
         fs::write(&files.certificate, "garbage").unwrap();
-        context.reload_if_changed(NOW);
-        context.reload_if_changed(NOW);
+        assert_eq!((reload(Occasion::Change), reload(Occasion::Change)), (1, 0));
         assert_eq!(
             (names(&context), context.reloads()),
             (vec!["old.example".to_owned()], (0, 1)),
             "tried once"
         );
+        let told = context.reload(Occasion::Order, NOW);
+        assert!(told[0].kept.as_ref().unwrap().contains("a.pem"), "{told:?}");
 
         Made::valid(&["much-newer.example"]).write(folder.path(), "a");
-        context.reload_if_changed(NOW);
+        reload(Occasion::Change);
         assert_eq!(
             (names(&context), context.reloads()),
-            (vec!["much-newer.example".to_owned()], (1, 1))
+            (vec!["much-newer.example".to_owned()], (1, 2))
         );
     }
 

@@ -11,6 +11,7 @@ pub mod certificate; // files → certificate and key
 mod subject; // whom a certificate is for, as text
 mod clients; // certificates that are demanded of clients
 mod choice; // which certificate for which name
+pub mod tickets; // keys of session tickets that nodes share
 pub mod context; // certificates that may change
 pub mod failure; // why a handshake failed
 mod session; // the records of one connection

@@ -14,8 +14,10 @@ pub struct TlsSettings {
     pub unknown_name: UnknownName,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
-    /// Give out a session ticket per connection (RFC 5077, RFC 8446 §4.6.1); its keys rotate and stay in this process.
+    /// Give out a session ticket per connection (RFC 5077, RFC 8446 §4.6.1).
     pub session_tickets: bool,
+    /// Files of the tickets' keys, the one that seals first; without any, keys rotate and stay in this process.
+    pub ticket_keys: Vec<PathBuf>,
     /// From accept to the end of the handshake.
     pub handshake_timeout: Duration,
     /// Handshakes at the same time; further connections are closed.

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use common::net::file_stamp::FileStamp;
-use common::time::MonoTime;
+use common::net::reload::{FileSet, Occasion, Reload, Reloaded};
+use common::time::{MonoTime, WallTime};
 use config::Config;
 use parking_lot::Mutex;
 
@@ -26,7 +26,7 @@ pub struct Users {
     /// What digests are keyed with: of this process, and of nobody else.
     key: hmac::Key,
     current: ArcSwap<Loaded>,
-    stamp: Mutex<Option<FileStamp>>,
+    files: FileSet,
 }
 
 /// What was read.
@@ -90,33 +90,15 @@ impl Users {
     /// # Errors
     /// What is wrong with which line, or why the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, String> {
-        // Before reading: what changes meanwhile is then seen as a change.
-        let stamp = FileStamp::of(file);
+        let files = FileSet::new("users", &file.display().to_string(), vec![file.to_owned()]);
         let loaded = Loaded::read(file)?;
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         Ok(Self {
             file: file.to_owned(),
             key: key.map_err(|_| "the system gives no random numbers".to_owned())?,
             current: ArcSwap::from_pointee(loaded),
-            stamp: Mutex::new(stamp),
+            files,
         })
-    }
-
-    /// Reads the file again when it has changed.
-    pub fn reload_if_changed(&self) {
-        let mut last = self.stamp.lock();
-        let stamp = FileStamp::of(&self.file);
-        if stamp == *last {
-            return;
-        }
-        *last = stamp;
-        match Loaded::read(&self.file) {
-            Ok(loaded) => {
-                tracing::info!(file = %self.file.display(), users = loaded.hashes.len(), "the users were read again");
-                self.current.store(Arc::new(loaded));
-            }
-            Err(error) => tracing::error!(%error, "the users stay as they were"),
-        }
     }
 
     /// By what credentials are remembered.
@@ -155,6 +137,14 @@ impl Users {
         }
         users.remember(*digest, now);
         Verdict::Right
+    }
+}
+
+impl Reload for Users {
+    fn reload(&self, occasion: Occasion, _: WallTime) -> Vec<Reloaded> {
+        let take = |loaded| self.current.store(Arc::new(loaded));
+        let read = || Loaded::read(&self.file);
+        self.files.read_again(occasion, read, take).into_iter().collect()
     }
 }
 
@@ -273,7 +263,7 @@ mod tests {
         let digest = users.digest(b"ann:secret");
         let change = |text: &str| {
             fs::write(folder.path().join("users"), text).unwrap();
-            users.reload_if_changed();
+            users.reload(Occasion::Change, WallTime::from_unix_secs(0));
             (users.knows(&digest, now), users.verify("ann", "secret", &digest, now))
         };
         assert_eq!(change(&format!("ann:{BCRYPT}\n\n")), (false, Verdict::Right));

@@ -1,14 +1,12 @@
-//! Threads that verify passwords, since no worker may compute for a tenth of a second; and that look whether files of
-//! users have changed.
+//! Threads that verify passwords, since no worker may compute for a tenth of a second.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use common::time::{MonoTime, mono_now};
+use common::time::mono_now;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -41,8 +39,6 @@ struct Job {
 const THREADS: usize = 2;
 /// Passwords that wait for a thread; at a tenth of a second each the last one waits for three seconds.
 const QUEUE_MAX: usize = 64;
-/// How often it is looked whether files have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Verifier {
     /// Starts the threads, where there are users.
@@ -52,14 +48,13 @@ impl Verifier {
     pub fn start(users: HashMap<PathBuf, Arc<Users>>) -> io::Result<Self> {
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
-        let looked = Arc::new(Mutex::new(mono_now()));
         let users = Arc::new(users);
         let threads = if users.is_empty() { 0 } else { THREADS };
         for _ in 0..threads {
-            let (jobs, users, looked) = (Arc::clone(&jobs), Arc::clone(&users), Arc::clone(&looked));
+            let jobs = Arc::clone(&jobs);
             std::thread::Builder::new()
                 .name("tidegate-auth".to_owned())
-                .spawn(move || work(&jobs, &users, &looked))?;
+                .spawn(move || work(&jobs))?;
         }
         Ok(Self { users, queue })
     }
@@ -82,21 +77,13 @@ impl Verifier {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, users: &HashMap<PathBuf, Arc<Users>>, looked: &Mutex<MonoTime>) {
+fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
-        let job = jobs.lock().recv_timeout(LOOK_EVERY);
+        // The lock is not held while a password is verified.
+        let job = jobs.lock().recv();
         match job {
             Ok(job) => job.run(),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        let Some(mut looked) = looked.try_lock() else {
-            continue;
-        };
-        let now = mono_now();
-        if now.saturating_duration_since(*looked) >= LOOK_EVERY {
-            users.values().for_each(|users| users.reload_if_changed());
-            *looked = now;
+            Err(mpsc::RecvError) => return,
         }
     }
 }
