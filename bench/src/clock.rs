@@ -57,3 +57,9 @@ pub(crate) fn wall() -> SystemTime {
 pub(crate) fn nap() {
     std::thread::sleep(Duration::from_millis(5));
 }
+
+/// A scripted origin's slowness, on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "a thread that has nothing else to do")]
+pub(crate) fn sleep(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -17,15 +17,20 @@ pub(crate) struct Cores {
 impl Cores {
     /// The first two cores that this process may use; one and the same where there is only one.
     pub(crate) fn choose() -> Result<Self> {
-        let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-        let allowed = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .and_then(|list| parse_list(list.trim()))
-            .context("no Cpus_allowed_list in /proc/self/status")?;
+        let allowed = Self::all()?;
         let subject = *allowed.first().context("no core is allowed")?;
         let load = allowed.get(1).copied().unwrap_or(subject);
         Ok(Self { subject, load })
+    }
+
+    /// All cores that this process may use; after pinning that is one.
+    pub(crate) fn all() -> Result<Vec<usize>> {
+        let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .and_then(|list| parse_list(list.trim()))
+            .context("no Cpus_allowed_list in /proc/self/status")
     }
 
     /// Load and subject take turns on one core.
@@ -60,6 +65,14 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// Bytes that new processes can have without swapping; 0 where the kernel does not say.
+pub(crate) fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 /// Where temporary files cost no disk: tmpfs, or else the usual place.

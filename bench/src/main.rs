@@ -22,6 +22,10 @@ mod report; // Markdown and JSON
 mod sheet; // tables and verdicts of the long runs
 mod rig; // tidegate in the shapes that they want
 mod memory; // what is held for what is kept
+mod collapse; // a crowd that asks for one slow thing
+mod tiers; // a hit at the second tier
+mod scale; // workers, connections, stored responses
+mod soak; // whether it stays where it is
 mod budget; // instructions per request, for CI
 
 use std::ffi::OsStr;
@@ -55,6 +59,14 @@ enum Action {
     Compare(Options),
     /// Memory per stored response, connection and request, of a store that turns over, and CPU of a hit among a million.
     Memory(memory::Options),
+    /// 1,000 clients ask at once for one slow thing that is not stored: tidegate, nginx, HAProxy, Varnish.
+    Collapse(collapse::Options),
+    /// A hit at the second tier: tidegate before tidegate, against nginx before Varnish.
+    Tiers(tiers::Options),
+    /// CPU of a hit with more workers, connections and stored responses.
+    Scale(scale::Options),
+    /// Mixed load for minutes to hours: memory, descriptors, threads and errors over time.
+    Soak(soak::Options),
     /// Instructions per request by callgrind, held against bench/budgets.json; under a minute.
     Budget(Budget),
     /// Serves canned responses; the other commands start it.
@@ -114,6 +126,10 @@ fn run(arguments: Arguments) -> Result<()> {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
         Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
         Action::Memory(options) => memory::run(&find_tidegate(options.tidegate.as_ref())?, &options),
+        Action::Collapse(options) => collapse::run(&find_tidegate(options.tidegate.as_ref())?, &options),
+        Action::Tiers(options) => tiers::run(&find_tidegate(options.tidegate.as_ref())?, &options),
+        Action::Scale(options) => scale::run(&find_tidegate(options.tidegate.as_ref())?, &options),
+        Action::Soak(options) => soak::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Budget(options) => budget(&options),
         Action::Floor => canned::serve("floor"),
         Action::Origin => canned::serve("origin"),

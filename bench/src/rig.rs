@@ -82,6 +82,10 @@ impl Rig {
         self.dir.path()
     }
 
+    pub(crate) fn origin(&self) -> SocketAddr {
+        self.origin.address
+    }
+
     /// Starts one on the subject's core.
     pub(crate) fn start(&self, shape: &Shape) -> Result<Tidegate> {
         self.start_on(&[self.cores.subject], &configuration(shape, self.origin.address))
@@ -168,6 +172,57 @@ cache = false
 listen = "127.0.0.1:0"
 
 {tables}"#
+    )
+}
+
+/// The configuration of one that serves its store to fronts.
+pub(crate) fn cache_server(shape: &Shape, origin: SocketAddr) -> String {
+    let (workers, memory_mib) = (shape.workers, shape.memory_mib);
+    format!(
+        r#"[process]
+workers = {workers}
+
+[cache]
+memory = "{memory_mib}MiB"
+listen = ["127.0.0.1:0"]
+
+[origin.o]
+servers = ["{origin}"]
+
+[[site]]
+hosts = ["bench.test"]
+default = true
+origin = "o"
+
+[admin]
+listen = "127.0.0.1:0"
+"#
+    )
+}
+
+/// The configuration of a front whose cache tier is a cache server.
+pub(crate) fn front_before(server: SocketAddr, origin: SocketAddr) -> String {
+    format!(
+        r#"[process]
+workers = 1
+
+[front]
+listen = ["127.0.0.1:0"]
+
+[cache]
+servers = ["{server}"]
+
+[origin.o]
+servers = ["{origin}"]
+
+[[site]]
+hosts = ["bench.test"]
+default = true
+origin = "o"
+
+[admin]
+listen = "127.0.0.1:0"
+"#
     )
 }
 

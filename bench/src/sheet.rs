@@ -95,7 +95,7 @@ impl Check {
 
     fn aim_words(&self) -> String {
         match self.aim {
-            Aim::AtMost(most) => format!("≤ {} {}", number(most), self.unit),
+            Aim::AtMost(most) => format!("≤ {} {}", number(most), self.unit).trim_end().to_owned(),
             Aim::Told => "–".to_owned(),
         }
     }
@@ -150,8 +150,8 @@ impl Sheet {
         for check in &self.checks {
             let (what, measured) = (&check.what, number(check.measured));
             text += &format!(
-                "| {what} | {measured} {} | {} | {} |\n",
-                check.unit,
+                "| {what} | {} | {} | {} |\n",
+                format!("{measured} {}", check.unit).trim_end(),
                 check.aim_words(),
                 check.verdict()
             );

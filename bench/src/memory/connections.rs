@@ -1,16 +1,16 @@
 //! Connections: idle ones, plain and TLS, and such with a request under way.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::{Found, float, settled};
+use crate::certificate::{Identity, NAME};
 use crate::load::whole_length;
 use crate::rig::{PATIENCE, Rig, Shape, Tidegate};
 use crate::sheet::Check;
@@ -151,7 +151,7 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
 
 fn ask_over_tls(address: SocketAddr, client: &Arc<ClientConfig>) -> Result<TcpStream> {
     let stream = connect(address)?;
-    let session = ClientConnection::new(Arc::clone(client), ServerName::try_from("bench.test")?)?;
+    let session = ClientConnection::new(Arc::clone(client), ServerName::try_from(NAME)?)?;
     let mut stream = StreamOwned::new(session, stream);
     stream.write_all(request("/1024").as_bytes())?;
     read_answer(&mut stream)?;
@@ -180,25 +180,12 @@ fn read_answer(stream: &mut impl Read) -> Result<()> {
 
 /// A shape that speaks TLS, and a client that trusts it.
 fn tls(rig: &Rig) -> Result<(Shape, Arc<ClientConfig>)> {
-    let own = rcgen::generate_simple_self_signed(vec!["bench.test".to_owned()])?;
-    let (certificate, key) = (rig.dir().join("certificate.pem"), rig.dir().join("key.pem"));
-    fs::write(&certificate, own.cert.pem())?;
-    fs::write(&key, own.signing_key.serialize_pem())?;
+    let identity = Identity::make(rig.dir())?;
+    let (certificate, key) = (identity.files.certificate.display(), identity.files.key.display());
     let shape = Shape {
-        listen: format!("listen = [{{ address = \"127.0.0.1:0\", tls = \"bench\", http2 = false }}]\n{PATIENCE}"),
-        tables: format!(
-            "[tls.bench]\ncertificates = [{{ certificate = \"{}\", key = \"{}\" }}]\n",
-            certificate.display(),
-            key.display()
-        ),
+        listen: format!("listen = [{{ address = \"127.0.0.1:0\", tls = \"bench\" }}]\n{PATIENCE}"),
+        tables: format!("[tls.bench]\ncertificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n"),
         ..Shape::store(64)
     };
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(own.cert.der().to_vec()))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((shape, Arc::new(client)))
+    Ok((shape, identity.http1))
 }

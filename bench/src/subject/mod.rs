@@ -215,6 +215,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// One that is ready as soon as it accepts connections.
+    pub(crate) fn accepting(process: Process, address: SocketAddr) -> Result<Self> {
+        Self::when_ready(process, Ready::Accepts(address))
+    }
+
     fn when_ready(mut process: Process, ready: Ready) -> Result<Self> {
         let address = clock::poll_until("ready", READY, || {
             process.check_alive()?;
@@ -261,7 +266,7 @@ fn first_line(program: &Path, flag: &str) -> Result<String> {
 }
 
 /// A port that nobody listens on now; who takes it may still be too late.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
 }
