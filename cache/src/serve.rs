@@ -192,6 +192,15 @@ impl Local {
         if let Some(compressor) = &request.route.compression {
             compressor.settle(&mut request.head.headers);
         }
+        if !request.route.rules.cache_status_key {
+            return self.serve(request);
+        }
+        let TierRequest { head, route, hop, .. } = &request;
+        let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key).to_string();
+        self.serve(request).map(move |answer| telling(answer, &key))
+    }
+
+    fn serve<'a>(self: &'a Arc<Self>, request: TierRequest<'a>) -> Soon<'a, Answer> {
         let TierRequest {
             head,
             route,
@@ -347,6 +356,16 @@ fn hit(meta: &StoredMeta, stale: Option<StaleWhy>, now: WallTime) -> CacheStatus
         detail: stale.map(StaleWhy::word),
         ..CacheStatus::new(NAME, Outcome::Hit)
     }
+}
+
+/// An answer whose Cache-Status tells the cache key.
+fn telling(mut answer: Answer, key: &str) -> Answer {
+    if let (Ok(response), Some(status)) = (&mut answer.result, answer.facts.outcome) {
+        let added = &mut response.fields.added;
+        added.remove(&CACHE_STATUS);
+        added.push_display(&CACHE_STATUS, status.with_key(key));
+    }
+    answer
 }
 
 /// Now, for a request on `worker`.

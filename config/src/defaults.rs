@@ -477,6 +477,8 @@ pub(crate) fn rules() -> Rules {
         },
         store_post: true,
         age_from_date: true,
+        // It is as long as the URL, and may hold what is in cookies and fields.
+        cache_status_key: false,
         stored_response_max: u64::MAX,
     }
 }

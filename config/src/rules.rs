@@ -45,6 +45,8 @@ pub struct Rules {
     /// Whether a response is as old as its Date says, whatever its Age (RFC 9111 §4.2.3). Off helps with an origin
     /// whose clock is slow.
     pub age_from_date: bool,
+    /// Whether Cache-Status tells the cache key (RFC 9211 §2.7).
+    pub cache_status_key: bool,
     /// Bytes of the largest content that is stored.
     pub stored_response_max: u64,
 }

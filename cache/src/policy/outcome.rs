@@ -117,6 +117,20 @@ impl<'a> CacheStatus<'a> {
             detail: None,
         }
     }
+
+    /// The same, with the cache key.
+    pub fn with_key<K>(self, key: K) -> CacheStatus<'a, K> {
+        CacheStatus {
+            cache: self.cache,
+            outcome: self.outcome,
+            ttl: self.ttl,
+            fwd_status: self.fwd_status,
+            stored: self.stored,
+            collapsed: self.collapsed,
+            key: Some(key),
+            detail: self.detail,
+        }
+    }
 }
 
 /// An sf-integer has at most 15 digits (RFC 8941 §3.3.1).

@@ -12,6 +12,7 @@ use common::http::origin_error::OriginError;
 use common::http::outgoing::Hop;
 use common::http::response::Response;
 use common::telemetry::metrics::Counter;
+use common::worker::Worker;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::failed::LeaderFailed;
@@ -23,7 +24,7 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::policy::key::{Key, KeyHash};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
-use crate::policy::reuse::{Reuse, ValidateWhy, reuse};
+use crate::policy::reuse::{Mark, Reuse, ValidateWhy, reuse};
 use crate::policy::rules::WaitOver;
 use crate::store::Stored;
 use crate::tier::{Answer, Facts, TierRequest};
@@ -126,6 +127,7 @@ impl Local {
             self.flight_after(hash, hash, Some(selected.stored())),
             request.route.rules.waiting.waiters_max,
         ) {
+            count_refresh(selected.stored(), request.worker);
             let mut head = request.head.clone();
             head.method = Method::GET;
             // The client has its answer already.
@@ -268,6 +270,15 @@ async fn detached(lead: Lead) -> Answer {
 /// Whether a range is asked of something that is not stored whole: then only that range is fetched.
 pub(super) fn is_partial_miss(request: &HeaderMap, has_whole: bool) -> bool {
     !has_whole && request.contains_key(http::header::RANGE)
+}
+
+/// Counts that a stored response is refreshed in the background, by cause.
+pub(super) fn count_refresh(stored: &Stored, worker: &Worker) {
+    let is_ahead = stored.mark() == Mark::Unmarked && stored.meta.ttl(now(worker)) > 0;
+    worker.metrics.count(match is_ahead {
+        true => Counter::CacheRefreshAhead,
+        false => Counter::CacheRefreshStale,
+    });
 }
 
 /// What becomes of a request that is not to wait for another one's fetch, or no longer.

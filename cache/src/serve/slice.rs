@@ -13,7 +13,7 @@ use common::http::response::Response;
 use common::http1::client::ExchangeError;
 use http::{Method, StatusCode};
 
-use super::ask::{Fit, ROUNDS_MAX, Turn, done};
+use super::ask::{Fit, ROUNDS_MAX, Turn, count_refresh, done};
 use super::failed::shared_error;
 use super::slice_lead::SliceLead;
 use super::sliced::Sliced;
@@ -254,6 +254,7 @@ impl Sliced {
         let stored = Some(selected.stored());
         let flight = self.local.flight_after(hash, self.hash, stored);
         if let Boarding::Lead(permit) = self.local.flights.board(flight, self.ask.rules().waiting.waiters_max) {
+            count_refresh(selected.stored(), &self.ask.worker);
             let (fwd, selected) = (Fwd::Stale, Some(selected));
             let lead = self.lead(number, hash, Some(permit), Why { fwd, selected }, false);
             drop(tokio::spawn(lead.run()));

@@ -128,6 +128,7 @@ keys! {
         Maybe::new(Duration::TIMEOUT, "`connect_timeout` and `response_timeout` together"), "How long a request waits so.";
     wait_over: WaitOver = waiting.over, Choice(&[("fetch", WaitOver::Fetch), ("error", WaitOver::Error)]),
         "What becomes of one that has waited so long, or is one too many: it asks the origin itself, or gets 503 (or something stale, where that is allowed).";
+    cache_status_key: bool = cache_status_key, Flag, "Whether Cache-Status tells the cache key, as `key=\"…\"` (RFC 9211).";
     tag_fields: Vec<HeaderName> = tags.fields, List::any(FIELD),
         "Response fields whose words, separated by white space or commas, are tags to purge by.";
     tags_hidden: bool = tags.hidden, Flag, "Whether clients do not get these fields.";

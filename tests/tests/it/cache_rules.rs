@@ -3,8 +3,7 @@
 use tests::client::request;
 use tests::origin::Origin;
 use tests::script::Script;
-use tests::setup::{Setup, Shape, in_both_shapes};
-use tests::wait::Gate;
+use tests::setup::{Setup, in_both_shapes};
 
 const SITES: &str = "
 [[site]]
@@ -84,27 +83,4 @@ fn each_rule_decides_whether_the_second_request_is_a_hit() {
             assert_eq!((response.is_hit(), response.text().as_str()), (hit, "hello"), "{first} {second} {response:?}");
         }
     });
-}
-
-#[test]
-fn a_waiter_whose_time_is_over_gets_an_error_where_the_rules_say_so() {
-    let gate = Gate::new();
-    let held = gate.clone();
-    let origin = Origin::start(move |_| {
-        Script::new()
-            .wait(&held)
-            .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    });
-    let tidegate = Setup::of(&origin.address())
-        .set("cache.rules.wait_timeout", "'10ms'")
-        .set("cache.rules.wait_over", "'error'")
-        .shape(Shape::InProcess)
-        .start();
-    let mut leader = tidegate.client();
-    leader.send(request("GET", "/", "", ""));
-    gate.wait_for_arrivals(1);
-    assert_eq!(tidegate.get("/").status, 504);
-    gate.open();
-    assert_eq!(leader.read().status, 200);
-    assert_eq!(origin.count("/"), 1);
 }

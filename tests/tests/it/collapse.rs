@@ -270,4 +270,39 @@ fn what_is_stale_while_it_is_validated_is_refreshed_once_in_the_background() {
     gate.open();
     eventually("the new one is there", || tidegate.get("/").text() == "new");
     assert_eq!(origin.count("/"), 2);
+    let counted = |cause: &str| tidegate.metric("tidegate_cache_refreshes_total", &format!("cause=\"{cause}\""));
+    assert_eq!((counted("stale_while_revalidate"), counted("refresh_ahead")), (1, 0));
+}
+
+/// At the end of its lifetime a response that is asked for is refreshed before anybody has to wait.
+#[test]
+fn what_is_near_its_end_is_refreshed_ahead_where_the_rules_say_so() {
+    let origin = Origin::start(|_| Script::answer(200, "Cache-Control: max-age=60\r\nAge: 1\r\nETag: \"a\"\r\n", "x"));
+    for (percent, ahead) in [("0", 0), ("99", 1)] {
+        let tidegate = Setup::of(&origin.address())
+            .set("cache.rules.refresh_ahead_percent", percent)
+            .start();
+        assert!(!tidegate.get("/").is_hit());
+        assert!(tidegate.get("/").is_hit());
+        tidegate.expect_metric("tidegate_cache_refreshes_total", r#"cause="refresh_ahead""#, ahead);
+    }
+    eventually("it is refreshed", || origin.count("/") == 3);
+}
+
+/// The members of Cache-Status that are sent by default, and the one that is not.
+#[test]
+fn cache_status_tells_the_key_where_the_rules_say_so() {
+    in_both_shapes(|shape| {
+        let origin = Origin::start(|_| Script::cacheable("hello"));
+        let setup = Setup::of(&origin.address()).shape(shape);
+        let tidegate = setup.set("cache.rules.cache_status_key", "true").start();
+        for word in ["stored", "hit"] {
+            let words = tidegate.get("/a?b").cache_words();
+            assert!(words.iter().any(|known| known == word), "{words:?}");
+            let key = "key=\"http://www.example.com/a?b\"";
+            assert!(words.iter().any(|known| known == key), "{words:?}");
+        }
+        let tidegate = Setup::of(&origin.address()).shape(shape).start();
+        assert!(!tidegate.get("/a").head.fields.joined("cache-status").contains("key="));
+    });
 }
