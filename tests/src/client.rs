@@ -85,6 +85,15 @@ impl Client {
         }
     }
 
+    /// The same connection, to be written to while this one reads.
+    #[track_caller]
+    pub fn writer(&self) -> TcpStream {
+        match &**self.wire.socket() {
+            Socket::Tcp(tcp) => tcp.try_clone().unwrap(),
+            Socket::Unix(_) => panic!("not TCP"),
+        }
+    }
+
     /// Sends exactly these bytes. A peer that has hung up meanwhile is no failure: what it answered before is to be read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.wire.send(bytes.as_ref()));

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -179,6 +182,14 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(socket: S, http2: Http2)
     }
 }
 
+/// What agrees to the key in a head (RFC 6455 §4.2.2).
+fn accept_of(head: &str) -> String {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let key = lines.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+    let key = key.map_or("", |(_, key)| key).to_owned() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes()))
+}
+
 async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> std::io::Result<()> {
     let mut socket = BufReader::new(socket);
     loop {
@@ -194,8 +205,12 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> std::io::R
             socket.get_mut().write_all(answer).await?;
             continue;
         }
-        let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-        socket.get_mut().write_all(switched).await?;
+        let switched = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            accept_of(&head)
+        );
+        socket.get_mut().write_all(switched.as_bytes()).await?;
         loop {
             let came = socket.fill_buf().await?.to_vec();
             if came.is_empty() {

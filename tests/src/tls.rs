@@ -124,6 +124,18 @@ impl TlsClient {
         Ok(answer)
     }
 
+    /// Sends this and ends our side of TLS; what came until the peer ended its own, in order.
+    #[track_caller]
+    pub fn end_with(mut self, last: &str) -> String {
+        self.0.write_all(last.as_bytes()).unwrap();
+        self.0.conn.send_close_notify();
+        self.0.flush().unwrap();
+        let mut rest = String::new();
+        // An end without close_notify would be an error.
+        self.0.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
     /// Sends a request and reads until its answer ends with `end`.
     #[track_caller]
     pub fn ask(&mut self, request: &str, end: &str) -> String {

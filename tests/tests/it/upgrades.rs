@@ -1,6 +1,8 @@
 //! WebSocket and other tunnels: what goes on, what comes back, how they end, in both shapes.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use tests::certificates::Made;
@@ -11,8 +13,10 @@ use tests::process::{Process, run_to_end};
 use tests::programs::installed;
 use tests::script::Script;
 use tests::setup::{Setup, Shape, in_both_shapes};
+use tests::streams::{Ended, Streams};
 use tests::sys::SIGTERM;
 use tests::tidegate::{Tidegate, folder};
+use tests::tls::Tls;
 use tests::wait::{Gate, eventually};
 use tests::wire::Stop;
 
@@ -156,6 +160,21 @@ fn towards_http2_origins_each_tunnel_has_a_connection_of_http1_for_itself() {
 }
 
 #[test]
+fn a_tunnel_of_an_http2_client_to_an_http2_origin_is_one_of_http1_in_between() {
+    let (origin, tidegate) = beside_http2("http2", None, |setup| {
+        setup.set("front.listen", "[{ address = '127.0.0.1:0', http2 = true }]")
+    });
+    let mut client = Streams::connect(tidegate.address());
+    let mut tunnel = client.open("/chat", "websocket").unwrap();
+    tunnel.send("hello".to_owned());
+    assert_eq!(tunnel.take(5), "hello");
+    tunnel.end();
+    assert_eq!(tunnel.wait_for_end(), (Ended::Whole, String::new()));
+    assert_eq!(origin.connections(), ["http/1.1"]);
+    tidegate.wait_until_no_backend_is_busy();
+}
+
+#[test]
 fn a_tunnel_takes_the_place_of_an_http2_connection_that_nobody_uses() {
     let (origin, tidegate) = beside_http2("http2", None, |setup| {
         let setup = setup.set("origin.o.connections_max", "1");
@@ -254,6 +273,51 @@ fn what_may_not_or_cannot_be_upgraded_is_answered_without_it() {
 }
 
 #[test]
+fn any_protocol_that_the_route_allows_is_tunnelled() {
+    let origin = Origin::at_head(|request| {
+        let protocol = request.field("upgrade").unwrap_or("none").to_owned();
+        let head = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: upgrade\r\n\r\n");
+        Script::says(head).echo().close()
+    });
+    let site = "[[site]]\nhosts = ['www.example.com']\norigin = 'o'\nupgrades = ['chat', 'tcp']\n";
+    let tidegate = Setup::with_sites(site).origin("o", &origin.address()).start();
+    for (method, asked) in [("GET", "tcp"), ("POST", "Chat/2.0")] {
+        let mut client = tidegate.client();
+        let lines = format!("Connection: keep-alive, Upgrade\r\nUpgrade: {asked}\r\n");
+        client.send(request(method, "/", &lines, ""));
+        let head = client.read_head();
+        assert_eq!((head.status, head.field("upgrade")), (101, asked));
+        client.send("\0any bytes\n");
+        assert_eq!(client.take_bytes(11), "\0any bytes\n");
+        client.half_close();
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn the_end_of_one_direction_is_passed_on_through_tls_as_well() {
+    let (_folder, path) = folder();
+    let made = Made::ecdsa(&["127.0.0.1", "www.example.com"]);
+    let origin = DualOrigin::tls(&made, &["http/1.1"], Http2::saying(http::HeaderMap::new(), "h2"));
+    let files = made.write(&path, "both");
+    let tidegate = Setup::of(&origin.url())
+        .set("origin.o.tls.roots", &format!("'{}'", files.certificate.display()))
+        .set("front.listen", "[{ address = '127.0.0.1:0', tls = 'test' }]")
+        .set("tls.test.certificates", &format!("[{}]", files.entry()))
+        .start();
+    let mut client = Tls::offering(&[])
+        .connect(tidegate.address(), "www.example.com")
+        .unwrap();
+    client.ask(&ask("/chat"), "\r\n\r\n");
+    assert_eq!(client.ask("hello", "hello"), "hello");
+    // The origin hears the end and answers all the same; its own end comes in order, as TLS knows one.
+    let rest = client.end_with("last words");
+    assert_eq!(rest, "last words");
+    ended_for(&tidegate, "tunnel_client");
+    tidegate.wait_until_no_backend_is_busy();
+}
+
+#[test]
 fn a_101_to_something_else_is_a_502() {
     for fields in ["Upgrade: h2c\r\nConnection: upgrade\r\n", ""] {
         let origin = Origin::at_head(move |_| Script::says(format!("HTTP/1.1 101 Switched\r\n{fields}\r\n")).hold());
@@ -309,19 +373,65 @@ fn a_side_that_does_not_read_holds_back_the_other_and_nothing_else() {
         _ => Script::says(SWITCHED).echo().close(),
     });
     let tidegate = Setup::of(&origin.address()).start();
+    drop(open(&tidegate, "/chat"));
+    let before = tidegate.front.process.memory();
     let mut client = open(&tidegate, "/flood");
     // It reads nothing meanwhile; what tidegate holds of 64 MiB is one piece, the rest waits in kernels and at the origin.
     client.send("up");
     tidegate.expect_metric_of_at_least("tidegate_tunnel_bytes_received_total", "", 2);
-    let before = origin.bytes_sent();
-    let memory = tidegate.front.process.memory();
-    assert!(before < 64 << 20, "held back");
-    assert!(memory < 200 << 20, "{memory} bytes");
+    expect_held_back("the origin sends no more", &tidegate, before, || origin.bytes_sent());
+    take_all(&mut client);
+}
+
+#[test]
+fn an_origin_that_does_not_read_holds_back_the_client_and_nothing_else() {
+    let gate = Gate::new();
+    let read = gate.clone();
+    let origin = Origin::at_head(move |_| Script::says(SWITCHED).wait(&read).echo().close());
+    let tidegate = Setup::of(&origin.address()).start();
+    let mut client = open(&tidegate, "/chat");
+    let before = tidegate.front.process.memory();
+    let (mut writer, sent) = (client.writer(), AtomicU64::new(0));
+    let sent = &sent;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let piece = vec![b'f'; 65_536];
+            for _ in 0..1024 {
+                writer.write_all(&piece).unwrap();
+                sent.fetch_add(65_536, Ordering::SeqCst);
+            }
+        });
+        expect_held_back("the client sends no more", &tidegate, before, || {
+            sent.load(Ordering::SeqCst)
+        });
+        gate.open();
+        take_all(&mut client);
+    });
+    client.half_close();
+    client.expect_closed();
+}
+
+/// Reads 64 MiB.
+#[track_caller]
+fn take_all(client: &mut Client) {
     let mut all = 0;
     while all < 64 << 20 {
         all += client.take_bytes(1).len();
     }
     assert_eq!(all, 64 << 20);
+}
+
+/// Waits until no more is sent of 64 MiB, and sees that it is not memory that took it.
+#[track_caller]
+fn expect_held_back(what: &str, tidegate: &Tidegate, memory_before: u64, sent: impl Fn() -> u64) {
+    let mut last = 0;
+    eventually(what, || {
+        let now = sent();
+        std::mem::replace(&mut last, now) == now && now > 0
+    });
+    assert!(sent() < 64 << 20, "held back");
+    let grown = tidegate.front.process.memory().saturating_sub(memory_before);
+    assert!(grown < 8 << 20, "{grown} bytes");
 }
 
 #[test]

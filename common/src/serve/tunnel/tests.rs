@@ -188,6 +188,26 @@ async fn the_end_of_one_direction_is_passed_on_after_its_last_byte() {
     assert!(!client.0.lock().is_ended, "the other direction is open");
 }
 
+#[tokio::test(start_paused = true)]
+async fn each_byte_either_way_gives_a_tunnel_all_its_time_anew() {
+    let (client, server) = (Scripted::saying(&[], 100), Scripted::saying(&[], 100));
+    let (kept, worker) = (Kept::default(), worker());
+    let mut end = client.clone();
+    let mut carrying = pin!(carry(&mut end, tunnel(&server), Bytes::new(), told(&kept, &worker)));
+    let nearly = Duration::from_secs(59);
+    for speaker in [&client, &server, &client, &server] {
+        poll_once(carrying.as_mut());
+        tokio::time::advance(nearly).await;
+        speaker.0.lock().says.push_back(Some("x"));
+    }
+    poll_once(carrying.as_mut());
+    tokio::time::advance(nearly).await;
+    poll_once(carrying.as_mut());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(carrying.await, TunnelEnd::Idle);
+    assert_eq!((client.heard().0.len(), server.heard().0.len()), (2, 2));
+}
+
 fn poll_once<F: Future<Output = TunnelEnd>>(future: std::pin::Pin<&mut F>) {
     assert!(future.poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
