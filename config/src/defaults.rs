@@ -336,6 +336,7 @@ pub(crate) const EJECTION_STATUSES: [u16; 3] = [502, 503, 504];
 /// Where health checks are asked for.
 pub(crate) const HEALTH: HealthSettings = HealthSettings {
     path: None,
+    grpc: None,
     host: None,
     statuses: Vec::new(),
     body: None,

@@ -3,6 +3,9 @@
 //! [`Rounds`] is pure and counts; [`watch`] asks and tells `watch.rs`. Runs on the control thread, never on a worker, and
 //! takes no place in a pool.
 
+mod grpc; // by gRPC's health protocol
+mod grpc_message; // its messages: pure
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,26 +103,20 @@ async fn check(backend: &Backend, number: usize, settings: &HealthSettings) -> R
         .connect(opening, &backend.connect_options, |_| ())
         .await;
     let mut connected = connected.map_err(|failure| failure.error.word().to_owned())?;
-    match &settings.path {
-        Some(path) => ask(backend, connected.stream, &server.name(), path, settings).await,
+    let host = authority(&server.name(), settings)?;
+    match (&settings.grpc, &settings.path) {
+        (Some(service), _) => grpc::ask(backend, connected.stream, host, service, settings).await,
+        (None, Some(path)) => ask(backend, connected.stream, host, path, settings).await,
         // The last message of a TLS handshake leaves with the first write, or now.
-        None => {
+        (None, None) => {
             connected.stream.shutdown_write();
             Ok(())
         }
     }
 }
 
-async fn ask(
-    backend: &Backend,
-    stream: Stream,
-    server: &str,
-    path: &str,
-    settings: &HealthSettings,
-) -> Result<(), String> {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = Method::GET;
-    head.uri = path.parse::<Uri>().map_err(|error| error.to_string())?;
+/// What a check calls the server.
+fn authority(server: &str, settings: &HealthSettings) -> Result<HeaderValue, String> {
     let host = settings.host.as_deref().unwrap_or_else(|| {
         if server.starts_with("unix:") {
             "localhost"
@@ -127,10 +124,24 @@ async fn ask(
             server
         }
     });
-    head.headers
-        .insert(HOST, HeaderValue::try_from(host).map_err(|error| error.to_string())?);
-    head.headers
-        .insert(USER_AGENT, HeaderValue::from_static("tidegate-health"));
+    HeaderValue::try_from(host).map_err(|error| error.to_string())
+}
+
+/// What checks call themselves.
+const USER_AGENT_OF_CHECKS: HeaderValue = HeaderValue::from_static("tidegate-health");
+
+async fn ask(
+    backend: &Backend,
+    stream: Stream,
+    host: HeaderValue,
+    path: &str,
+    settings: &HealthSettings,
+) -> Result<(), String> {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = Method::GET;
+    head.uri = path.parse::<Uri>().map_err(|error| error.to_string())?;
+    head.headers.insert(HOST, host);
+    head.headers.insert(USER_AGENT, USER_AGENT_OF_CHECKS);
     let head = OutgoingHead::from(head);
     let limits = &backend.settings.limits;
     let is_http2 = match backend.settings.protocol {
@@ -194,6 +205,7 @@ mod tests {
 
     const SETTINGS: HealthSettings = HealthSettings {
         path: None,
+        grpc: None,
         host: None,
         statuses: Vec::new(),
         body: None,

@@ -138,6 +138,8 @@ pub struct EjectionSettings {
 pub struct HealthSettings {
     /// Path and query of a GET; `None`: that the server takes a connection is enough.
     pub path: Option<String>,
+    /// The service that gRPC's health protocol is asked for; empty: the server as a whole. Goes before `path`.
+    pub grpc: Option<String>,
     /// The Host field; `None`: the server as configured.
     pub host: Option<String>,
     /// Statuses that are right.

@@ -57,6 +57,7 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
         }
     }
     services(path, backend, notes);
+    grpc_check(path, backend, notes);
     if backend.servers.iter().all(|server| server.is_backup) && !backend.servers.is_empty() {
         notes.error(
             format!("{path}.servers"),
@@ -114,6 +115,21 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
         );
     } else {
         backend.keepalive = backend.connections_max;
+    }
+}
+
+/// gRPC is HTTP/2.
+fn grpc_check(path: &str, backend: &BackendSettings, notes: &mut Notes) {
+    let Some(health) = backend.health.as_ref().filter(|health| health.grpc.is_some()) else {
+        return;
+    };
+    let at = format!("{path}.health.grpc");
+    if health.path.is_some() {
+        notes.error(&*at, "asks by gRPC, and `path` by a GET; a check is one of them");
+    }
+    if backend.protocol != HttpProtocol::Http2 {
+        let wrong = Wrong::from("gRPC is spoken over HTTP/2 only");
+        notes.error(at, wrong.hint(format!("set {path}.protocol = \"http2\"")));
     }
 }
 

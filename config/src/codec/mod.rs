@@ -13,7 +13,8 @@ pub(crate) use address::{
 };
 pub(crate) use guard::{BudgetCodec, FREQUENCY, RATE_KEY};
 pub(crate) use pattern::{
-    BODY_PART, CHECK_PATH, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text, is_name,
+    BODY_PART, CHECK_PATH, GRPC_SERVICE, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text,
+    is_name,
 };
 pub(crate) use rules::{BYPASS, COOKIE, FIELD, HASH_BY, Negative, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};

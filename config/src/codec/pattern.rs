@@ -67,6 +67,21 @@ pub(crate) const CHECK_PATH: Text<String> = Text {
     print: String::clone,
 };
 
+/// A service of gRPC, by its full name; empty for the server as a whole.
+pub(crate) const GRPC_SERVICE: Text<String> = Text {
+    kind: "service such as \"shop.v1.Cart\", or \"\"",
+    parse: |text| match text.len() <= GRPC_SERVICE_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::from(format!(
+            "{text:?} is not the name of a service, such as \"shop.v1.Cart\": visible ASCII, at most {GRPC_SERVICE_MAX} bytes"
+        ))),
+    },
+    print: String::clone,
+};
+
+/// Longer than any package and name.
+const GRPC_SERVICE_MAX: usize = 256;
+
 /// The Host field of a health check.
 pub(crate) const HOST_FIELD: Text<String> = Text {
     kind: "host such as \"www.example.com\"",

@@ -9,8 +9,8 @@ use toml::de::DeValue;
 
 use super::spoken::visit_protocol;
 use crate::codec::{
-    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe, NAME_SERVER,
-    SERVER, Size, Special,
+    BODY_PART, CHECK_PATH, Choice, Count, Duration, Flag, GRPC_SERVICE, HASH_BY, HOST_FIELD, IP, Inline, List, Maybe,
+    NAME_SERVER, SERVER, Size, Special,
 };
 use crate::defaults;
 use crate::schema::{Codec, Keys, Spot, Visitor};
@@ -319,14 +319,19 @@ impl Keys for HealthSettings {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         let meaning = "Path and query of a GET; without it, a server that takes a connection is healthy.";
         v.key("path", Maybe::new(CHECK_PATH, "only connect"), &mut self.path, meaning);
-        v.only_with("path", self.path.is_some(), |v| {
-            let meaning = "The Host field of the check.";
+        let meaning = "The service that is asked for by gRPC's health protocol (`grpc.health.v1.Health/Check`), or \"\" for the \
+                       server as a whole, instead of `path`; the servers must be spoken to with HTTP/2.";
+        v.key("grpc", Maybe::new(GRPC_SERVICE, "not asked"), &mut self.grpc, meaning);
+        v.only_with("path", self.path.is_some() || self.grpc.is_some(), |v| {
+            let meaning = "The Host field of the check, with `grpc` its authority.";
             v.key(
                 "host",
                 Maybe::new(HOST_FIELD, "the server as configured"),
                 &mut self.host,
                 meaning,
             );
+        });
+        v.only_with("path", self.path.is_some(), |v| {
             let statuses = List::some(Count { min: 200, max: 599 });
             v.key("status", statuses, &mut self.statuses, "Statuses of a healthy server.");
             let meaning = "What the first 64KiB of the body have to contain.";

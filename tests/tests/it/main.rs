@@ -43,6 +43,7 @@ mod mixed; // other people's caches and fronts beside ours
 mod examples; // the examples run
 mod purge; // what an operator takes out of the store
 mod backends; // weights, ejection, health checks, orders, retries
+mod grpc_health; // health checks by gRPC's protocol
 mod services; // servers found by SRV records
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
