@@ -64,29 +64,7 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
             "all servers are backups; one that is not is asked first",
         );
     }
-    let is_tls = backend.servers.iter().any(|server| server.is_tls);
-    if is_tls {
-        backend.tls.get_or_insert(defaults::CONNECTOR);
-    } else if backend.tls.is_some() && !backend.servers.is_empty() {
-        let wrong = Wrong::from("no server is spoken to with TLS");
-        notes.error(
-            format!("{path}.tls"),
-            wrong.hint("write \"https://\" before its address"),
-        );
-    }
-    if backend.protocol == HttpProtocol::Auto && !is_tls && !backend.servers.is_empty() {
-        let message =
-            "\"auto\" asks with TLS which HTTP a server speaks; no server is spoken to with TLS, so it is HTTP/1.1";
-        notes.warning(format!("{path}.protocol"), message);
-    }
-    if backend.proxy_protocol.is_some() && backend.protocol != HttpProtocol::Http1 {
-        let wrong = Wrong::from("says for each connection whose it is, and a connection of HTTP/2 is many clients'");
-        notes.error(format!("{path}.proxy_protocol"), wrong.hint("set protocol = \"http1\""));
-    }
-    if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
-        let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
-        notes.warning(format!("{path}.tls.verify"), message);
-    }
+    spoken(path, backend, notes);
     if backend.balance != Balance::ConsistentHash {
         for (key, is_set) in [
             ("hash_by", backend.hash_by != HashBy::Key),
@@ -115,6 +93,33 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
         );
     } else {
         backend.keepalive = backend.connections_max;
+    }
+}
+
+/// TLS, HTTP/2 and what stands before both.
+fn spoken(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
+    let is_tls = backend.servers.iter().any(|server| server.is_tls);
+    if is_tls {
+        backend.tls.get_or_insert(defaults::CONNECTOR);
+    } else if backend.tls.is_some() && !backend.servers.is_empty() {
+        let wrong = Wrong::from("no server is spoken to with TLS");
+        notes.error(
+            format!("{path}.tls"),
+            wrong.hint("write \"https://\" before its address"),
+        );
+    }
+    if backend.protocol == HttpProtocol::Auto && !is_tls && !backend.servers.is_empty() {
+        let message =
+            "\"auto\" asks with TLS which HTTP a server speaks; no server is spoken to with TLS, so it is HTTP/1.1";
+        notes.warning(format!("{path}.protocol"), message);
+    }
+    if backend.proxy_protocol.is_some() && backend.protocol != HttpProtocol::Http1 {
+        let wrong = Wrong::from("says for each connection whose it is, and a connection of HTTP/2 is many clients'");
+        notes.error(format!("{path}.proxy_protocol"), wrong.hint("set protocol = \"http1\""));
+    }
+    if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
+        notes.warning(format!("{path}.tls.verify"), message);
     }
 }
 
