@@ -36,11 +36,11 @@ docs:
 deny:
     cargo deny --all-features --locked check
 
-# What a request costs: tidegate and the floor, a minute; options as in docs/benchmarks.md
+# What a request costs: tidegate and the floor, two minutes; options as in docs/benchmarks.md
 bench *options:
     cargo run --release --locked -p bench -- quick {{options}}
 
-# The same against nginx, HAProxy and Varnish, ten minutes
+# The same against nginx, HAProxy, Varnish and Traffic Server, fifteen minutes
 compare *options:
     cargo run --release --locked -p bench -- compare {{options}}
 

@@ -86,7 +86,7 @@ fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
         access_log: case.access_log,
         ..Setup::new(scratch.path(), origin.address)
     };
-    let running = valgrind.start_behind(&prefix, cores.subject, &setup)?;
+    let running = valgrind.start_behind(&prefix, &[cores.subject], &setup)?;
     let mut generator = Generator::new(Target {
         close: case.kind == Kind::Close,
         ..Target::get(running.address, case.path, case.body_bytes, 1)

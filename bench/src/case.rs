@@ -29,8 +29,12 @@ pub(crate) struct Case {
     /// MiB that the store may take.
     pub(crate) store_mib: u32,
     pub(crate) access_log: bool,
+    /// Processes or threads of the subject.
+    pub(crate) workers: usize,
     /// Whether latency at a constant rate is measured too.
     pub(crate) latency: bool,
+    /// Whether it is measured beside each peer too, at the peer's rate.
+    pub(crate) duels: bool,
     /// Whether wrk or h2load, where installed, measures it too.
     pub(crate) second_opinion: bool,
 }
@@ -81,7 +85,9 @@ const HIT_1K: Case = Case {
     answered_by: AnsweredBy::Cache,
     store_mib: 1024,
     access_log: false,
+    workers: 1,
     latency: false,
+    duels: false,
     second_opinion: false,
 };
 
@@ -97,9 +103,10 @@ const MISS_16K: Case = Case {
 };
 
 /// All cases, in the order of the table.
-pub(crate) const CASES: [Case; 15] = [
+pub(crate) const CASES: [Case; 16] = [
     Case {
         latency: true,
+        duels: true,
         second_opinion: true,
         ..HIT_1K
     },
@@ -198,6 +205,12 @@ pub(crate) const CASES: [Case; 15] = [
         ..HIT_1K
     },
     Case {
+        name: "workers-2",
+        title: "hit, 1 KiB, two workers",
+        workers: 2,
+        ..HIT_1K
+    },
+    Case {
         name: "idle",
         title: "idle keep-alive connection",
         connections: 2000,
@@ -226,6 +239,7 @@ impl Case {
             && (subject.has_origin() || self.answered_by == AnsweredBy::Cache)
             && (subject.speaks_tls() || self.protocol == Protocol::Plain)
             && (subject.writes_access_log() || !self.access_log)
+            && (subject != Subject::Floor || self.workers == 1)
     }
 }
 
@@ -255,10 +269,17 @@ mod tests {
             names.collect::<Vec<_>>()
         };
         let of_tls = ["tls-1k", "tls-1m", "tls-close-1k", "h2-1k"];
-        assert!(left_out(Subject::Tidegate).is_empty() && left_out(Subject::Nginx).is_empty());
+        assert!(
+            [Subject::Tidegate, Subject::Nginx, Subject::TrafficServer]
+                .into_iter()
+                .all(|subject| left_out(subject).is_empty())
+        );
         assert_eq!(left_out(Subject::Haproxy), ["hit-1k-log", "range"]);
         assert_eq!(left_out(Subject::Varnish), [&["hit-1k-log"][..], &of_tls].concat());
         let of_floor = ["hit-1k-log", "unchanged", "range", "pass-1k", "miss-16k", "zipf-16k"];
-        assert_eq!(left_out(Subject::Floor), [&of_floor[..], &of_tls].concat());
+        assert_eq!(
+            left_out(Subject::Floor),
+            [&of_floor[..], &of_tls, &["workers-2"]].concat()
+        );
     }
 }

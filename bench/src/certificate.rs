@@ -26,6 +26,17 @@ pub(crate) struct Files {
     pub(crate) both: PathBuf,
 }
 
+impl Files {
+    /// Their names in `dir`.
+    pub(crate) fn within(dir: &Path) -> Self {
+        Self {
+            certificate: dir.join("bench.crt"),
+            key: dir.join("bench.key"),
+            both: dir.join("bench.pem"),
+        }
+    }
+}
+
 /// A certificate, and what its clients need.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -41,11 +52,7 @@ impl Identity {
     pub(crate) fn make(dir: &Path) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).context("cannot make a certificate")?;
         let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let files = Files {
-            certificate: dir.join("bench.crt"),
-            key: dir.join("bench.key"),
-            both: dir.join("bench.pem"),
-        };
+        let files = Files::within(dir);
         fs::write(&files.certificate, &certificate)?;
         fs::write(&files.key, &key)?;
         fs::write(&files.both, certificate + &key)?;

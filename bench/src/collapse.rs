@@ -111,7 +111,7 @@ fn bursts(installed: &Installed, cores: Cores, clients: usize) -> Result<Vec<Row
         .prefix("tidegate-bench-")
         .tempdir_in(scratch_root())?;
     let origin = SlowOrigin::start()?;
-    let running = installed.start(cores.subject, &Setup::new(dir.path(), origin.address))?;
+    let running = installed.start(&[cores.subject], &Setup::new(dir.path(), origin.address))?;
     let mut rows = Vec::new();
     for (path, words, kind) in BURSTS {
         let name = installed.subject.name();

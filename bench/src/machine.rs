@@ -10,27 +10,35 @@ use anyhow::{Context, Result};
 pub(crate) struct Cores {
     /// The subject's core.
     pub(crate) subject: usize,
+    /// Its second one, for the case of two workers.
+    pub(crate) second: usize,
     /// The core of load and origin.
     pub(crate) load: usize,
 }
 
 impl Cores {
-    /// The first two cores that this process may use; one and the same where there is only one.
+    /// The first three cores that this process may use; of two, the second is load's and the subject's second.
     pub(crate) fn choose() -> Result<Self> {
         let allowed = Self::all()?;
         let subject = *allowed.first().context("no core is allowed")?;
-        let load = allowed.get(1).copied().unwrap_or(subject);
-        Ok(Self { subject, load })
+        let second = allowed.get(1).copied().unwrap_or(subject);
+        let load = allowed.get(2).copied().unwrap_or(second);
+        Ok(Self { subject, second, load })
+    }
+
+    /// The cores of a subject with so many workers.
+    pub(crate) fn of_workers(self, workers: usize) -> Vec<usize> {
+        let mut cores = vec![self.subject];
+        if workers > 1 && self.second != self.subject {
+            cores.push(self.second);
+        }
+        cores
     }
 
     /// All cores that this process may use; after pinning that is one.
     pub(crate) fn all() -> Result<Vec<usize>> {
         let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .and_then(|list| parse_list(list.trim()))
-            .context("no Cpus_allowed_list in /proc/self/status")
+        allowed_cores(&status).context("no Cpus_allowed_list in /proc/self/status")
     }
 
     /// Load and subject take turns on one core.
@@ -92,6 +100,14 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
         .chain(daemons)
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
+}
+
+/// Where a thread may run, from its `/proc/…/status`.
+pub(crate) fn allowed_cores(status: &str) -> Option<Vec<usize>> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    parse_list(list.trim())
 }
 
 /// `0-2,8` → 0, 1, 2, 8.

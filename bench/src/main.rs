@@ -1,6 +1,7 @@
 //! The benchmark: drives proxies as a stranger would, and says what a request costs them.
 //!
-//! It never links tidegate: it starts the binary, as it starts nginx, HAProxy and Varnish where they are installed.
+//! It never links tidegate: it starts the binary, as it starts nginx, HAProxy, Varnish and Traffic Server where they are
+//! installed.
 //! docs/benchmarks.md tells how to run it, how to read it, and what it does not measure.
 
 mod sys; // the few system calls that std has no word for
@@ -18,6 +19,8 @@ mod outside; // second opinions
 mod measure; // one measurement
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
+mod target; // what we mean to reach, and whether we do
+mod chart; // a picture of it
 mod report; // Markdown and JSON
 mod sheet; // tables and verdicts of the long runs
 mod rig; // tidegate in the shapes that they want
@@ -53,9 +56,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// tidegate and the floor: all cases, about a minute.
+    /// tidegate and the floor: all cases, some two minutes.
     Quick(Options),
-    /// tidegate, nginx, HAProxy, Varnish (where installed) and the floor: all cases, about ten minutes.
+    /// tidegate, nginx, HAProxy, Varnish, Traffic Server (where installed) and the floor: all cases, held against what we
+    /// mean to reach; about fifteen minutes.
     Compare(Options),
     /// Memory per stored response, connection and request, of a store that turns over, and CPU of a hit among a million.
     Memory(memory::Options),
@@ -88,13 +92,13 @@ struct Options {
     /// Rounds of each case.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round [default: 0.6 for quick, 2 for compare].
+    /// Seconds of load in each round [default: 0.6 for quick, 1 for compare].
     #[arg(long)]
     seconds: Option<f64>,
     /// Our binary; without this, the one beside this program, built before if cargo runs us.
     #[arg(long)]
     tidegate: Option<PathBuf>,
-    /// Writes the table, and JSON with all rounds, versions and configurations, into a directory.
+    /// Writes the tables, JSON with all rounds, versions and configurations, and a picture into a directory.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
     save: Option<PathBuf>,
 }
@@ -124,7 +128,7 @@ fn run(arguments: Arguments) -> Result<()> {
     sys::note_signals();
     match arguments.command {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
-        Action::Compare(options) => bench("compare", &options, &Subject::ALL, 2.0),
+        Action::Compare(options) => bench("compare", &options, &Subject::ALL, 1.0),
         Action::Memory(options) => memory::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Collapse(options) => collapse::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Tiers(options) => tiers::run(&find_tidegate(options.tidegate.as_ref())?, &options),

@@ -75,41 +75,37 @@ impl LoadSample {
 
 /// As fast as it goes.
 pub(crate) fn closed_loop(bench: &Bench<'_>) -> Result<LoadSample> {
-    let (running, mut generator) = bench.warmed()?;
-    let origin_before = bench.origin_count()?;
-    let sample = sampled(
-        running.process.pid(),
-        bench.plan.cores.subject,
-        &mut generator,
-        bench.plan.time,
-    )?;
-    let fetched = bench.origin_count()?.saturating_sub(origin_before);
-    bench.check_origin(&sample.outcome, fetched)?;
-    Ok(LoadSample { fetched, ..sample })
+    bench.loaded(Pace::closed(bench.plan.time))
+}
+
+/// At `rate` requests per second, for latency.
+pub(crate) fn open_loop(bench: &Bench<'_>, rate: f64) -> Result<LoadSample> {
+    bench.loaded(Pace::open(rate, bench.plan.time))
 }
 
 /// What a closed loop of `time` costs the process `pid` and its children on `core`.
 pub(crate) fn sampled(pid: i32, core: usize, generator: &mut Generator, time: Duration) -> Result<LoadSample> {
-    let cpu_before = usage::cpu_time(pid)?;
-    let core_before = usage::core_busy(core)?;
-    let outcome = generator.run(Pace::closed(time))?;
-    let cpu = usage::cpu_time(pid)?.since(cpu_before);
-    let busy = usage::core_busy(core)?.saturating_sub(core_before);
+    metered(pid, &[core], pid, generator, Pace::closed(time))
+}
+
+/// What load costs the process `pid` and its children on `cores`, where nobody runs but what `known` has started.
+fn metered(pid: i32, cores: &[usize], known: i32, generator: &mut Generator, pace: Pace) -> Result<LoadSample> {
+    let busy = || {
+        cores
+            .iter()
+            .map(|&core| usage::core_busy(core))
+            .sum::<Result<Duration>>()
+    };
+    let before = (usage::cpu_time(pid)?, usage::cpu_time(known)?, busy()?);
+    let outcome = generator.run(pace)?;
+    let cpu = usage::cpu_time(pid)?.since(before.0);
+    let known = usage::cpu_time(known)?.since(before.1);
     Ok(LoadSample {
         outcome,
         cpu,
-        foreign: busy.saturating_sub(cpu.total),
+        foreign: busy()?.saturating_sub(before.2).saturating_sub(known.total),
         fetched: 0,
     })
-}
-
-/// At `rate` requests per second, for latency.
-pub(crate) fn open_loop(bench: &Bench<'_>, rate: f64) -> Result<Outcome> {
-    let (_running, mut generator) = bench.warmed()?;
-    let origin_before = bench.origin_count()?;
-    let outcome = generator.run(Pace::open(rate, bench.plan.time))?;
-    bench.check_origin(&outcome, bench.origin_count()?.saturating_sub(origin_before))?;
-    Ok(outcome)
 }
 
 /// The same as [`closed_loop`], loaded by wrk or h2load: CPU µs of the subject per request.
@@ -163,11 +159,12 @@ impl Bench<'_> {
     fn filled(&self) -> Result<Running> {
         let setup = Setup {
             access_log: self.case.access_log,
+            workers: self.case.workers,
             store_mib: self.case.store_mib,
             tls: (self.case.protocol != Protocol::Plain).then_some(&self.identity.files),
             ..Setup::new(self.dir, self.origin)
         };
-        let running = self.installed.start(self.plan.cores.subject, &setup)?;
+        let running = self.installed.start(&self.cores(), &setup)?;
         let once = Target {
             connections: 1,
             ..self.target(&running)
@@ -187,6 +184,24 @@ impl Bench<'_> {
             );
         }
         Ok(running)
+    }
+
+    /// The subject's cores.
+    fn cores(&self) -> Vec<usize> {
+        self.plan.cores.of_workers(self.case.workers)
+    }
+
+    /// A fresh and warm subject under load.
+    fn loaded(&self, pace: Pace) -> Result<LoadSample> {
+        let (running, mut generator) = self.warmed()?;
+        let (pid, cores) = (running.process.pid(), self.cores());
+        let shares = cores.contains(&self.plan.cores.load);
+        let known = if shares { std::process::id().cast_signed() } else { pid };
+        let origin_before = self.origin_count()?;
+        let sample = metered(pid, &cores, known, &mut generator, pace)?;
+        let fetched = self.origin_count()?.saturating_sub(origin_before);
+        self.check_origin(&sample.outcome, fetched)?;
+        Ok(LoadSample { fetched, ..sample })
     }
 
     fn warmed(&self) -> Result<(Running, Generator)> {

@@ -1,21 +1,23 @@
 //! What came out: a Markdown table for people, JSON for everything else.
 
+mod json; // the same for programs
+
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
 
 use crate::case::{AnsweredBy, Kind};
+use crate::chart::{self, Group};
 use crate::clock;
-use crate::load::{Fault, Outcome};
 use crate::machine::Machine;
 use crate::measure::{LoadSample, Plan};
 use crate::outside;
 use crate::stats::{FOREIGN_MAX, SPREAD_MAX, summarize};
-use crate::subject::{Installed, Setup, Subject};
-use crate::suite::{Cell, Row};
+use crate::subject::{Installed, Subject};
+use crate::suite::{Cell, Duel, Row};
+use crate::target::{self, Judged, Measure};
 
 /// A finished benchmark.
 pub(crate) struct Report {
@@ -31,23 +33,35 @@ pub(crate) struct Report {
 impl Report {
     /// Whether a measurement failed or an answer was wrong.
     pub(crate) fn has_failures(&self) -> bool {
-        self.cells()
-            .any(|(_, cell)| cell.failure.is_some() || cell.fault_count() > 0)
+        let duels = self.rows.iter().flat_map(|row| &row.duels);
+        duels
+            .flat_map(|duel| [&duel.ours, &duel.theirs])
+            .chain(self.cells().map(|(_, cell)| cell))
+            .any(|cell| cell.failure.is_some() || cell.fault_count() > 0)
     }
 
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
-        [self.head(), self.overview(), self.details(), self.remarks()].join("\n")
+        [
+            self.head(),
+            self.overview(),
+            self.verdicts(),
+            self.details(),
+            self.duels(),
+            self.remarks(),
+        ]
+        .join("\n")
     }
 
-    /// Writes `COMMAND-SECONDS.md` and `.json` into `dir`.
+    /// Writes `COMMAND-SECONDS.md` and `.json` into `dir`, and `COMMAND.svg`, the latest picture.
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let seconds = clock::wall().duration_since(UNIX_EPOCH)?.as_secs();
         let stem = dir.join(format!("{}-{seconds}", self.command));
         fs::write(stem.with_extension("md"), self.markdown())?;
-        let json = serde_json::to_string_pretty(&self.json())?;
+        let json = serde_json::to_string_pretty(&json::report(self))?;
         fs::write(stem.with_extension("json"), json + "\n")?;
+        fs::write(dir.join(format!("{}.svg", self.command)), self.chart())?;
         Ok(())
     }
 
@@ -93,6 +107,85 @@ impl Report {
                 text += &format!(" {} |", cell.map_or_else(|| "–".to_owned(), figure));
             }
             text.push('\n');
+        }
+        text
+    }
+
+    /// What was meant to be reached, and whether it was.
+    fn verdicts(&self) -> String {
+        let judged = self.judged();
+        if judged.is_empty() {
+            return String::new();
+        }
+        let lines: String = judged.iter().map(Judged::markdown).collect();
+        format!("| case | ours | aim | measured | verdict |\n|---|---|---|---|---|\n{lines}")
+    }
+
+    fn judged(&self) -> Vec<Judged> {
+        // There is no comparison in a run of ours alone.
+        if self.command == "quick" {
+            return Vec::new();
+        }
+        target::judge(|target, case, subject| {
+            let row = self.rows.iter().find(|row| row.case.name == case)?;
+            match target.measure {
+                Measure::Cpu => row.cells.iter().find(|cell| cell.subject == subject)?.cpu_figure(),
+                Measure::P99 => {
+                    let peer = target.against.first()?;
+                    let duel = row.duels.iter().find(|duel| duel.theirs.subject == *peer)?;
+                    let cell = if subject == *peer { &duel.theirs } else { &duel.ours };
+                    cell.p99_figure()
+                }
+            }
+        })
+    }
+
+    fn chart(&self) -> String {
+        let group = |row: &Row| Group {
+            title: row.case.title,
+            bars: row.cells.iter().filter_map(Cell::bar).collect(),
+        };
+        let measured = self.rows.iter().filter(|row| row.case.kind != Kind::Idle);
+        let groups: Vec<Group> = measured.map(group).collect();
+        let subjects: Vec<Subject> = self.subjects.iter().map(|installed| installed.subject).collect();
+        let caption = format!(
+            "bench {}, {}, Linux {}, {}, {}",
+            self.command,
+            httpdate::fmt_http_date(clock::wall()),
+            self.machine.kernel,
+            self.machine.processor,
+            self.subjects.first().map_or("", |installed| &installed.version),
+        );
+        chart::draw(&groups, &subjects, &caption)
+    }
+
+    /// Latency beside each peer.
+    fn duels(&self) -> String {
+        let duels = || {
+            self.rows
+                .iter()
+                .flat_map(|row| row.duels.iter().map(move |duel| (row, duel)))
+        };
+        if duels().next().is_none() {
+            return String::new();
+        }
+        let mut text =
+            "| case | at 70 % of the peak of | requests/s | our p50 µs | p99 | p99.9 | their p50 µs | p99 | \
+                        p99.9 |\n|---|---|---|---|---|---|---|---|---|\n"
+                .to_owned();
+        let micros = |cell: &Cell, quantile| {
+            cell.latency(quantile)
+                .map_or_else(|| "–".to_owned(), |micros| format!("{micros:.0}"))
+        };
+        for (row, Duel { rate, ours, theirs }) in duels() {
+            let of = |cell| [0.5, 0.99, 0.999].map(|quantile| micros(cell, quantile)).join(" | ");
+            text += &format!(
+                "| {} | {} | {rate:.0} | {} | {} |\n",
+                row.case.name,
+                theirs.subject.name(),
+                of(ours),
+                of(theirs)
+            );
         }
         text
     }
@@ -159,28 +252,6 @@ impl Report {
             .iter()
             .flat_map(|row| row.cells.iter().map(move |cell| (row, cell)))
     }
-
-    fn json(&self) -> Value {
-        let cores = self.plan.cores;
-        json!({
-            "command": self.command,
-            "date": httpdate::fmt_http_date(clock::wall()),
-            "machine": {
-                "kernel": self.machine.kernel,
-                "processor": self.machine.processor,
-                "cores": self.machine.cores,
-            },
-            "plan": {
-                "rounds": self.plan.rounds,
-                "seconds": self.plan.time.as_secs_f64(),
-                "subject_core": cores.subject,
-                "load_core": cores.load,
-            },
-            "subjects": self.subjects.iter().map(subject_json).collect::<Vec<_>>(),
-            "absent": self.absent.iter().map(|subject| subject.name()).collect::<Vec<_>>(),
-            "cases": self.rows.iter().map(row_json).collect::<Vec<_>>(),
-        })
-    }
 }
 
 fn figure(cell: &Cell) -> String {
@@ -223,75 +294,4 @@ fn details_line(row: &Row, cell: &Cell) -> String {
         cell.fault_count().to_string(),
     ];
     format!("| {} |\n", columns.join(" | "))
-}
-
-fn subject_json(installed: &Installed) -> Value {
-    let setup = Setup::new(Path::new("DIR"), ([127, 0, 0, 1], 9000).into());
-    json!({
-        "name": installed.subject.name(),
-        "version": installed.version,
-        "configuration": installed.configuration(&setup),
-    })
-}
-
-fn row_json(row: &Row) -> Value {
-    json!({
-        "case": row.case.name,
-        "connections": row.case.connections,
-        "body_bytes": row.case.body_bytes,
-        "access_log": row.case.access_log,
-        "latency_rate": row.latency_rate,
-        "results": row.cells.iter().map(cell_json).collect::<Vec<_>>(),
-    })
-}
-
-fn cell_json(cell: &Cell) -> Value {
-    let figure = cell.figure();
-    json!({
-        "subject": cell.subject.name(),
-        "median": figure.map(|figure| figure.median),
-        "spread": figure.map(|figure| figure.spread),
-        "noisy": cell.is_noisy(),
-        "failure": cell.failure,
-        "rounds": cell.loads.iter().map(load_json).collect::<Vec<_>>(),
-        "latency_rounds": cell.latencies.iter().map(latency_json).collect::<Vec<_>>(),
-        "cpu_micros_per_request_by_others": cell.by_others,
-        "idle_bytes_per_connection": cell.idle,
-    })
-}
-
-fn load_json(load: &LoadSample) -> Value {
-    json!({
-        "cpu_micros_per_request": load.cpu_micros_per_request(),
-        "user_micros_per_request": load.micros_per_request(load.cpu.user),
-        "system_micros_per_request": load.micros_per_request(load.cpu.system),
-        "responses": load.outcome.responses,
-        "seconds": load.outcome.time.as_secs_f64(),
-        "fetched": load.fetched,
-        "busy": load.busy(),
-        "foreign": load.foreign_share(),
-        "reconnects": load.outcome.reconnects,
-        "faults": faults_json(&load.outcome),
-    })
-}
-
-fn latency_json(outcome: &Outcome) -> Value {
-    let micros = |quantile| outcome.latency.value_at_quantile(quantile);
-    json!({
-        "p50_micros": micros(0.5),
-        "p99_micros": micros(0.99),
-        "p999_micros": micros(0.999),
-        "max_micros": outcome.latency.max(),
-        "generator_lateness_p99_micros": outcome.lateness.value_at_quantile(0.99),
-        "responses": outcome.responses,
-        "faults": faults_json(outcome),
-    })
-}
-
-fn faults_json(outcome: &Outcome) -> Value {
-    Fault::ALL
-        .into_iter()
-        .zip(outcome.faults)
-        .map(|(fault, count)| (fault.word().to_owned(), json!(count)))
-        .collect()
 }

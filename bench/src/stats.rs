@@ -6,9 +6,11 @@ pub(crate) const SPREAD_MAX: f64 = 0.10;
 pub(crate) const FOREIGN_MAX: f64 = 0.05;
 
 /// What the rounds of one number come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Summary {
+    pub(crate) least: f64,
     pub(crate) median: f64,
+    pub(crate) most: f64,
     /// (max − min) / median.
     pub(crate) spread: f64,
 }
@@ -22,7 +24,12 @@ pub(crate) fn summarize(values: impl IntoIterator<Item = f64>) -> Option<Summary
     let lower = values[(values.len() - 1) / 2];
     let median = f64::midpoint(lower, upper);
     let spread = if median > 0.0 { (max - min) / median } else { 0.0 };
-    Some(Summary { median, spread })
+    Some(Summary {
+        least: min,
+        median,
+        most: max,
+        spread,
+    })
 }
 
 #[cfg(test)]
@@ -37,7 +44,8 @@ mod tests {
             (vec![5.0], 5.0, 0.0),
             (vec![0.0, 0.0], 0.0, 0.0),
         ] {
-            assert_eq!(summarize(values), Some(Summary { median, spread }));
+            let summary = summarize(values).unwrap();
+            assert_eq!((summary.median, summary.spread), (median, spread));
         }
         assert_eq!(summarize([]), None);
     }

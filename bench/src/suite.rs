@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::case::{Case, Kind};
 use crate::certificate::Identity;
+use crate::chart::Bar;
 use crate::load::Outcome;
 use crate::machine::scratch_root;
 use crate::measure::{self, Bench, LoadSample, Plan};
@@ -14,6 +15,7 @@ use crate::outside;
 use crate::stats::{self, Summary, summarize};
 use crate::subject::{Installed, Subject, start_origin};
 use crate::sys;
+use crate::target::Figure;
 
 /// Latency is measured at this part of the slowest subject's peak rate.
 const LATENCY_LOAD: f64 = 0.7;
@@ -22,15 +24,25 @@ const LATENCY_LOAD: f64 = 0.7;
 pub(crate) struct Row {
     pub(crate) case: &'static Case,
     pub(crate) cells: Vec<Cell>,
+    /// Latency beside each peer, at its own rate.
+    pub(crate) duels: Vec<Duel>,
     /// Requests per second at which latency was measured.
     pub(crate) latency_rate: Option<f64>,
+}
+
+/// Us and one peer at the same rate, which is 70 % of the peer's peak.
+pub(crate) struct Duel {
+    /// Requests per second.
+    pub(crate) rate: f64,
+    pub(crate) ours: Cell,
+    pub(crate) theirs: Cell,
 }
 
 /// One subject in one case.
 pub(crate) struct Cell {
     pub(crate) subject: Subject,
     pub(crate) loads: Vec<LoadSample>,
-    pub(crate) latencies: Vec<Outcome>,
+    pub(crate) latencies: Vec<LoadSample>,
     /// Bytes per connection.
     pub(crate) idle: Vec<f64>,
     /// CPU µs per request by the count of wrk or h2load.
@@ -57,6 +69,25 @@ impl Cell {
         summarize(loads.chain(self.idle.iter().map(|bytes| bytes / 1024.0)))
     }
 
+    /// The same with all that a verdict needs; `None` for memory.
+    pub(crate) fn cpu_figure(&self) -> Option<Figure> {
+        of_rounds(&self.loads, LoadSample::cpu_micros_per_request)
+    }
+
+    /// The 99th percentile of latency.
+    pub(crate) fn p99_figure(&self) -> Option<Figure> {
+        of_rounds(&self.latencies, |sample| sample.outcome.latency_micros(0.99))
+    }
+
+    /// Its place in a picture.
+    pub(crate) fn bar(&self) -> Option<Bar> {
+        Some(Bar {
+            subject: self.subject,
+            value: self.cpu_figure()?.median,
+            is_noisy: self.is_noisy(),
+        })
+    }
+
     /// Right responses per second at full load.
     pub(crate) fn rate(&self) -> Option<Summary> {
         summarize(self.loads.iter().map(|load| load.outcome.rate()))
@@ -64,10 +95,7 @@ impl Cell {
 
     /// A percentile of latency in µs, the median of the rounds.
     pub(crate) fn latency(&self, quantile: f64) -> Option<f64> {
-        let of_round = |outcome: &Outcome| {
-            let micros = outcome.latency.value_at_quantile(quantile);
-            f64::from(u32::try_from(micros).unwrap_or(u32::MAX))
-        };
+        let of_round = |sample: &LoadSample| sample.outcome.latency_micros(quantile);
         summarize(self.latencies.iter().map(of_round)).map(|summary| summary.median)
     }
 
@@ -78,15 +106,29 @@ impl Cell {
 
     /// What came of each round, full load first.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        self.loads.iter().map(|load| &load.outcome).chain(&self.latencies)
+        self.loads.iter().chain(&self.latencies).map(|sample| &sample.outcome)
+    }
+
+    /// The part of the time that others used of the subject's core.
+    pub(crate) fn foreign(&self) -> f64 {
+        summarize(self.loads.iter().map(LoadSample::foreign_share)).map_or(0.0, |share| share.median)
     }
 
     /// Whether nothing should be concluded from the figure.
     pub(crate) fn is_noisy(&self) -> bool {
         let spread = self.figure().map_or(0.0, |figure| figure.spread);
-        let foreign = summarize(self.loads.iter().map(LoadSample::foreign_share)).map_or(0.0, |share| share.median);
-        spread > stats::SPREAD_MAX || foreign > stats::FOREIGN_MAX
+        spread > stats::SPREAD_MAX || self.foreign() > stats::FOREIGN_MAX
     }
+}
+
+fn of_rounds(samples: &[LoadSample], value: impl Fn(&LoadSample) -> f64) -> Option<Figure> {
+    let foreign = summarize(samples.iter().map(LoadSample::foreign_share))?;
+    summarize(samples.iter().map(value)).map(|summary| Figure {
+        least: summary.least,
+        median: summary.median,
+        most: summary.most,
+        foreign: foreign.median,
+    })
 }
 
 /// Measures all `cases` for all `subjects`; a subject that fails in a case is left out of it from then on.
@@ -127,23 +169,60 @@ impl Suite<'_> {
             }
             Ok(())
         })?;
+        let latency_rate = self.latencies(case, &subjects, &mut cells)?;
+        let duels = if case.duels {
+            self.duels(case, &subjects, &cells)?
+        } else {
+            Vec::new()
+        };
+        Ok(Row {
+            case,
+            cells,
+            duels,
+            latency_rate,
+        })
+    }
+
+    /// Latency of all at one rate, which it returns.
+    fn latencies(&self, case: &'static Case, subjects: &[&Installed], cells: &mut [Cell]) -> Result<Option<f64>> {
         let slowest = cells
             .iter()
             .filter_map(Cell::rate)
             .map(|rate| rate.median)
             .min_by(f64::total_cmp);
-        let latency_rate = slowest.filter(|_| case.latency).map(|rate| rate * LATENCY_LOAD);
-        if let Some(rate) = latency_rate {
-            self.rounds(case, &subjects, &mut cells, |bench, cell| {
+        let rate = slowest.filter(|_| case.latency).map(|rate| rate * LATENCY_LOAD);
+        if let Some(rate) = rate {
+            self.rounds(case, subjects, cells, |bench, cell| {
                 cell.latencies.push(measure::open_loop(bench, rate)?);
                 Ok(())
             })?;
         }
-        Ok(Row {
-            case,
-            cells,
-            latency_rate,
-        })
+        Ok(rate)
+    }
+
+    /// Latency beside each peer; who failed before has none.
+    fn duels(&self, case: &'static Case, subjects: &[&Installed], cells: &[Cell]) -> Result<Vec<Duel>> {
+        let mut duels = Vec::new();
+        for cell in cells {
+            let is_peer = cell.subject != Subject::Tidegate && cell.subject.has_origin();
+            let Some(peak) = cell.rate().filter(|_| is_peer) else {
+                continue;
+            };
+            let of = |subject| subjects.iter().find(|installed| installed.subject == subject).copied();
+            let Some(two) = of(Subject::Tidegate).zip(of(cell.subject)) else {
+                continue;
+            };
+            let two = [two.0, two.1];
+            let mut cells = two.map(|installed| Cell::new(installed.subject));
+            let rate = peak.median * LATENCY_LOAD;
+            self.rounds(case, &two, &mut cells, |bench, cell| {
+                cell.latencies.push(measure::open_loop(bench, rate)?);
+                Ok(())
+            })?;
+            let [ours, theirs] = cells;
+            duels.push(Duel { rate, ours, theirs });
+        }
+        Ok(duels)
     }
 
     fn rounds(
@@ -188,7 +267,7 @@ impl Suite<'_> {
         let text = match (result, last_idle, last_load, last_latency) {
             (Err(error), ..) => format!("failed: {error:#}"),
             (Ok(()), Some(bytes), ..) => format!("{:.1} KiB per connection", bytes / 1024.0),
-            (Ok(()), None, _, Some(latency)) => format!("p99 {} µs", latency.latency.value_at_quantile(0.99)),
+            (Ok(()), None, _, Some(latency)) => format!("p99 {:.0} µs", latency.outcome.latency_micros(0.99)),
             (Ok(()), None, Some(load), None) => format!("{:.2} µs CPU per request", load.cpu_micros_per_request()),
             (Ok(()), None, None, None) => String::new(),
         };

@@ -18,7 +18,7 @@ use crate::machine::{Cores, Machine};
 use crate::process::Process;
 use crate::rig::{Rig, Shape, Tidegate, cache_server, front_before};
 use crate::sheet::{Check, Sheet, Table};
-use crate::stats::{SPREAD_MAX, Summary, summarize};
+use crate::stats::{SPREAD_MAX, summarize};
 use crate::subject::{self, Installed, Running, Setup, Subject};
 use crate::sys;
 use crate::usage;
@@ -172,12 +172,7 @@ fn right(outcome: &Outcome, chain: &Chain) -> Result<()> {
 }
 
 fn line(words: &str, chain: &Chain, cell: &Cell) -> Vec<String> {
-    let of = |values: &[f64]| {
-        summarize(values.iter().copied()).unwrap_or(Summary {
-            median: 0.0,
-            spread: 0.0,
-        })
-    };
+    let of = |values: &[f64]| summarize(values.iter().copied()).unwrap_or_default();
     let whole = of(&cell.whole);
     vec![
         words.to_owned(),
@@ -217,7 +212,7 @@ fn theirs(rig: &Rig, tidegate: &Path, about: &mut Vec<String>) -> Result<Option<
         format!("nginx: {}", nginx.version),
         format!("Varnish: {}", varnish.version),
     ]);
-    let cache = varnish.start(rig.cores.subject, &Setup::new(rig.dir(), rig.origin()))?;
+    let cache = varnish.start(&[rig.cores.subject], &Setup::new(rig.dir(), rig.origin()))?;
     let front = nginx_before(&nginx, rig, cache.address).context("nginx as front")?;
     Ok(Some(Chain {
         name: "nginx → Varnish",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::machine;
 use crate::sys;
 
 /// One process, told apart from a later one with the same number by its start time.
@@ -65,6 +66,21 @@ pub(crate) fn cpu_time(root: i32) -> Result<CpuTime> {
         user: ticks(tree.iter().map(|stat| stat.user_ticks).sum()),
         system: ticks(tree.iter().map(|stat| stat.system_ticks).sum()),
     })
+}
+
+/// How many threads of `root` and its descendants may run elsewhere than on `cpus`.
+pub(crate) fn threads_outside(root: i32, cpus: &[usize]) -> Result<usize> {
+    let mut strays = 0;
+    for process in tree(root) {
+        let path = format!("/proc/{}/task", process.pid);
+        for thread in fs::read_dir(&path).with_context(|| format!("cannot read {path}"))? {
+            // A thread that has ended meanwhile is nowhere.
+            let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+            let allowed = machine::allowed_cores(&status).unwrap_or_default();
+            strays += usize::from(allowed.iter().any(|core| !cpus.contains(core)));
+        }
+    }
+    Ok(strays)
 }
 
 /// Time that `cpu` was busy, with whatever.

@@ -133,6 +133,12 @@ impl Outcome {
         f64::from(u32::try_from(self.responses).unwrap_or(u32::MAX)) / self.time.as_secs_f64().max(1e-9)
     }
 
+    /// A percentile of latency in µs.
+    pub(crate) fn latency_micros(&self, quantile: f64) -> f64 {
+        let micros = self.latency.value_at_quantile(quantile);
+        f64::from(u32::try_from(micros).unwrap_or(u32::MAX))
+    }
+
     fn new() -> Result<Self> {
         Ok(Self {
             responses: 0,

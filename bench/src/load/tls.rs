@@ -134,3 +134,86 @@ fn append(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::thread;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use crate::certificate::{Files, Identity};
+    use crate::load::{Generator, Length, Outcome, Pace, Target, Transport};
+
+    /// Bytes of the body: more than a record and than one read of anybody.
+    const BODY: usize = 300_000;
+
+    fn server(files: &Files) -> Arc<ServerConfig> {
+        let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth();
+        Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
+    }
+
+    /// Asks twice a server that answers every request of a connection; `close`: the first one only.
+    fn asked_twice(server_has: &Files, client: &Identity, close: bool) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = server(server_has);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(session, stream.unwrap());
+                let mut room = [0; 1024];
+                // A client that does not like the certificate goes away.
+                while stream.read(&mut room).is_ok_and(|count| count > 0) {
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
+                    stream
+                        .write_all(&[head.as_bytes(), &vec![b'x'; BODY]].concat())
+                        .unwrap();
+                    if close {
+                        stream.conn.send_close_notify();
+                        stream.flush().unwrap();
+                        break;
+                    }
+                }
+            }
+        });
+        let target = Target {
+            close,
+            length: Length::Of(BODY as u64),
+            transport: Transport::Tls(Arc::clone(&client.http1)),
+            ..Target::get(address, "/", 0, 1)
+        };
+        Generator::new(target).unwrap().run(Pace::count(2)).unwrap()
+    }
+
+    #[test]
+    fn large_answers_come_whole_over_kept_and_new_connections() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::make(dir.path()).unwrap();
+        for close in [false, true] {
+            let outcome = asked_twice(&identity.files, &identity, close);
+            assert_eq!(
+                (outcome.responses, outcome.fault_words()),
+                (2, String::new()),
+                "{close}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_certificate_is_a_fault() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let identity = Identity::make(dir.path()).unwrap();
+        let stranger = Identity::make(other.path()).unwrap();
+        let outcome = asked_twice(&stranger.files, &identity, true);
+        assert_eq!((outcome.responses, outcome.fault_words().as_str()), (0, "tls 2"));
+    }
+}

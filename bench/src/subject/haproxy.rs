@@ -10,7 +10,7 @@ pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
     });
     let text = format!(
         "global
-    nbthread 1
+    nbthread {workers}
     maxconn 4000
 cache store
     total-max-size {store}
@@ -36,6 +36,7 @@ backend cached
 backend pass
     server o {origin} pool-max-conn 512
 ",
+        workers = setup.workers,
         store = setup.store_mib,
         // At most half of the store is allowed.
         largest = 20 << 20,
@@ -45,6 +46,7 @@ backend pass
     Launch {
         arguments: vec!["-db".into(), "-f".into(), file.clone().into()],
         files: vec![(file, text)],
+        environment: &[],
         ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
     }
 }

@@ -4,6 +4,7 @@ mod tidegate; // ours
 mod nginx; // nginx with proxy_cache
 mod haproxy; // HAProxy with its small-object cache
 mod varnish; // Varnish with malloc storage
+mod traffic_server; // Traffic Server with its RAM cache
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::certificate::Files;
 use crate::clock;
 use crate::machine::in_path;
 use crate::process::Process;
+use crate::usage;
 
 /// How long a subject has to be ready.
 const READY: Duration = Duration::from_secs(20);
@@ -35,13 +37,22 @@ pub(crate) enum Subject {
     Haproxy,
     /// Varnish.
     Varnish,
+    /// Apache Traffic Server.
+    TrafficServer,
     /// Canned responses from a bare epoll loop.
     Floor,
 }
 
 impl Subject {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 5] = [Self::Tidegate, Self::Nginx, Self::Haproxy, Self::Varnish, Self::Floor];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Tidegate,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Varnish,
+        Self::TrafficServer,
+        Self::Floor,
+    ];
 
     /// Its name in tables and messages.
     pub(crate) fn name(self) -> &'static str {
@@ -50,6 +61,7 @@ impl Subject {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Varnish => "Varnish",
+            Self::TrafficServer => "Traffic Server",
             Self::Floor => "floor",
         }
     }
@@ -58,17 +70,17 @@ impl Subject {
     ///
     /// HAProxy hands lines to syslog and Varnish to varnishncsa: another process' work, not comparable.
     pub(crate) fn writes_access_log(self) -> bool {
-        matches!(self, Self::Tidegate | Self::Nginx)
+        matches!(self, Self::Tidegate | Self::Nginx | Self::TrafficServer)
     }
 
     /// Whether it cuts ranges out of what it has stored: HAProxy answers with the whole.
     pub(crate) fn cuts_ranges(self) -> bool {
-        matches!(self, Self::Tidegate | Self::Nginx | Self::Varnish)
+        matches!(self, Self::Tidegate | Self::Nginx | Self::Varnish | Self::TrafficServer)
     }
 
     /// Whether it speaks TLS to clients by itself: Varnish leaves that to others.
     pub(crate) fn speaks_tls(self) -> bool {
-        matches!(self, Self::Tidegate | Self::Nginx | Self::Haproxy)
+        matches!(self, Self::Tidegate | Self::Nginx | Self::Haproxy | Self::TrafficServer)
     }
 
     /// Whether it has an origin behind it.
@@ -82,6 +94,7 @@ impl Subject {
             Self::Nginx => nginx::launch(setup, port),
             Self::Haproxy => haproxy::launch(setup, port),
             Self::Varnish => varnish::launch(setup, port),
+            Self::TrafficServer => traffic_server::launch(setup, port),
             Self::Floor => canned("floor"),
         }
     }
@@ -103,6 +116,7 @@ impl Installed {
             Subject::Nginx => (in_path("nginx"), "-v"),
             Subject::Haproxy => (in_path("haproxy"), "-v"),
             Subject::Varnish => (in_path("varnishd"), "-V"),
+            Subject::TrafficServer => (in_path("traffic_server"), "--version"),
             Subject::Floor => (Some(std::env::current_exe()?), "--version"),
         };
         let Some(program) = program else {
@@ -116,16 +130,16 @@ impl Installed {
         }))
     }
 
-    /// Starts it on `cpu` and waits until it is ready.
-    pub(crate) fn start(&self, cpu: usize, setup: &Setup<'_>) -> Result<Running> {
-        self.start_behind(&[], cpu, setup)
+    /// Starts it on `cpus` and waits until it is ready.
+    pub(crate) fn start(&self, cpus: &[usize], setup: &Setup<'_>) -> Result<Running> {
+        self.start_behind(&[], cpus, setup)
     }
 
     /// The same with arguments before its own: where the program is one that runs it.
-    pub(crate) fn start_behind(&self, prefix: &[OsString], cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+    pub(crate) fn start_behind(&self, prefix: &[OsString], cpus: &[usize], setup: &Setup<'_>) -> Result<Running> {
         let mut tries = 1;
         loop {
-            match self.try_start(prefix, cpu, setup) {
+            match self.try_start(prefix, cpus, setup) {
                 Err(error) if tries == STARTS_MAX || crate::sys::interrupted() => return Err(error),
                 Err(_) => tries += 1,
                 running => return running,
@@ -133,15 +147,22 @@ impl Installed {
         }
     }
 
-    fn try_start(&self, prefix: &[OsString], cpu: usize, setup: &Setup<'_>) -> Result<Running> {
+    fn try_start(&self, prefix: &[OsString], cpus: &[usize], setup: &Setup<'_>) -> Result<Running> {
         let launch = self.subject.launch(setup, free_port()?);
         for (path, text) in &launch.files {
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         let mut command = Command::new(&self.program);
-        command.args(prefix).args(&launch.arguments);
-        let process = Process::start(self.subject.name(), command, cpu, setup.dir)?;
-        Running::when_ready(process, launch.ready)
+        command
+            .args(prefix)
+            .args(&launch.arguments)
+            .envs(launch.environment.iter().copied());
+        let process = Process::start_on(self.subject.name(), command, cpus, setup.dir)?;
+        let running = Running::when_ready(process, launch.ready)?;
+        // Where it chose cores by itself, what follows would compare nothing.
+        let strays = usage::threads_outside(running.process.pid(), cpus)?;
+        ensure!(strays == 0, "{strays} threads are not on the cores {cpus:?}");
+        Ok(running)
     }
 
     /// Its configuration as `compare` keeps it with the results.
@@ -153,7 +174,12 @@ impl Installed {
             .iter()
             .map(|argument| argument.to_string_lossy())
             .collect();
-        text.push_str(&format!("# started with: {}\n", arguments.join(" ")));
+        let environment: String = launch
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value} "))
+            .collect();
+        text.push_str(&format!("# started with: {environment}{}\n", arguments.join(" ")));
         text
     }
 }
@@ -173,6 +199,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) origin: SocketAddr,
     pub(crate) access_log: bool,
+    /// Processes or threads that serve.
+    pub(crate) workers: usize,
     /// MiB that its store may take.
     pub(crate) store_mib: u32,
     /// Certificate and key, where it is to speak TLS (HTTP/1.1 and HTTP/2).
@@ -186,6 +214,7 @@ impl<'a> Setup<'a> {
             dir,
             origin,
             access_log: false,
+            workers: 1,
             store_mib: 1024,
             tls: None,
         }
@@ -195,6 +224,7 @@ impl<'a> Setup<'a> {
 /// How a subject is started.
 struct Launch {
     arguments: Vec<OsString>,
+    environment: &'static [(&'static str, &'static str)],
     files: Vec<(PathBuf, String)>,
     ready: Ready,
 }
@@ -236,6 +266,7 @@ impl Running {
 fn canned(role: &str) -> Launch {
     Launch {
         arguments: vec![role.into()],
+        environment: &[],
         files: Vec::new(),
         ready: Ready::Announced,
     }

@@ -20,9 +20,15 @@ pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
     Launch {
         arguments: arguments.map(Into::into).to_vec(),
         files: vec![(file, configuration(setup, port))],
+        environment: &[],
         ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
     }
 }
+
+const CACHED: &str = "proxy_pass http://o;
+            proxy_cache store;
+            proxy_cache_lock on;
+            proxy_force_ranges on;";
 
 fn configuration(setup: &Setup<'_>, port: u16) -> String {
     let dir = setup.dir.display();
@@ -31,18 +37,9 @@ fn configuration(setup: &Setup<'_>, port: u16) -> String {
     } else {
         "access_log off".to_owned()
     };
-    let tls = setup.tls.map_or_else(String::new, |files| {
-        let (certificate, key) = (files.certificate.display(), files.key.display());
-        format!(
-            " ssl http2;
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
-        ssl_protocols TLSv1.2 TLSv1.3"
-        )
-    });
     format!(
         r"user root;
-worker_processes 1;
+worker_processes {workers};
 pid {dir}/nginx.pid;
 error_log stderr error;
 events {{
@@ -66,7 +63,28 @@ http {{
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
     proxy_cache_path {dir}/cache levels=1:2 keys_zone=store:64m max_size={store}m inactive=1h use_temp_path=off;
-    upstream o {{
+{servers}
+}}
+",
+        workers = setup.workers,
+        store = setup.store_mib,
+        servers = servers(setup, port),
+    )
+}
+
+/// The origin, and what is served of it.
+fn servers(setup: &Setup<'_>, port: u16) -> String {
+    let tls = setup.tls.map_or_else(String::new, |files| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        format!(
+            " ssl http2;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3"
+        )
+    });
+    format!(
+        r"    upstream o {{
         server {origin};
         keepalive 512;
         keepalive_requests 1000000000;
@@ -79,18 +97,22 @@ http {{
         proxy_set_header Host $host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         location / {{
-            proxy_pass http://o;
-            proxy_cache store;
-            proxy_cache_lock on;
-            proxy_force_ranges on;
+            {cached}
+        }}
+        # Corked, the last segment of a large answer waits for a delayed ACK, 40 ms.
+        location /1048576 {{
+            tcp_nopush off;
+            {cached}
+        }}
+        location /16777216 {{
+            tcp_nopush off;
+            {cached}
         }}
         location /pass/ {{
             proxy_pass http://o;
         }}
-    }}
-}}
-",
-        store = setup.store_mib,
-        origin = setup.origin
+    }}",
+        cached = CACHED,
+        origin = setup.origin,
     )
 }

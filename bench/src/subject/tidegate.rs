@@ -19,7 +19,7 @@ pub(super) fn launch(setup: &Setup<'_>) -> Launch {
     });
     let text = format!(
         r#"[process]
-workers = 1
+workers = {workers}
 
 [front]
 listen = [{{ address = "127.0.0.1:0"{listener} }}]
@@ -45,12 +45,14 @@ listen = "127.0.0.1:0"
 [log]
 level = "info"
 {access_log}"#,
+        workers = setup.workers,
         store = setup.store_mib,
         origin = setup.origin
     );
     Launch {
         arguments: vec!["run".into(), "-c".into(), file.clone().into()],
         files: vec![(file, text)],
+        environment: &[],
         ready: Ready::Announced,
     }
 }

@@ -35,17 +35,14 @@ sub vcl_recv {{
         "-n".into(),
         name.into(),
     ]);
-    for parameter in [
-        "thread_pools=1",
-        "thread_pool_min=100",
-        "timeout_idle=300",
-        "listen_depth=4096",
-    ] {
+    let pools = format!("thread_pools={}", setup.workers);
+    for parameter in [&pools, "thread_pool_min=100", "timeout_idle=300", "listen_depth=4096"] {
         arguments.extend(["-p".into(), parameter.into()]);
     }
     Launch {
         arguments,
         files: vec![(file, text)],
+        environment: &[],
         ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
     }
 }
