@@ -48,6 +48,10 @@ pub(crate) enum Kind {
     Close,
     /// Kept alive, one request, then silence: memory, not CPU.
     Idle,
+    /// A probe beside clients that take large responses slowly: latency, and memory.
+    Slow,
+    /// Requests while the subject reloads: how many fail.
+    Reload,
 }
 
 /// What clients speak.
@@ -103,7 +107,7 @@ const MISS_16K: Case = Case {
 };
 
 /// All cases, in the order of the table.
-pub(crate) const CASES: [Case; 16] = [
+pub(crate) const CASES: [Case; 18] = [
     Case {
         latency: true,
         duels: true,
@@ -217,7 +221,34 @@ pub(crate) const CASES: [Case; 16] = [
         kind: Kind::Idle,
         ..HIT_1K
     },
+    Case {
+        name: "slow",
+        title: "a probe beside 500 slow clients",
+        connections: 8,
+        kind: Kind::Slow,
+        ..HIT_1K
+    },
+    Case {
+        name: "reload",
+        title: "a new certificate under load",
+        connections: 32,
+        kind: Kind::Reload,
+        protocol: Protocol::Tls,
+        ..HIT_1K
+    },
 ];
+
+impl Kind {
+    /// What its figure is, where that is not CPU time per request.
+    pub(crate) fn other_unit(self) -> Option<&'static str> {
+        match self {
+            Self::KeepAlive | Self::Close => None,
+            Self::Idle => Some("KiB of memory each"),
+            Self::Slow => Some("µs, p99"),
+            Self::Reload => Some("failed requests"),
+        }
+    }
+}
 
 impl Case {
     /// The case of that name.
@@ -240,6 +271,7 @@ impl Case {
             && (subject.speaks_tls() || self.protocol == Protocol::Plain)
             && (subject.writes_access_log() || !self.access_log)
             && (subject != Subject::Floor || self.workers == 1)
+            && (subject.reloads() || self.kind != Kind::Reload)
     }
 }
 
@@ -269,17 +301,15 @@ mod tests {
             names.collect::<Vec<_>>()
         };
         let of_tls = ["tls-1k", "tls-1m", "tls-close-1k", "h2-1k"];
-        assert!(
-            [Subject::Tidegate, Subject::Nginx, Subject::TrafficServer]
-                .into_iter()
-                .all(|subject| left_out(subject).is_empty())
-        );
+        assert!(left_out(Subject::Tidegate).is_empty() && left_out(Subject::Nginx).is_empty());
         assert_eq!(left_out(Subject::Haproxy), ["hit-1k-log", "range"]);
-        assert_eq!(left_out(Subject::Varnish), [&["hit-1k-log"][..], &of_tls].concat());
-        let of_floor = ["hit-1k-log", "unchanged", "range", "pass-1k", "miss-16k", "zipf-16k"];
+        assert_eq!(left_out(Subject::TrafficServer), ["reload"]);
         assert_eq!(
-            left_out(Subject::Floor),
-            [&of_floor[..], &of_tls, &["workers-2"]].concat()
+            left_out(Subject::Varnish),
+            [&["hit-1k-log"][..], &of_tls, &["reload"]].concat()
         );
+        let of_floor = ["hit-1k-log", "unchanged", "range", "pass-1k", "miss-16k", "zipf-16k"];
+        let others = ["workers-2", "reload"];
+        assert_eq!(left_out(Subject::Floor), [&of_floor[..], &of_tls, &others].concat());
     }
 }

@@ -41,6 +41,7 @@ impl Files {
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) files: Files,
+    pub(crate) certificate: CertificateDer<'static>,
     /// Clients that speak HTTP/1.1.
     pub(crate) http1: Arc<ClientConfig>,
     /// Clients that speak HTTP/2.
@@ -56,17 +57,18 @@ impl Identity {
         fs::write(&files.certificate, &certificate)?;
         fs::write(&files.key, &key)?;
         fs::write(&files.both, certificate + &key)?;
-        let expected = made.cert.der();
+        let certificate = made.cert.der().clone();
         Ok(Self {
             files,
-            http1: client(expected, b"http/1.1")?,
-            http2: client(expected, b"h2")?,
+            http1: client(&[&certificate], b"http/1.1")?,
+            http2: client(&[&certificate], b"h2")?,
+            certificate,
         })
     }
 }
 
-/// A client that takes this certificate only, speaks this protocol only, and never resumes a session.
-fn client(expected: &CertificateDer<'static>, protocol: &[u8]) -> Result<Arc<ClientConfig>> {
+/// A client that takes these certificates only, speaks this protocol only, and never resumes a session.
+pub(crate) fn client(expected: &[&CertificateDer<'static>], protocol: &[u8]) -> Result<Arc<ClientConfig>> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![
         aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -75,7 +77,7 @@ fn client(expected: &CertificateDer<'static>, protocol: &[u8]) -> Result<Arc<Cli
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
     let provider = Arc::new(provider);
     let only = Only {
-        expected: expected.clone(),
+        expected: expected.iter().map(|&certificate| certificate.clone()).collect(),
         provider: Arc::clone(&provider),
     };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -88,11 +90,11 @@ fn client(expected: &CertificateDer<'static>, protocol: &[u8]) -> Result<Arc<Cli
     Ok(Arc::new(config))
 }
 
-/// Accepts one certificate, byte for byte, and believes its signatures: the load generator's time is not the subject's,
+/// Accepts known certificates, byte for byte, and believes its signatures: the load generator's time is not the subject's,
 /// and nobody is between them on loopback.
 #[derive(Debug)]
 struct Only {
-    expected: CertificateDer<'static>,
+    expected: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -105,7 +107,7 @@ impl ServerCertVerifier for Only {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.expected {
+        if self.expected.contains(end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(CertificateError::ApplicationVerificationFailure.into())

@@ -17,6 +17,8 @@ mod load; // the load generator
 mod case; // the rows of the table
 mod outside; // second opinions
 mod measure; // one measurement
+mod slow; // slow clients, and a probe beside them
+mod reload; // a new certificate under load
 mod stats; // medians and spreads
 mod suite; // all cases, in rounds
 mod target; // what we mean to reach, and whether we do

@@ -156,7 +156,7 @@ pub(crate) struct Bench<'a> {
 
 impl Bench<'_> {
     /// A fresh subject with the response in its store, asked for once to fill it and once to see it.
-    fn filled(&self) -> Result<Running> {
+    pub(crate) fn filled(&self) -> Result<Running> {
         let setup = Setup {
             access_log: self.case.access_log,
             workers: self.case.workers,
@@ -187,7 +187,7 @@ impl Bench<'_> {
     }
 
     /// The subject's cores.
-    fn cores(&self) -> Vec<usize> {
+    pub(crate) fn cores(&self) -> Vec<usize> {
         self.plan.cores.of_workers(self.case.workers)
     }
 
@@ -217,7 +217,7 @@ impl Bench<'_> {
         Ok((running, generator))
     }
 
-    fn target(&self, running: &Running) -> Target {
+    pub(crate) fn target(&self, running: &Running) -> Target {
         let case = self.case;
         Target {
             keys: case.keys.clone(),

@@ -1,5 +1,6 @@
 //! What came out: a Markdown table for people, JSON for everything else.
 
+mod events; // slow clients, and reloads
 mod json; // the same for programs
 
 use std::fs;
@@ -8,7 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 
-use crate::case::{AnsweredBy, Kind};
+use crate::case::AnsweredBy;
 use crate::chart::{self, Group};
 use crate::clock;
 use crate::machine::Machine;
@@ -42,15 +43,18 @@ impl Report {
 
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
-        [
+        let parts = [
             self.head(),
             self.overview(),
             self.verdicts(),
             self.details(),
             self.duels(),
+            events::slow(self),
+            events::reloads(self),
             self.remarks(),
-        ]
-        .join("\n")
+        ];
+        let told: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        told.join("\n")
     }
 
     /// Writes `COMMAND-SECONDS.md` and `.json` into `dir`, and `COMMAND.svg`, the latest picture.
@@ -96,12 +100,8 @@ impl Report {
             "---|".repeat(names.len())
         );
         for row in &self.rows {
-            let unit = if row.case.kind == Kind::Idle {
-                " (KiB of memory each)"
-            } else {
-                ""
-            };
-            text += &format!("| {}{unit} |", row.case.title);
+            let unit = row.case.kind.other_unit().map(|unit| format!(" ({unit})"));
+            text += &format!("| {}{} |", row.case.title, unit.unwrap_or_default());
             for installed in &self.subjects {
                 let cell = row.cells.iter().find(|cell| cell.subject == installed.subject);
                 text += &format!(" {} |", cell.map_or_else(|| "–".to_owned(), figure));
@@ -145,7 +145,7 @@ impl Report {
             title: row.case.title,
             bars: row.cells.iter().filter_map(Cell::bar).collect(),
         };
-        let measured = self.rows.iter().filter(|row| row.case.kind != Kind::Idle);
+        let measured = self.rows.iter().filter(|row| row.case.kind.other_unit().is_none());
         let groups: Vec<Group> = measured.map(group).collect();
         let subjects: Vec<Subject> = self.subjects.iter().map(|installed| installed.subject).collect();
         let caption = format!(
@@ -197,10 +197,12 @@ impl Report {
             .to_owned();
         text += &"---|".repeat(14);
         text.push('\n');
-        for (row, cell) in self.cells().filter(|(row, _)| row.case.kind != Kind::Idle) {
+        let head = text.len();
+        for (row, cell) in self.cells().filter(|(row, _)| row.case.kind.other_unit().is_none()) {
             text += &details_line(row, cell);
         }
-        text
+        // Nothing to tell of what was not measured.
+        if text.len() == head { String::new() } else { text }
     }
 
     /// What a reader must know before believing the tables.

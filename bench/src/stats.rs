@@ -8,6 +8,7 @@ pub(crate) const FOREIGN_MAX: f64 = 0.05;
 /// What the rounds of one number come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Summary {
+    pub(crate) last: f64,
     pub(crate) least: f64,
     pub(crate) median: f64,
     pub(crate) most: f64,
@@ -18,6 +19,7 @@ pub(crate) struct Summary {
 /// Median and spread; `None` without values.
 pub(crate) fn summarize(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
     let mut values: Vec<f64> = values.into_iter().collect();
+    let last = *values.last()?;
     values.sort_by(f64::total_cmp);
     let (min, max) = (*values.first()?, *values.last()?);
     let upper = values[values.len() / 2];
@@ -25,6 +27,7 @@ pub(crate) fn summarize(values: impl IntoIterator<Item = f64>) -> Option<Summary
     let median = f64::midpoint(lower, upper);
     let spread = if median > 0.0 { (max - min) / median } else { 0.0 };
     Some(Summary {
+        last,
         least: min,
         median,
         most: max,

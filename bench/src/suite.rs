@@ -12,6 +12,8 @@ use crate::load::Outcome;
 use crate::machine::scratch_root;
 use crate::measure::{self, Bench, LoadSample, Plan};
 use crate::outside;
+use crate::reload::{self, ReloadSample};
+use crate::slow::{self, SlowSample};
 use crate::stats::{self, Summary, summarize};
 use crate::subject::{Installed, Subject, start_origin};
 use crate::sys;
@@ -45,6 +47,8 @@ pub(crate) struct Cell {
     pub(crate) latencies: Vec<LoadSample>,
     /// Bytes per connection.
     pub(crate) idle: Vec<f64>,
+    pub(crate) slow: Vec<SlowSample>,
+    pub(crate) reloads: Vec<ReloadSample>,
     /// CPU µs per request by the count of wrk or h2load.
     pub(crate) by_others: Vec<f64>,
     /// Why there is no (whole) result.
@@ -58,15 +62,20 @@ impl Cell {
             loads: Vec::new(),
             latencies: Vec::new(),
             idle: Vec::new(),
+            slow: Vec::new(),
+            reloads: Vec::new(),
             by_others: Vec::new(),
             failure: None,
         }
     }
 
-    /// The main figure: CPU µs per request, or KiB per idle connection.
+    /// The main figure: CPU µs per request, or what the case has instead.
     pub(crate) fn figure(&self) -> Option<Summary> {
         let loads = self.loads.iter().map(LoadSample::cpu_micros_per_request);
-        summarize(loads.chain(self.idle.iter().map(|bytes| bytes / 1024.0)))
+        let idle = self.idle.iter().map(|bytes| bytes / 1024.0);
+        let slow = self.slow.iter().map(|sample| sample.beside.latency_micros(0.99));
+        let failed = |sample: &ReloadSample| f64::from(u32::try_from(sample.failed()).unwrap_or(u32::MAX));
+        summarize(loads.chain(idle).chain(slow).chain(self.reloads.iter().map(failed)))
     }
 
     /// The same with all that a verdict needs; `None` for memory.
@@ -106,7 +115,9 @@ impl Cell {
 
     /// What came of each round, full load first.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        self.loads.iter().chain(&self.latencies).map(|sample| &sample.outcome)
+        let probes = self.slow.iter().flat_map(|sample| [&sample.alone, &sample.beside]);
+        let loads = self.loads.iter().chain(&self.latencies);
+        loads.map(|sample| &sample.outcome).chain(probes)
     }
 
     /// The part of the time that others used of the subject's core.
@@ -159,10 +170,11 @@ impl Suite<'_> {
         let subjects: Vec<&Installed> = self.subjects.iter().filter(applies).collect();
         let mut cells: Vec<Cell> = subjects.iter().map(|installed| Cell::new(installed.subject)).collect();
         self.rounds(case, &subjects, &mut cells, |bench, cell| {
-            if case.kind == Kind::Idle {
-                cell.idle.push(measure::idle_connection(bench)?);
-            } else {
-                cell.loads.push(measure::closed_loop(bench)?);
+            match case.kind {
+                Kind::KeepAlive | Kind::Close => cell.loads.push(measure::closed_loop(bench)?),
+                Kind::Idle => cell.idle.push(measure::idle_connection(bench)?),
+                Kind::Slow => cell.slow.push(slow::measure(bench)?),
+                Kind::Reload => cell.reloads.push(reload::measure(bench)?),
             }
             if case.second_opinion && outside::find(case.protocol).is_some() {
                 cell.by_others.push(measure::second_opinion(bench)?);
@@ -263,13 +275,14 @@ impl Suite<'_> {
     fn tell(&self, case: &Case, round: usize, cell: &Cell, result: &Result<()>) -> io::Result<()> {
         let rounds = self.plan.rounds;
         let (name, subject) = (case.name, cell.subject.name());
-        let (last_idle, last_load, last_latency) = (cell.idle.last(), cell.loads.last(), cell.latencies.last());
-        let text = match (result, last_idle, last_load, last_latency) {
+        let text = match (result, cell.figure(), cell.latencies.last()) {
             (Err(error), ..) => format!("failed: {error:#}"),
-            (Ok(()), Some(bytes), ..) => format!("{:.1} KiB per connection", bytes / 1024.0),
-            (Ok(()), None, _, Some(latency)) => format!("p99 {:.0} µs", latency.outcome.latency_micros(0.99)),
-            (Ok(()), None, Some(load), None) => format!("{:.2} µs CPU per request", load.cpu_micros_per_request()),
-            (Ok(()), None, None, None) => String::new(),
+            (Ok(()), _, Some(latency)) => format!("p99 {:.0} µs", latency.outcome.latency_micros(0.99)),
+            (Ok(()), Some(figure), None) => {
+                let unit = case.kind.other_unit().unwrap_or("µs CPU per request");
+                format!("{:.2} {unit}", figure.last)
+            }
+            (Ok(()), None, None) => String::new(),
         };
         writeln!(io::stderr(), "{name} {round}/{rounds} {subject}: {text}")
     }

@@ -177,6 +177,16 @@ pub(crate) fn terminate(pid: i32) {
     signal(pid, libc::SIGTERM);
 }
 
+/// Has nginx read its configuration again.
+pub(crate) fn hang_up(pid: i32) {
+    signal(pid, libc::SIGHUP);
+}
+
+/// Has HAProxy's master start new workers.
+pub(crate) fn user_signal_2(pid: i32) {
+    signal(pid, libc::SIGUSR2);
+}
+
 /// Ends the process.
 pub(crate) fn kill(pid: i32) {
     signal(pid, libc::SIGKILL);

@@ -158,7 +158,7 @@ impl Connection {
                     let was_resting = !exchange.is_under_way();
                     job.answered.extend(exchange.end()?);
                     self.wire = None;
-                    return Ok(was_resting);
+                    return Ok(was_resting || !target.close);
                 }
                 (Messages::Http2(streams), Received::End) => {
                     let was_resting = streams.under_way() == 0;

@@ -16,6 +16,8 @@ pub(super) struct Exchange {
     due: Instant,
     /// Its key.
     key: Option<u64>,
+    /// The server will close after this response.
+    closes: bool,
     /// The beginning of a head that came in pieces.
     partial: Vec<u8>,
 }
@@ -39,6 +41,7 @@ impl Exchange {
             state: State::Resting,
             due: now,
             key: None,
+            closes: false,
             partial: Vec::new(),
         }
     }
@@ -77,7 +80,7 @@ impl Exchange {
         let length = target.length.of(self.key);
         let (left, bytes_of_body) = match self.state {
             State::Body(left) => (left, bytes.len()),
-            State::Head if self.partial.is_empty() => match head(bytes, target.status, length)? {
+            State::Head if self.partial.is_empty() => match self.head(bytes, target.status, length)? {
                 Some(head) => (length, bytes.len() - head),
                 None => {
                     self.partial.extend_from_slice(bytes);
@@ -87,7 +90,7 @@ impl Exchange {
             State::Head => {
                 self.partial.extend_from_slice(bytes);
                 let whole = std::mem::take(&mut self.partial);
-                match head(&whole, target.status, length)? {
+                match self.head(&whole, target.status, length)? {
                     Some(head) => (length, whole.len() - head),
                     None => {
                         self.partial = whole;
@@ -100,7 +103,7 @@ impl Exchange {
         };
         let count = u64::try_from(bytes_of_body).unwrap_or(u64::MAX);
         self.state = match left.checked_sub(count).ok_or(Fault::Length)? {
-            0 if target.close => State::Ending,
+            0 if target.close || self.closes => State::Ending,
             0 => State::Resting,
             left => State::Body(left),
         };
@@ -116,12 +119,16 @@ impl Exchange {
         }
         Ok(Some(self.due))
     }
-}
 
-/// Bytes of the head, when it is whole and announces `length`.
-fn head(input: &[u8], status: &str, length: u64) -> Result<Option<usize>, Fault> {
-    match parse_head(input, status)? {
-        Some(head) if head.length != length => Err(Fault::Length),
-        head => Ok(head.map(|head| head.bytes)),
+    /// Bytes of the head, when it is whole and announces `length`.
+    fn head(&mut self, input: &[u8], status: &str, length: u64) -> Result<Option<usize>, Fault> {
+        match parse_head(input, status)? {
+            None => Ok(None),
+            Some(head) if head.length != length => Err(Fault::Length),
+            Some(head) => {
+                self.closes = head.close;
+                Ok(Some(head.bytes))
+            }
+        }
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Head {
     pub(super) bytes: usize,
     /// Bytes of the body that follows.
     pub(super) length: u64,
+    /// The server will close the connection.
+    pub(super) close: bool,
 }
 
 /// Reads the head at the start of `input`, which has to have this status; `None` when it is not whole yet.
@@ -91,11 +93,16 @@ pub(super) fn parse_head(input: &[u8], status: &str) -> Result<Option<Head>, Fau
         return Err(Fault::Status);
     }
     // "A 304 response is terminated by the end of the header section" (RFC 9110 §15.4.5), whatever its Content-Length.
+    let (length, close) = fields(head);
     let length = match status {
         "304" => 0,
-        _ => content_length(head).ok_or(Fault::Framing)?,
+        _ => length.ok_or(Fault::Framing)?,
     };
-    Ok(Some(Head { bytes: end + 4, length }))
+    Ok(Some(Head {
+        bytes: end + 4,
+        length,
+        close,
+    }))
 }
 
 /// Bytes of head and body together, once the head is whole and right.
@@ -104,17 +111,24 @@ pub(crate) fn whole_length(input: &[u8]) -> Option<usize> {
     Some(head.bytes + usize::try_from(head.length).ok()?)
 }
 
-fn content_length(head: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = b"content-length:";
+/// Content-Length, and whether there is `Connection: close`.
+fn fields(head: &[u8]) -> (Option<u64>, bool) {
+    const LENGTH: &[u8] = b"content-length:";
+    const CLOSE: &[u8] = b"connection: close";
+    let starts_with =
+        |line: &[u8], name: &[u8]| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
+    let (mut length, mut close) = (None, false);
     let mut rest = head;
     while let Some(end) = memchr(b'\n', rest) {
         let line = &rest[..end];
-        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
-            return str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok();
+        if starts_with(line, LENGTH) {
+            let value = str::from_utf8(&line[LENGTH.len()..]).unwrap_or_default();
+            length = value.trim().parse().ok();
         }
+        close |= starts_with(line, CLOSE);
         rest = &rest[end + 1..];
     }
-    None
+    (length, close)
 }
 
 #[cfg(test)]
@@ -172,6 +186,15 @@ mod tests {
             assert_eq!(found, expected, "{input}");
         }
         assert_eq!(parse_head(&vec![b'a'; HEAD_BYTES_MAX + 1], "200"), Err(Fault::Framing));
+        for (field, close) in [
+            ("Connection: close", true),
+            ("connection: keep-alive", false),
+            ("A: close", false),
+        ] {
+            let head = format!("HTTP/1.1 304 Not Modified\r\n{field}\r\n\r\n");
+            let found = parse_head(head.as_bytes(), "304").unwrap().unwrap();
+            assert_eq!(found.close, close, "{field}");
+        }
     }
 
     #[test]

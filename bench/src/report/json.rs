@@ -9,6 +9,8 @@ use crate::certificate::Files;
 use crate::clock;
 use crate::load::{Fault, Outcome};
 use crate::measure::LoadSample;
+use crate::reload::ReloadSample;
+use crate::slow::{self, SlowSample};
 use crate::subject::{Installed, Setup};
 use crate::suite::{Cell, Duel, Row};
 use crate::target::Judged;
@@ -78,7 +80,33 @@ fn cell_json(cell: &Cell) -> Value {
         "latency_rounds": cell.latencies.iter().map(latency_json).collect::<Vec<_>>(),
         "cpu_micros_per_request_by_others": cell.by_others,
         "idle_bytes_per_connection": cell.idle,
+        "slow_rounds": cell.slow.iter().map(slow_json).collect::<Vec<_>>(),
+        "reload_rounds": cell.reloads.iter().map(reload_json).collect::<Vec<_>>(),
     })
+}
+
+fn slow_json(sample: &SlowSample) -> Value {
+    json!({
+        "clients": slow::CLIENTS,
+        "clients_given_up": sample.lost,
+        "bytes_per_client": sample.bytes_each,
+        "alone_p99_micros": sample.alone.latency_micros(0.99),
+        "beside_p99_micros": sample.beside.latency_micros(0.99),
+        "faults": faults_json(&sample.beside),
+    })
+}
+
+fn reload_json(sample: &ReloadSample) -> Value {
+    let of = |outcome: &Outcome| {
+        json!({
+            "responses": outcome.responses,
+            "reconnects": outcome.reconnects,
+            "p99_micros": outcome.latency_micros(0.99),
+            "max_micros": outcome.latency.max(),
+            "faults": faults_json(outcome),
+        })
+    };
+    json!({ "kept_connections": of(&sample.kept), "new_connections": of(&sample.new) })
 }
 
 fn duel_json(duel: &Duel) -> Value {

@@ -10,7 +10,7 @@ pub(super) fn launch(setup: &Setup<'_>, port: u16) -> Launch {
     });
     let text = format!(
         "global
-    nbthread {workers}
+    nbthread {workers}{sockets}
     maxconn 4000
 cache store
     total-max-size {store}
@@ -36,6 +36,15 @@ backend cached
 backend pass
     server o {origin} pool-max-conn 512
 ",
+        sockets = if setup.reloads {
+            // The new process takes the listening sockets from the old one here.
+            format!(
+                "\n    stats socket {}/stats.sock expose-fd listeners",
+                setup.dir.display()
+            )
+        } else {
+            String::new()
+        },
         workers = setup.workers,
         store = setup.store_mib,
         // At most half of the store is allowed.
@@ -43,8 +52,10 @@ backend pass
         origin = setup.origin
     );
     let file = setup.dir.join("haproxy.cfg");
+    // A master that stays in the foreground and starts workers, or one process.
+    let mode = if setup.reloads { "-W" } else { "-db" };
     Launch {
-        arguments: vec!["-db".into(), "-f".into(), file.clone().into()],
+        arguments: vec![mode.into(), "-f".into(), file.clone().into()],
         files: vec![(file, text)],
         environment: &[],
         ready: Ready::Accepts(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),

@@ -83,6 +83,11 @@ impl Subject {
         matches!(self, Self::Tidegate | Self::Nginx | Self::Haproxy | Self::TrafficServer)
     }
 
+    /// Whether it takes a new certificate over while it runs; Traffic Server does so by a manager that is not there.
+    pub(crate) fn reloads(self) -> bool {
+        matches!(self, Self::Tidegate | Self::Nginx | Self::Haproxy)
+    }
+
     /// Whether it has an origin behind it.
     pub(crate) fn has_origin(self) -> bool {
         self != Self::Floor
@@ -205,6 +210,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) store_mib: u32,
     /// Certificate and key, where it is to speak TLS (HTTP/1.1 and HTTP/2).
     pub(crate) tls: Option<&'a Files>,
+    /// It will have to take another certificate over.
+    pub(crate) reloads: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -217,6 +224,7 @@ impl<'a> Setup<'a> {
             workers: 1,
             store_mib: 1024,
             tls: None,
+            reloads: false,
         }
     }
 }

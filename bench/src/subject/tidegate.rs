@@ -14,7 +14,9 @@ pub(super) fn launch(setup: &Setup<'_>) -> Launch {
     };
     let (listener, tls) = setup.tls.map_or_else(Default::default, |files| {
         let (certificate, key) = (files.certificate.display(), files.key.display());
-        let table = format!("\n[tls.bench]\ncertificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n");
+        let every = if setup.reloads { "reload_every = \"1s\"\n" } else { "" };
+        let table =
+            format!("\n[tls.bench]\ncertificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n{every}");
         (", tls = \"bench\"", table)
     });
     let text = format!(
