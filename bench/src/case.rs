@@ -97,7 +97,7 @@ const HIT_1K: Case = Case {
 
 const MISS_16K: Case = Case {
     name: "miss-16k",
-    title: "miss, fill and eviction, 16 KiB of 1 M keys, store of 512 MiB",
+    title: "miss, fill and eviction, 16 KiB",
     path: "/16384/",
     keys: Keys::uniform(1_000_000),
     body_bytes: 16 << 10,
@@ -167,7 +167,7 @@ pub(crate) const CASES: [Case; 18] = [
     MISS_16K,
     Case {
         name: "zipf-16k",
-        title: "the same by Zipf's law",
+        title: "the same, keys by Zipf's law",
         keys: Keys::zipf(1_000_000),
         ..MISS_16K
     },

@@ -94,7 +94,7 @@ struct Options {
     /// Rounds of each case.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round [default: 0.6 for quick, 1 for compare].
+    /// Seconds of load in each round [default: 0.6 for quick, 0.8 for compare].
     #[arg(long)]
     seconds: Option<f64>,
     /// Our binary; without this, the one beside this program, built before if cargo runs us.
@@ -130,7 +130,7 @@ fn run(arguments: Arguments) -> Result<()> {
     sys::note_signals();
     match arguments.command {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
-        Action::Compare(options) => bench("compare", &options, &Subject::ALL, 1.0),
+        Action::Compare(options) => bench("compare", &options, &Subject::ALL, 0.8),
         Action::Memory(options) => memory::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Collapse(options) => collapse::run(&find_tidegate(options.tidegate.as_ref())?, &options),
         Action::Tiers(options) => tiers::run(&find_tidegate(options.tidegate.as_ref())?, &options),
