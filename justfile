@@ -36,7 +36,7 @@ docs:
 deny:
     cargo deny --all-features --locked check
 
-# What a request costs: tidegate and the floor, two minutes; options as in docs/benchmarks.md
+# What a request costs: tidegate and the floor, a minute or two; options as in docs/benchmarks.md
 bench *options:
     cargo run --release --locked -p bench -- quick {{options}}
 

@@ -238,6 +238,19 @@ pub(crate) const CASES: [Case; 18] = [
     },
 ];
 
+/// What `quick` measures: the ways of a request that most requests go.
+pub(crate) const QUICK: [&str; 9] = [
+    "hit-1k",
+    "hit-1k-log",
+    "hit-16k",
+    "hit-1m",
+    "pass-1k",
+    "close-1k",
+    "tls-1k",
+    "h2-1k",
+    "idle",
+];
+
 impl Kind {
     /// What its figure is, where that is not CPU time per request.
     pub(crate) fn other_unit(self) -> Option<&'static str> {
@@ -289,6 +302,11 @@ mod tests {
                 .unwrap_err()
                 .contains("hit-1k, hit-1k-log, hit-16k")
         );
+    }
+
+    #[test]
+    fn what_is_quick_is_there() {
+        assert!(QUICK.into_iter().all(|name| Case::by_name(name).is_ok()));
     }
 
     #[test]

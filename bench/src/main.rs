@@ -42,7 +42,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use case::{CASES, Case};
+use case::{CASES, Case, QUICK};
 use machine::{Cores, Machine};
 use measure::Plan;
 use report::Report;
@@ -58,7 +58,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// tidegate and the floor: all cases, some two minutes.
+    /// tidegate and the floor: the most usual cases, a minute or two.
     Quick(Options),
     /// tidegate, nginx, HAProxy, Varnish, Traffic Server (where installed) and the floor: all cases, held against what we
     /// mean to reach; about fifteen minutes.
@@ -154,8 +154,9 @@ fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f
         cores,
     };
     let (subjects, absent) = find_subjects(options, usual)?;
+    let is_usual = |case: &&Case| command != "quick" || QUICK.contains(&case.name);
     let cases: Vec<&'static Case> = if options.only.is_empty() {
-        CASES.iter().collect()
+        CASES.iter().filter(is_usual).collect()
     } else {
         options.only.clone()
     };
