@@ -38,10 +38,36 @@ pub struct Explanation {
     pub hits: u64,
     /// All that is stored for it, purged or not.
     pub stored: Vec<View>,
+    /// The slices that are stored of it, on a route with slices.
+    pub slices: Option<Slices>,
     /// What would happen.
     pub verdict: Verdict,
     /// What else there is to know about that.
     pub notes: Vec<String>,
+}
+
+/// Stored slices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Bytes of a slice.
+    pub bytes: u64,
+    /// Bytes of the whole, as the slices tell.
+    pub complete_length: Option<u64>,
+    /// Which, in their order.
+    pub runs: Vec<SliceRun>,
+}
+
+/// Slices that follow each other and are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceRun {
+    /// The number of the first; the beginning is slice 0.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// As [`View::state`], or `for other requests`.
+    pub state: &'static str,
+    /// Their entity tag.
+    pub etag: Option<String>,
 }
 
 /// Where a key is stored.

@@ -56,6 +56,7 @@ impl Remote {
             place: Place::Server(server),
             hits: 0,
             stored: Vec::new(),
+            slices: None,
             verdict: Verdict {
                 cache_status: None,
                 outcome: "remote",

@@ -14,6 +14,7 @@ mod slice; // one slice: stored, or fetched by whoever leads
 mod slice_lead; // one leader's fetch of a slice
 mod joined; // slices → one body
 mod explain; // what would become of a request, without doing it
+mod explain_slices; // the same where slices answer
 mod pass; // requests that go past the store
 #[cfg(test)]
 mod simulation; // random interleavings of everything

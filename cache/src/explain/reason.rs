@@ -76,6 +76,21 @@ impl Reason {
         Self::new(fwd.word(), sentence, None)
     }
 
+    /// The slice that a request begins with cannot answer; `stored` others are there.
+    pub(crate) fn no_slice(number: u64, stored: usize) -> Self {
+        let sentence = match stored {
+            0 => "no slice is stored for this key".to_owned(),
+            _ => format!("slice {number}, with which it begins, is not stored for it"),
+        };
+        Self::new(Fwd::UriMiss.word(), sentence, None)
+    }
+
+    /// Some of the slices that a request needs cannot answer.
+    pub(crate) fn slices_missing(which: &str) -> Self {
+        let sentence = format!("{which} of those that it needs are not stored, or may not be used");
+        Self::new(Fwd::Partial.word(), sentence, None)
+    }
+
     /// Why the client gets 504 instead of a fetch.
     pub(crate) fn only_if_cached(request: &HeaderMap) -> Self {
         let sentence = "the client wants what is stored and nothing else, and nothing that is stored can answer it";

@@ -78,6 +78,15 @@ impl<'a> Key<'a> {
         rest == Some(&[])
     }
 
+    /// The number of the slice whose key, rendered, this is, of what this is the key of.
+    pub fn slice_number(&self, rendered: &[u8]) -> Option<u64> {
+        let mut rest = Some(rendered);
+        self.visit(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)));
+        let number = std::str::from_utf8(rest?).ok()?.strip_prefix("\nslice:")?;
+        let (length, number) = number.split_once('/')?;
+        (length.parse() == Ok(self.rules.slice)).then(|| number.parse().ok())?
+    }
+
     /// The key as bytes, to be kept with what is stored: `https://host/path?query`, then one line per further part.
     pub fn render(&self) -> Box<[u8]> {
         let mut rendered = Vec::with_capacity(96);
@@ -251,6 +260,28 @@ mod tests {
         assert!(!key.is(&[&rendered[..], b"x"].concat()));
         assert!(!key.is(&rendered[..rendered.len() - 1]));
         String::from_utf8(rendered.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_slice_is_known_by_the_key_of_its_whole() {
+        let (none, target) = (HeaderMap::new(), TargetUri::parse("http://a.test/b").unwrap());
+        let rules = |slice| KeyRules {
+            slice,
+            ..Rules::default().key
+        };
+        let (rules, otherwise) = (rules(1024), rules(2048));
+        let key = Key::new(target, &none, &rules);
+        assert_eq!(key.slice_number(&key.of_slice(7).render()), Some(7));
+        assert_eq!(key.slice_number(&key.render()), None);
+        assert_eq!(
+            key.slice_number(&Key::new(target, &none, &otherwise).of_slice(7).render()),
+            None
+        );
+        let other = TargetUri::parse("http://a.test/bc").unwrap();
+        assert_eq!(
+            key.slice_number(&Key::new(other, &none, &rules).of_slice(7).render()),
+            None
+        );
     }
 
     #[test]

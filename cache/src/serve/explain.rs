@@ -5,10 +5,13 @@
 use std::sync::Arc;
 
 use common::backend::Backend;
-use http::{Method, header};
+use common::time::WallTime;
+use http::request::Parts;
+use http::{Method, StatusCode, header};
 
 use super::ask::is_partial_miss;
 use super::decide::{Decision, Past, decide, past};
+use super::explain_slices::Found;
 use super::{Local, NAME};
 use crate::answer::{Asked, Made, answer};
 use crate::explain::reason::Reason;
@@ -20,6 +23,7 @@ use crate::policy::request::RequestDigest;
 use crate::policy::reuse::{Failure, Mark, reuse_on_failure};
 use crate::purge;
 use crate::store::Stored;
+use crate::store::memory::Memory;
 use crate::tier::TierRoute;
 
 impl Local {
@@ -41,18 +45,7 @@ impl Local {
     fn explain_settled(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
         let head = question.head;
         let key = Key::new(target(head, question.tls), &head.headers, &route.rules.key);
-        let mut explanation = Explanation {
-            key: key.to_string(),
-            place: if self.memory.is_some() {
-                Place::Here
-            } else {
-                Place::Nowhere
-            },
-            hits: 0,
-            stored: Vec::new(),
-            verdict: verdict(None, Reason::past(Past::NoStore, route, head)),
-            notes: Vec::new(),
-        };
+        let mut explanation = self.nothing_stored(&key, head, route);
         let why = past(self.memory.is_some(), route, head, false);
         if let Some(why) = why {
             explanation.verdict = verdict(why.fwd().map(forwarded), Reason::past(why, route, head));
@@ -66,10 +59,7 @@ impl Local {
         let variants = entry.as_ref().map_or(&[][..], |entry| entry.variants());
         explanation.hits = entry.as_ref().map_or(0, |entry| entry.hits());
         let purged = |stored: &Stored| memory.purges().verdict(&stored.subject());
-        let mark = |stored: &Stored| match purged(stored) {
-            purge::Verdict::Stale => Mark::Stale,
-            purge::Verdict::Kept | purge::Verdict::Gone => stored.mark(),
-        };
+        let mark = |stored: &Stored| mark(memory, stored);
         let there: Vec<_> = variants
             .iter()
             .filter(|stored| purged(stored) != purge::Verdict::Gone)
@@ -88,16 +78,25 @@ impl Local {
             .iter()
             .map(|stored| {
                 let is_selected = selected.is_some_and(|selected| Arc::ptr_eq(selected, stored));
-                let state = match (purged(stored), mark(stored)) {
-                    (purge::Verdict::Gone, _) => "purged",
-                    (_, Mark::Stale) => "marked_stale",
-                    (_, Mark::Unmarked) if stored.meta.ttl(question.now) > 0 => "fresh",
-                    (_, Mark::Unmarked) => "stale",
+                let state = match purged(stored) {
+                    purge::Verdict::Gone => "purged",
+                    _ => state(stored, mark(stored), question.now),
                 };
                 View::of(stored, question, &route.rules, is_selected, state)
             })
             .collect();
-        if why.is_none() {
+        let rules = &route.rules;
+        let slices = (rules.key.slice > 0).then(|| self.slices_of(memory, (hash, &key), question, rules));
+        explanation.slices = slices.as_ref().map(Found::view);
+        let by_slices = self.may_slice(hash, &digest, rules) && leaves_slices(decision, &there);
+        if let (None, Some(slices)) = (why, slices.filter(|_| by_slices)) {
+            let (verdict, asked_for) = slices.conclude(question, rules);
+            if verdict.status.is_none() {
+                explanation.notes.push(asks(&route.backend));
+                explanation.notes.extend(asked_for);
+            }
+            explanation.verdict = verdict;
+        } else if why.is_none() {
             explanation.verdict = self.conclude(decision, &there, &digest, question, route);
             let is_forwarded = explanation.verdict.status.is_none();
             if is_forwarded {
@@ -106,6 +105,22 @@ impl Local {
             }
         }
         explanation
+    }
+
+    /// What there is to say before the store is looked at.
+    fn nothing_stored(&self, key: &Key<'_>, head: &Parts, route: &TierRoute) -> Explanation {
+        Explanation {
+            key: key.to_string(),
+            place: match self.memory {
+                Some(_) => Place::Here,
+                None => Place::Nowhere,
+            },
+            hits: 0,
+            stored: Vec::new(),
+            slices: None,
+            verdict: verdict(None, Reason::past(Past::NoStore, route, head)),
+            notes: Vec::new(),
+        }
     }
 
     /// A decision, and what would be made of it.
@@ -128,7 +143,7 @@ impl Local {
             Decision::OnlyIfCached(fwd) => {
                 let status = super::without_fetch(fwd);
                 Verdict {
-                    status: Some(http::StatusCode::GATEWAY_TIMEOUT),
+                    status: Some(StatusCode::GATEWAY_TIMEOUT),
                     ..verdict(Some(status), Reason::only_if_cached(request))
                 }
             }
@@ -165,7 +180,10 @@ impl Local {
     ) -> Vec<String> {
         let mut notes = vec![asks(&route.backend)];
         if route.rules.key.slice > 0 {
-            notes.push("is answered from slices where the origin gives them; they have keys of their own".to_owned());
+            notes.push(
+                "is not asked for in slices: it is stored whole, for one client only, or the origin gave none"
+                    .to_owned(),
+            );
         }
         let head = question.head;
         let has_whole = selected.is_some_and(|(stored, _)| stored.meta.partial.is_none());
@@ -205,7 +223,34 @@ impl Local {
     }
 }
 
-fn verdict(status: Option<CacheStatus<'static>>, reason: Reason) -> Verdict {
+/// Whether slices may answer, as in serving: what is stored whole goes before them.
+fn leaves_slices(decision: Decision, stored: &[Arc<Stored>]) -> bool {
+    match decision {
+        Decision::Answer { .. } => false,
+        Decision::Validate { index, .. } | Decision::Complete { index } => stored[index].meta.status != StatusCode::OK,
+        Decision::Fetch(_) => true,
+        Decision::OnlyIfCached(fwd) => fwd != Fwd::Stale,
+    }
+}
+
+/// Whether a stored response is marked stale, a soft purge that has not met it yet included.
+pub(super) fn mark(memory: &Memory, stored: &Stored) -> Mark {
+    match memory.purges().verdict(&stored.subject()) {
+        purge::Verdict::Stale => Mark::Stale,
+        purge::Verdict::Kept | purge::Verdict::Gone => stored.mark(),
+    }
+}
+
+/// The word for the state of what is not purged.
+pub(super) fn state(stored: &Stored, mark: Mark, now: WallTime) -> &'static str {
+    match mark {
+        Mark::Stale => "marked_stale",
+        Mark::Unmarked if stored.meta.ttl(now) > 0 => "fresh",
+        Mark::Unmarked => "stale",
+    }
+}
+
+pub(super) fn verdict(status: Option<CacheStatus<'static>>, reason: Reason) -> Verdict {
     Verdict {
         outcome: status.map_or("pass", |status| status.outcome.word()),
         cache_status: status.map(|status| status.to_string()),
@@ -216,7 +261,7 @@ fn verdict(status: Option<CacheStatus<'static>>, reason: Reason) -> Verdict {
     }
 }
 
-fn forwarded(fwd: Fwd) -> CacheStatus<'static> {
+pub(super) fn forwarded(fwd: Fwd) -> CacheStatus<'static> {
     CacheStatus::new(NAME, Outcome::Fwd(fwd))
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::http::body::Body;
 use common::http::response::{Fields, Response};
+use common::time::WallTime;
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -21,6 +22,7 @@ use crate::fetch::Ask;
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::content_range::{ByteRange, PartialContent, Unsatisfied};
 use crate::policy::key::KeyHash;
+use crate::policy::meta::StoredMeta;
 use crate::policy::multipart::Multipart;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::range::{IfRange, RangeSet, Resolved};
@@ -42,7 +44,7 @@ pub(super) struct Sliced {
 }
 
 /// What the first slice makes of the request.
-enum Head {
+pub(super) enum Head {
     /// The client has it.
     NotModified,
     /// A precondition that only the origin can judge.
@@ -119,7 +121,10 @@ impl Sliced {
     }
 
     async fn answer(self: &Arc<Self>, first: u64, part: Part, whole: SlicedWhole, ranges: Option<&RangeSet>) -> Answer {
-        let head = self.head(&part, &whole, ranges);
+        let is_current = part.outcome != Outcome::Hit && part.stale.is_none();
+        let (fields, rules) = (&self.ask.client.headers, self.ask.rules());
+        let meta = &part.stored.meta;
+        let head = head(fields, (meta, is_current), &whole, ranges, rules, now(&self.ask.worker));
         let (status, fields, plan) = match head {
             Head::AskOrigin => {
                 let (fwd, selected) = (Fwd::Request, None);
@@ -165,32 +170,6 @@ impl Sliced {
             response.body = Body::stream(Joined::new(source, plan, (first, part.body)));
         }
         done(response, cache_status, &self.ask, part.backend)
-    }
-
-    /// The client's conditions and ranges, applied to the whole.
-    fn head(&self, part: &Part, whole: &SlicedWhole, ranges: Option<&RangeSet>) -> Head {
-        let (fields, now) = (&self.ask.client.headers, now(&self.ask.worker));
-        let representation = Representation {
-            status: StatusCode::OK,
-            validators: &whole.validators,
-            date: part.stored.meta.date,
-            current: part.outcome != Outcome::Hit && part.stale.is_none(),
-        };
-        match conditional::evaluate(fields, &representation, now) {
-            Evaluated::Full => {}
-            Evaluated::NotModified => return Head::NotModified,
-            Evaluated::AskOrigin => return Head::AskOrigin,
-        }
-        let Some(ranges) = ranges else { return Head::Whole };
-        if conditional::if_range(fields, &whole.validators, now) == IfRange::Fails {
-            return Head::Whole;
-        }
-        match ranges.resolve(whole.complete_length, &self.ask.rules().ranges) {
-            Resolved::Whole => Head::Whole,
-            Resolved::Single(range) => Head::Single(range),
-            Resolved::Multiple(ranges) => Head::Multiple(ranges),
-            Resolved::Unsatisfiable => Head::Unsatisfiable,
-        }
     }
 
     /// Status, fields and content of what is sent.
@@ -262,5 +241,38 @@ impl Sliced {
             hash.is_some_and(|hash| self.usable(number, hash, Some(whole)).is_ok())
         };
         numbers.by_ref().take(LOOKED_AT_MAX).all(is_stored) && numbers.next().is_none()
+    }
+}
+
+/// A client's conditions and ranges, applied to the whole of which `meta` is the first slice's; whether that was just
+/// fetched, or validated, matters to some conditions.
+pub(super) fn head(
+    fields: &HeaderMap,
+    (meta, is_current): (&StoredMeta, bool),
+    whole: &SlicedWhole,
+    ranges: Option<&RangeSet>,
+    rules: &Rules,
+    now: WallTime,
+) -> Head {
+    let representation = Representation {
+        status: StatusCode::OK,
+        validators: &whole.validators,
+        date: meta.date,
+        current: is_current,
+    };
+    match conditional::evaluate(fields, &representation, now) {
+        Evaluated::Full => {}
+        Evaluated::NotModified => return Head::NotModified,
+        Evaluated::AskOrigin => return Head::AskOrigin,
+    }
+    let Some(ranges) = ranges else { return Head::Whole };
+    if conditional::if_range(fields, &whole.validators, now) == IfRange::Fails {
+        return Head::Whole;
+    }
+    match ranges.resolve(whole.complete_length, &rules.ranges) {
+        Resolved::Whole => Head::Whole,
+        Resolved::Single(range) => Head::Single(range),
+        Resolved::Multiple(ranges) => Head::Multiple(ranges),
+        Resolved::Unsatisfiable => Head::Unsatisfiable,
     }
 }

@@ -82,6 +82,14 @@ impl Memory {
         key.is(entry.key()).then_some(entry)
     }
 
+    /// The slices that are stored of what `key` is the key of, purged or not; as slow, and touching as little.
+    pub fn inspect_slices(&self, key: &Key<'_>) -> Vec<(u64, Arc<Entry>)> {
+        let entries = self.entries.iter();
+        entries
+            .filter_map(|(_, entry)| Some((key.slice_number(entry.key())?, entry)))
+            .collect()
+    }
+
     /// How many responses stored for a key are not purged.
     fn count(&self, hash: KeyHash, key: &Key<'_>) -> u64 {
         let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()));

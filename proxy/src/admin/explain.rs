@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::{json, query, text};
 use crate::exchange::refusal::Refusal;
+use crate::exchange::traffic::Rehearsal;
 use crate::routes::Routes;
 
 /// A request that was asked about, and what there is to say.
@@ -46,11 +47,16 @@ impl From<Refusal> for Unasked {
 
 impl Unasked {
     /// A traffic rule answers.
-    fn answered(status: StatusCode) -> Self {
+    fn answered(status: StatusCode, rule: &'static str) -> Self {
+        let sentence = match rule {
+            "maintenance" => "its site or route is in maintenance",
+            "cors_preflight" => "it is a preflight, which the cors rule of the configuration answers",
+            _ => "a redirect or respond of the configuration answers it",
+        };
         Self {
             outcome: "answered",
-            word: Some("traffic_rule"),
-            sentence: "a redirect or respond of the configuration answers it".to_owned(),
+            word: Some(rule),
+            sentence: sentence.to_owned(),
             status,
         }
     }
@@ -63,6 +69,8 @@ struct Routed {
     path: String,
     origin: String,
     is_cached: bool,
+    /// What depends on who sends it, and how often.
+    conditions: Vec<&'static str>,
     explanation: Explanation,
 }
 
@@ -101,11 +109,13 @@ fn routed(routes: &Routes, tier: &Tier, asked: &Asked, now: WallTime) -> Result<
         _ => routes.find(&asked.host, head.uri.path()).map_err(Refusal::from),
     };
     let (site, route) = found?;
+    let mut conditions = route.guard.as_ref().map_or_else(Vec::new, |guard| guard.conditions());
     if let Some(traffic) = &route.traffic {
-        if let Some(status) = traffic.answers() {
-            return Err(Unasked::answered(status));
+        match traffic.rehearse(&mut head, asked.tls) {
+            Rehearsal::Answered(status, rule) => return Err(Unasked::answered(status, rule)),
+            Rehearsal::Refused(refusal) => return Err(refusal.into()),
+            Rehearsal::Open(more) => conditions.extend(more),
         }
-        traffic.rewrite(&mut head.uri);
     }
     let tier_route = route.tier.as_ref().ok_or(Refusal::NoRoute)?;
     let question = Question {
@@ -118,6 +128,7 @@ fn routed(routes: &Routes, tier: &Tier, asked: &Asked, now: WallTime) -> Result<
         path: pattern_text(&route.pattern),
         origin: tier_route.backend.name().to_owned(),
         is_cached: tier_route.is_cached,
+        conditions,
         explanation: tier.explain(&question, tier_route),
     })
 }

@@ -78,6 +78,16 @@ impl Guard {
         }
     }
 
+    /// What a request that nobody has sent would have to pass, as far as that depends on who sends it, and how often.
+    pub fn conditions(&self) -> Vec<&'static str> {
+        let is_listed = self.levels.iter().any(|level| !level.access.is_open());
+        let is_counted = self.levels.iter().any(|level| !level.rates.is_empty());
+        let listed = is_listed.then_some("its client has to be one that allow and deny admit, else 403");
+        let counted =
+            is_counted.then_some("its client must not have asked too often for a limit of the site or route, else 429");
+        listed.into_iter().chain(counted).collect()
+    }
+
     fn ask(&self, table: &RateTable, key: &RateKey, head: &Parts, client: Option<IpAddr>, now: MonoTime) -> Verdict {
         let named = match key {
             RateKey::Address => None,

@@ -28,7 +28,7 @@ use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::PathPattern;
 use config::traffic::FixedAnswer;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use regex::{Captures, Regex};
@@ -60,6 +60,16 @@ pub enum Greeting<'t> {
     Open,
     /// It may come in if its claim is right.
     Locked(&'t Lock, Box<Claim>),
+}
+
+/// What becomes of a request that nobody has sent.
+pub enum Rehearsal {
+    /// A rule answers it: with this status, and by this name.
+    Answered(StatusCode, &'static str),
+    /// It is refused.
+    Refused(Refusal),
+    /// It goes on, on these conditions.
+    Open(Vec<&'static str>),
 }
 
 /// What is still to be done when there is a response.
@@ -155,14 +165,7 @@ impl Traffic {
             return Some(passage.answer(answer::answer(answer, &request), conn));
         }
         let values = self.request.as_ref().map(|rules| (rules, rules.render(&request)));
-        // Before the rules for fields, which may give the origin an Authorization of its own.
-        if let Some(lock) = &self.lock {
-            lock.withhold(&mut head.headers);
-        }
-        if let Some((rules, values)) = values {
-            rules.apply(values, &mut head.headers);
-        }
-        self.rewrite(&mut head.uri);
+        self.change(head, values);
         None
     }
 
@@ -189,18 +192,50 @@ impl Traffic {
         Some(response)
     }
 
-    /// The status of the rule that answers everything, where there is one.
-    pub fn answers(&self) -> Option<StatusCode> {
-        self.rules.answer.as_ref().map(|answer| match answer {
-            FixedAnswer::Redirect(redirect) => redirect.status,
-            FixedAnswer::Respond(respond) => respond.status,
-        })
+    /// What becomes of a request that nobody has sent, in the order of [`Self::greet`] and [`Self::before`]: its fields and its
+    /// path are changed, and what depends on who sends it is told.
+    pub fn rehearse(&self, head: &mut Parts, tls: bool) -> Rehearsal {
+        let mut conditions = Vec::new();
+        if let Some(rule) = self.rules.maintenance.as_deref().filter(|rule| rule.on) {
+            if rule.allow.is_empty() {
+                return Rehearsal::Answered(StatusCode::SERVICE_UNAVAILABLE, "maintenance");
+            }
+            conditions.push("maintenance is on: 503, but for clients in its allow");
+        }
+        let cors = self.rules.cors.as_deref();
+        if let Some(preflight) = cors.and_then(|cors| cors::preflight(cors, head, cors::granted(cors, head).is_some()))
+        {
+            return Rehearsal::Answered(preflight.status, "cors_preflight");
+        }
+        if self.lock.is_some() {
+            if !head.headers.contains_key(AUTHORIZATION) {
+                return Rehearsal::Refused(Refusal::Unauthorized);
+            }
+            conditions.push("its name and password have to be right, which is not looked at here: else 401");
+        }
+        let (uri, id) = (head.uri.clone(), RequestId::Made(0));
+        let request = Request::unsent(head, tls, &id, self.captures(&uri));
+        let values = self.request.as_ref().map(|rules| (rules, rules.render(&request)));
+        match &self.rules.answer {
+            Some(FixedAnswer::Redirect(redirect)) => return Rehearsal::Answered(redirect.status, "redirect"),
+            Some(FixedAnswer::Respond(respond)) => return Rehearsal::Answered(respond.status, "respond"),
+            None => {}
+        }
+        self.change(head, values);
+        Rehearsal::Open(conditions)
     }
 
-    /// Rewrites the path, where the rules say so.
-    pub fn rewrite(&self, uri: &mut Uri) {
-        if let Some(rewritten) = self.rewritten(uri.path()) {
-            rewrite::put(&rewritten, uri);
+    /// The request as the tier is asked for it.
+    fn change(&self, head: &mut Parts, values: Option<(&RequestRules, Vec<HeaderValue>)>) {
+        // Before the rules for fields, which may give the origin an Authorization of its own.
+        if let Some(lock) = &self.lock {
+            lock.withhold(&mut head.headers);
+        }
+        if let Some((rules, values)) = values {
+            rules.apply(values, &mut head.headers);
+        }
+        if let Some(rewritten) = self.rewritten(head.uri.path()) {
+            rewrite::put(&rewritten, &mut head.uri);
         }
     }
 

@@ -221,3 +221,29 @@ fn a_client_cannot_force_a_refetch() {
         assert!(response.is_hit() && origin.count("/") == 1, "{response:?}");
     });
 }
+
+/// "A proxy, whether or not it implements a cache, MUST pass cache directives through in forwarded messages" (RFC 9111 §5.2)
+#[test]
+fn cache_directives_pass_in_both_directions() {
+    in_both_shapes(|shape| {
+        let lines =
+            "Cache-Control: max-age=60, x-own=\"a, b\"\r\nCDN-Cache-Control: max-age=50\r\nPragma: x\r\nExpires: 0\r\n";
+        let origin = Origin::start(move |_| Script::answer(200, lines, "hello"));
+        let tidegate = Setup::of(&origin.address()).shape(shape).start();
+        let asked = request(
+            "GET",
+            "/",
+            "Cache-Control: no-cache, x-own=1\r\nPragma: no-cache\r\n",
+            "",
+        );
+        for is_hit in [false, true] {
+            let response = tidegate.ask(&asked);
+            assert_eq!(response.is_hit(), is_hit, "{response:?}");
+            let fields = ["cache-control", "cdn-cache-control", "pragma", "expires"].map(|name| response.field(name));
+            assert_eq!(fields, ["max-age=60, x-own=\"a, b\"", "max-age=50", "x", "0"]);
+        }
+        let asked = origin.last_request();
+        assert_eq!(asked.field("cache-control"), Some("no-cache, x-own=1"));
+        assert_eq!(asked.field("pragma"), Some("no-cache"));
+    });
+}

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tests::client::{once, request};
 use tests::metrics;
 use tests::origin::Origin;
+use tests::ranges::Ranged;
 use tests::script::Script;
 use tests::setup::{Setup, Shape};
 use tests::tidegate::{Tidegate, run};
@@ -285,4 +286,110 @@ fn what_is_no_question_is_refused_and_what_is_not_served_is_said() {
         assert!(answer.text().contains(part), "{target}: {}", answer.text());
     }
     assert_eq!(run(&["explain", "nonsense", "--admin", admin]).code, 1);
+}
+
+/// Which slices are stored, what is asked for, and that this is what then happens.
+#[test]
+fn slices_are_told_and_decide() {
+    const SLICE: u64 = 4096;
+    let resource = Ranged::new(4 * SLICE, "\"a\"");
+    let origin = Origin::start(move |request| resource.answer(request));
+    let tidegate = Setup::of(&origin.address()).set("cache.rules.slice", "'4KiB'").start();
+    let (none, in_first): (&[&str], &[&str]) = (&[], &["Range: bytes=10-20"]);
+    let check = |fields: &[&str], expected: &str| {
+        let explained = explain(&tidegate, "GET", "/", fields);
+        assert_eq!(decision(&explained), expected, "{fields:?}: {explained}");
+        explained
+    };
+    check(none, "uri-miss uri-miss");
+    let range = |range: &str| tidegate.ask(request("GET", "/", &format!("Range: bytes={range}\r\n"), ""));
+    assert_eq!((range("0-0").status, range("8192-8192").status), (206, 206));
+    let explained = check(in_first, "hit fresh");
+    assert_eq!(explained["decision"]["status"], 206);
+    let slices = &explained["slices"];
+    assert_eq!(
+        (&slices["bytes"], &slices["complete_length"]),
+        (&SLICE.into(), &(4 * SLICE).into())
+    );
+    let stored: Vec<_> = slices["stored"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| &run["first"])
+        .collect();
+    assert_eq!(stored, [0, 2], "{explained}");
+    assert_eq!(slices["stored"][1]["etag"], "\"a\"");
+    let explained = check(none, "partial partial");
+    assert!(
+        explained["notes"].to_string().contains("slices 1, 3 are asked for"),
+        "{explained}"
+    );
+    check(&["Range: bytes=0-4095"], "hit fresh");
+    check(&["Range: bytes=4096-"], "uri-miss uri-miss");
+    check(&["Range: bytes=99999-"], "uri-miss uri-miss");
+    check(&["If-None-Match: \"a\""], "hit fresh");
+    assert_eq!(origin.requests().len(), 2, "asking asks nobody");
+    assert!(range("10-20").is_hit());
+    let words = tidegate.get("/").cache_words();
+    assert!(words.iter().any(|word| word == "fwd=partial"), "{words:?}");
+    check(none, "hit fresh");
+    let text = run(&[
+        "explain",
+        "http://www.example.com/",
+        "--admin",
+        tidegate.front.address("admin"),
+    ]);
+    for part in [
+        "slices      4 of 4 (16384 bytes), 4096 bytes each",
+        "- 0 to 3, fresh: etag \"a\"",
+    ] {
+        assert!(text.stdout.contains(part), "{part} in\n{}", text.stdout);
+    }
+}
+
+/// What the rules of a site or route do before the store is asked.
+#[test]
+fn rules_before_the_store_are_told() {
+    const SITES: &str = "
+[[site]]
+hosts = ['www.example.com']
+default = true
+origin = 'o'
+deny = ['192.0.2.0/24']
+[site.request_fields]
+set = { X-Device = 'phone', Accept-Language = 'de' }
+[[site.limit]]
+rate = '1000/s'
+[[site.route]]
+prefix = '/down'
+[site.route.maintenance]
+on = true
+[[site.route]]
+prefix = '/moved'
+redirect = { to = '/elsewhere', status = 308 }
+";
+    let origin = origin();
+    let setup = Setup::with_sites(SITES).origin("o", &origin.address());
+    let tidegate = setup.set("cache.rules.key_fields", "['X-Device']").start();
+    assert!(!tidegate.get("/varied").is_hit());
+    let explained = explain(&tidegate, "GET", "/varied", &["Accept-Language: fr"]);
+    assert_eq!(decision(&explained), "hit fresh", "{explained}");
+    assert!(
+        explained["key"].as_str().unwrap().contains("x-device=phone"),
+        "{explained}"
+    );
+    let conditions = explained["conditions"].to_string();
+    assert!(
+        conditions.contains("else 403") && conditions.contains("else 429"),
+        "{explained}"
+    );
+    for (path, expected) in [("/down", "answered maintenance"), ("/moved", "answered redirect")] {
+        let explained = explain(&tidegate, "GET", path, &[]);
+        assert_eq!(decision(&explained), expected, "{explained}");
+        assert_eq!(
+            explained["decision"]["status"],
+            u64::from(tidegate.get(path).status),
+            "{explained}"
+        );
+    }
 }

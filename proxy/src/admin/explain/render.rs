@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cache::explain::{Explanation, Place, Quote, View};
+use cache::explain::{Explanation, Place, Quote, Slices, View};
 use common::telemetry::json::Object;
 
 use super::{Explained, Routed};
@@ -36,6 +36,12 @@ fn routed_json(object: &mut Object<'_>, routed: &Routed) {
         .field("matches", &*routed.path)
         .field("origin", &*routed.origin)
         .field("cached", routed.is_cached);
+    if !routed.conditions.is_empty() {
+        let mut conditions = object.array("conditions");
+        for condition in &routed.conditions {
+            conditions.item(*condition);
+        }
+    }
     object.field("key", &*explanation.key);
     object.field("tier", tier_word(&explanation.place));
     if let Place::Server(server) = &explanation.place {
@@ -46,6 +52,10 @@ fn routed_json(object: &mut Object<'_>, routed: &Routed) {
         let mut stored = object.array("stored");
         for view in &explanation.stored {
             stored_json(&mut stored.object(), view);
+        }
+        drop(stored);
+        if let Some(slices) = &explanation.slices {
+            slices_json(&mut object.object("slices"), slices);
         }
     }
     let verdict = &explanation.verdict;
@@ -90,6 +100,21 @@ fn stored_json(object: &mut Object<'_>, view: &View) {
         .field("bytes", view.bytes);
 }
 
+fn slices_json(object: &mut Object<'_>, slices: &Slices) {
+    object
+        .field("bytes", slices.bytes)
+        .some("complete_length", slices.complete_length);
+    let mut stored = object.array("stored");
+    for run in &slices.runs {
+        stored
+            .object()
+            .field("first", run.first)
+            .field("last", run.last)
+            .field("state", run.state)
+            .some("etag", run.etag.as_deref());
+    }
+}
+
 fn quote_json(object: &mut Object<'_>, quote: Option<&Quote>) {
     if let Some(quote) = quote {
         object.object("quote").field("of", quote.of).field("line", &*quote.line);
@@ -128,6 +153,9 @@ fn routed_text(page: &mut Page, routed: &Routed) {
         "route",
         format_args!("{}, {cached}, origin {}", routed.path, routed.origin),
     );
+    for condition in &routed.conditions {
+        page.line("if", condition);
+    }
     page.line("key", &explanation.key);
     if explanation.place == Place::Here {
         page.line("hits", explanation.hits);
@@ -135,6 +163,9 @@ fn routed_text(page: &mut Page, routed: &Routed) {
     }
     for view in &explanation.stored {
         view_text(page, view);
+    }
+    if let Some(slices) = &explanation.slices {
+        slices_text(page, slices);
     }
     let verdict = &explanation.verdict;
     let mut outcome = verdict.outcome.to_owned();
@@ -210,6 +241,22 @@ fn view_text(page: &mut Page, view: &View) {
         "{} bytes of content, {} in all",
         view.content_bytes, view.bytes
     ));
+}
+
+fn slices_text(page: &mut Page, slices: &Slices) {
+    let count: u64 = slices.runs.iter().map(|run| run.last - run.first + 1).sum();
+    let whole = slices.complete_length.map_or_else(String::new, |length| {
+        format!(" of {} ({length} bytes)", length.div_ceil(slices.bytes.max(1)))
+    });
+    page.line("slices", format_args!("{count}{whole}, {} bytes each", slices.bytes));
+    for run in &slices.runs {
+        let etag = run.etag.as_deref().unwrap_or("none");
+        let (first, last, state) = (run.first, run.last, run.state);
+        match first == last {
+            true => page.line("", format_args!("- {first}, {state}: etag {etag}")),
+            false => page.line("", format_args!("- {first} to {last}, {state}: etag {etag}")),
+        }
+    }
 }
 
 fn quote_text(page: &mut Page, quote: Option<&Quote>) {

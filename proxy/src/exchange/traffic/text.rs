@@ -31,6 +31,17 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// A request that nobody has sent: by whom it would be is not known.
+    pub const fn unsent(head: &'a Parts, tls: bool, id: &'a RequestId, captures: Option<Captures<'a>>) -> Self {
+        Self {
+            head,
+            tls,
+            client: None,
+            id,
+            captures,
+        }
+    }
+
     /// The text for this request.
     pub fn fill<'t>(&'t self, template: &'t Template) -> impl fmt::Display {
         Filled {
