@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use common::http::body::Body;
+use common::http::response::Response;
 use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::traffic::{Coding, Compression};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use crate::policy::coding;
 use encoder::Encoder;
@@ -66,39 +67,33 @@ impl Compressor {
     }
 
     /// Gives a response the coding that was asked for, where it is one to be compressed.
-    pub(crate) fn apply(
-        &self,
-        asked: Asked,
-        status: StatusCode,
-        fields: &mut HeaderMap,
-        body: Body,
-        worker: &Arc<Worker>,
-    ) -> Body {
+    pub(crate) fn apply(&self, asked: Asked, response: &mut Response, worker: &Arc<Worker>) {
+        let fields = response.fields.map_mut();
         let length = if asked.has_content {
-            body.len()
+            response.body.len()
         } else {
             head_length(fields)
         };
-        if !coding::is_compressible(status, fields, length, &self.rules) {
-            return body;
+        if !coding::is_compressible(response.status, fields, length, &self.rules) {
+            return;
         }
         coding::vary(fields);
-        let Some(coding) = asked.coding else { return body };
+        let Some(coding) = asked.coding else { return };
         if !asked.has_content {
             coding::describe(fields, coding);
-            return body;
+            return;
         }
         let encoder = self.place().and_then(|place| Some((place, self.encoder(coding)?)));
         let Some((place, encoder)) = encoder else {
             worker.metrics.count(Counter::CompressSkipped);
-            return body;
+            return;
         };
         coding::describe(fields, coding);
         worker.metrics.count(Counter::CompressedResponses);
-        match body {
+        response.body = match std::mem::take(&mut response.body) {
             Body::Full(bytes) if bytes.len() <= AT_ONCE_MAX => at_once(encoder, &bytes, worker),
             body => Body::stream(Compressed::new(body, encoder, place, Arc::clone(worker))),
-        }
+        };
     }
 
     fn place(&self) -> Option<Place> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::backend;
 use common::http::body::Body;
 use common::http::outgoing::{self, Hop, OutgoingHead};
-use common::http::response::{Fields, Response};
+use common::http::response::Fields;
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
 use http::header::{HOST, IF_RANGE, RETRY_AFTER};
@@ -111,7 +111,7 @@ impl Ask {
     /// Sends a request with this head and content.
     pub(crate) async fn send(
         &self,
-        head: OutgoingHead,
+        mut head: OutgoingHead,
         body: Body,
     ) -> (Result<Fetched, ExchangeError>, backend::Facts) {
         let compression = self.route.compression.as_ref();
@@ -119,24 +119,18 @@ impl Ask {
             compression.map(|compressor| (compressor, compressor.asked(&head.parts.method, &self.client.headers)));
         let backend = &self.route.backend;
         let outcome = backend
-            .send(head, body, self.spread, &self.route.limits, &self.worker)
+            .send(&mut head, body, self.spread, &self.route.limits, &self.worker)
             .await;
         let took = outcome.facts.first_byte.unwrap_or_default();
         let times = Times::of(self.worker.clock.wall(), took);
-        let fetched = outcome.result.map(|response| {
-            let Response {
-                status,
-                fields,
-                mut body,
-            } = response;
-            let mut fields = fields.into_map();
+        let fetched = outcome.result.map(|mut response| {
             if let Some((compressor, asked)) = compression {
-                body = compressor.apply(asked, status, &mut fields, body, &self.worker);
+                compressor.apply(asked, &mut response, &self.worker);
             }
             Fetched {
-                status,
-                fields,
-                body,
+                status: response.status,
+                fields: response.fields.into_map(),
+                body: response.body,
                 times,
             }
         });
@@ -222,15 +216,11 @@ impl Ask {
     }
 }
 
-/// The fields of a response that goes on to the client that caused the fetch, without those that the operator keeps to
-/// himself.
-pub(crate) fn passed_to_client(mut fields: Fields, rules: &Rules) -> Fields {
+/// Takes out of a response that goes on to the client that caused the fetch what the operator keeps to himself.
+pub(crate) fn pass_to_client(fields: &mut Fields, rules: &Rules) {
     if rules.tags.hidden {
-        for name in &rules.tags.fields {
-            fields.remove(name);
-        }
+        fields.remove_all(&rules.tags.fields);
     }
-    fields
 }
 
 /// The target URI of a request whose Host field says which host it is for.

@@ -105,14 +105,17 @@ impl Remote {
         {
             return answer(outcome, self.servers.shared_name());
         }
-        let again = (self.when_down == WhenDown::Origin).then(|| head.clone());
-        let mut outcome = self.servers.send(head, body, key, &self.limits(route), worker).await;
+        let mut outcome = self
+            .servers
+            .send(&mut head, body, key, &self.limits(route), worker)
+            .await;
         let mut origin = self.servers.shared_name();
         let error = match outcome.result {
             Err(ExchangeError::Origin(error)) => Some(error),
             Err(ExchangeError::Client(_)) | Ok(_) => None,
         };
-        if let (Some(error), Some(head), Some(body)) = (error, again, outcome.unsent.take())
+        if self.when_down == WhenDown::Origin
+            && let (Some(error), Some(body)) = (error, outcome.unsent.take())
             && may_go_elsewhere(error, &head.parts.method)
         {
             worker.metrics.count(Counter::TierFallback);
@@ -124,7 +127,10 @@ impl Remote {
                     "no cache server answers, asking the origin"
                 );
             }
-            outcome = route.backend.send(head, body, to_origin, &route.limits, worker).await;
+            outcome = route
+                .backend
+                .send(&mut head, body, to_origin, &route.limits, worker)
+                .await;
             origin = route.backend.shared_name();
         }
         answer(outcome, origin)
@@ -170,8 +176,8 @@ impl Remote {
 const ONLY_IF_CACHED: HeaderValue = HeaderValue::from_static("only-if-cached");
 
 /// Past the cache servers: a tunnel has nothing to do with them, would take two places on one, and end with it.
-async fn direct(head: OutgoingHead, body: Body, key: u64, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
-    let outcome = route.backend.send(head, body, key, &route.limits, worker).await;
+async fn direct(mut head: OutgoingHead, body: Body, key: u64, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Answer {
+    let outcome = route.backend.send(&mut head, body, key, &route.limits, worker).await;
     answer(outcome, route.backend.shared_name())
 }
 

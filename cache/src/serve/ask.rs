@@ -319,7 +319,8 @@ pub(super) fn done(response: Response, status: CacheStatus<'static>, ask: &Ask, 
 }
 
 pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Answer {
-    let fields = fetch::passed_to_client(fetched.fields.into(), ask.rules());
+    let mut fields = fetched.fields.into();
+    fetch::pass_to_client(&mut fields, ask.rules());
     let mut response = Response {
         status: fetched.status,
         fields,

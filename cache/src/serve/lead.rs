@@ -251,9 +251,10 @@ impl Lead {
         let body = stored.content.body().unwrap_or_default();
         let mut response = Response {
             status,
-            fields: fetch::passed_to_client(own.into(), self.ask.rules()),
+            fields: own.into(),
             body,
         };
+        fetch::pass_to_client(&mut response.fields, self.ask.rules());
         response.fields.added.push_display(&CACHE_STATUS, cache_status);
         response
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing;
-use common::http::response::Response;
 use common::soon::Coming;
 
 use super::ask::{facts, passed};
@@ -18,32 +17,16 @@ use crate::fetch::{self, Ask, Fetched};
 use crate::policy::invalidate::{invalidates, is_safe};
 use crate::policy::key::Key;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
-use crate::policy::rules::Rules;
 use crate::policy::target::TargetUri;
 use crate::tier::{Answer, Facts, TierRequest};
 
 impl Local {
     /// Forwards a request and passes the response on; `why` is `None` where there is no cache to speak of.
-    ///
-    /// Each way has a box of its own size: what is moved into it is no larger than it must be.
     pub(super) fn pass<'a>(self: &'a Arc<Self>, request: TierRequest<'a>, why: Option<Fwd>) -> Coming<'a, Answer> {
         match why {
-            None => Box::pin(forward(request, None)),
-            Some(why) if is_safe(&request.head.method) => Box::pin(self.pass_by(request, why)),
-            Some(why) => Box::pin(self.change(request, why)),
+            Some(why) if !is_safe(&request.head.method) => Box::pin(self.change(request, why)),
+            why => Box::pin(forward(request, why)),
         }
-    }
-
-    async fn pass_by(self: &Arc<Self>, request: TierRequest<'_>, why: Fwd) -> Answer {
-        let status = CacheStatus::new(NAME, Outcome::Fwd(why));
-        let rules = &request.route.rules;
-        let mut answer = forward(request, Some(rules)).await;
-        answer.facts.outcome = Some(status);
-        if let Ok(response) = &mut answer.result {
-            let added = &mut response.fields.added;
-            added.push_written(&CACHE_STATUS, |text| status.write(text));
-        }
-        answer
     }
 
     /// Forwards a request that may change something, and invalidates what it changed. What answers a POST may be stored.
@@ -105,7 +88,9 @@ impl Local {
 }
 
 /// The short way for what changes nothing: no copy of the head is kept.
-async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
+///
+/// What can be done at once is done outside of the future, which is moved into a box and had better be small.
+fn forward(request: TierRequest<'_>, why: Option<Fwd>) -> impl Future<Output = Answer> {
     let TierRequest {
         head,
         body,
@@ -120,25 +105,26 @@ async fn forward(request: TierRequest<'_>, hides: Option<&Rules>) -> Answer {
     let compression = route.compression.as_ref();
     let compression =
         compression.map(|compressor| (compressor, compressor.asked(&head.parts.method, &head.parts.headers)));
-    let outcome = route.backend.send(head, body, spread, &route.limits, worker).await;
-    let facts = Facts {
-        backend: Some(Box::new(outcome.facts)),
-        origin: Some(route.backend.shared_name()),
-        ..Facts::default()
-    };
-    let result = outcome.result.map(|response| {
-        let Response {
-            status,
-            mut fields,
-            mut body,
-        } = response;
-        if let Some((compressor, asked)) = compression {
-            body = compressor.apply(asked, status, fields.map_mut(), body, worker);
-        }
-        if let Some(rules) = hides {
-            fields = fetch::passed_to_client(fields, rules);
-        }
-        Response { status, fields, body }
-    });
-    Answer { result, facts }
+    async move {
+        let outcome = route.backend.send(&mut head, body, spread, &route.limits, worker).await;
+        let status = why.map(|why| CacheStatus::new(NAME, Outcome::Fwd(why)));
+        let facts = Facts {
+            backend: Some(Box::new(outcome.facts)),
+            origin: Some(route.backend.shared_name()),
+            outcome: status,
+            ..Facts::default()
+        };
+        let result = outcome.result.map(|mut response| {
+            if let Some((compressor, asked)) = compression {
+                compressor.apply(asked, &mut response, worker);
+            }
+            if let Some(status) = status {
+                fetch::pass_to_client(&mut response.fields, &route.rules);
+                let added = &mut response.fields.added;
+                added.push_written(&CACHE_STATUS, |text| status.write(text));
+            }
+            response
+        });
+        Answer { result, facts }
+    }
 }

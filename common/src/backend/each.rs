@@ -72,6 +72,7 @@ impl Backend {
             key: 0,
             limits,
             worker,
+            began: worker.clock.mono(),
             until: self.until(head, worker),
         };
         let mut facts = Facts::default();

@@ -15,7 +15,6 @@ use super::settings::Balance;
 use super::standing::{ServerState, Standing, mix};
 use crate::http::body::Body;
 use crate::http::outgoing::OutgoingHead;
-use crate::http::time_left;
 use crate::worker::Worker;
 
 /// A key whose owner is new, and who held it before.
@@ -57,8 +56,7 @@ impl Backend {
         };
         let until = self.until(&head, worker);
         if let Some(until) = until {
-            let left = until.saturating_duration_since(worker.clock.mono());
-            time_left::tell(&mut head.parts.headers, left);
+            head.time_left = Some(until.saturating_duration_since(worker.clock.mono()));
         }
         let ask = Ask {
             head: &head,
@@ -66,6 +64,7 @@ impl Backend {
             key: 0,
             limits: self.limits(),
             worker,
+            began: worker.clock.mono(),
             until,
         };
         let mut facts = Facts::default();

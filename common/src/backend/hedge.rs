@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::UPGRADE;
 use parking_lot::Mutex;
 
 use super::budget::Retry;
@@ -61,7 +60,7 @@ impl Backend {
             return None;
         }
         // A second tunnel would be one that somebody serves and nobody uses.
-        if ask.head.parts.headers.contains_key(UPGRADE) {
+        if ask.head.asks_upgrade {
             return None;
         }
         // "A proxy MUST NOT automatically retry non-idempotent requests." (RFC 9110 §9.2.2)
@@ -85,12 +84,13 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<Response, Failure> {
         let first = *server;
-        let started = ask.worker.clock.mono();
         let (mut of_first, mut of_second) = (Facts::default(), Facts::default());
         let mut one = Box::pin(self.attempt(first, ask, Body::Empty, Source::Any, &mut of_first));
         let in_time = tokio::time::timeout(delay, &mut one).await.ok();
+        let now = ask.worker.clock.mono();
+        let again = Ask { began: now, ..*ask };
         let second = if in_time.is_none() {
-            self.second(first, ask)
+            self.second(first, &again)
         } else {
             None
         };
@@ -98,7 +98,7 @@ impl Backend {
             (Some(result), _) => (first, None, result),
             (None, None) => (first, None, one.as_mut().await),
             (None, Some((second, _leave))) => {
-                let mut two = Box::pin(self.attempt(second, ask, Body::Empty, Source::Any, &mut of_second));
+                let mut two = Box::pin(self.attempt(second, &again, Body::Empty, Source::Any, &mut of_second));
                 tokio::select! {
                     biased;
                     result = &mut one => match result {
@@ -119,7 +119,7 @@ impl Backend {
             let now = ask.worker.clock.mono();
             self.standings[first]
                 .latency
-                .observe(now - started, self.since_made(now));
+                .observe(now - ask.began, self.since_made(now));
         }
         *facts = merged(of_first, of_second, heard == first);
         *server = heard;
@@ -129,8 +129,8 @@ impl Backend {
 
     /// Another server that is well, and the leave to ask it as well.
     fn second(&self, first: usize, ask: &Ask<'_>) -> Option<(usize, Retry<'_>)> {
-        let now = self.since_made(ask.worker.clock.mono());
-        let second = self.pick(ask.key, &[first], ask.worker)?;
+        let now = self.since_made(ask.began);
+        let second = self.pick(ask.key, &[first], ask.worker, ask.began)?;
         if self.standings[second].state(now) != ServerState::Up {
             return None;
         }

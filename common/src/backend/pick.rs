@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::balance::{self, Candidates};
 use super::send::Backend;
 use super::settings::{Balance, ExchangeLimits, HashBy};
-use crate::time::mono_now;
+use crate::time::{MonoTime, mono_now};
 use crate::worker::Worker;
 
 impl Backend {
@@ -44,8 +44,8 @@ impl Backend {
         self.servers.iter().map(|server| server.pool.load()).sum()
     }
 
-    pub(super) fn pick(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<usize> {
-        let now = self.since_made(worker.clock.mono());
+    pub(super) fn pick(&self, key: u64, tried: &[usize], worker: &Worker, now: MonoTime) -> Option<usize> {
+        let now = self.since_made(now);
         let candidates = Candidates::new(&self.standings, tried, now, self.settings.slow_start, self.is_panic())?;
         let load = |server: usize| self.servers[server].pool.load();
         Some(match self.settings.balance {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::header::UPGRADE;
 use parking_lot::Mutex;
 
 use super::balance::PENALTY;
@@ -34,7 +33,6 @@ use crate::http::body::Body;
 use crate::http::origin_error::OriginError;
 use crate::http::outgoing::OutgoingHead;
 use crate::http::response::Response;
-use crate::http::time_left;
 use crate::http1::client::{Connection, ExchangeError, Failure};
 use crate::http2;
 use crate::telemetry::metrics::{Counter, Histogram};
@@ -80,6 +78,8 @@ pub(super) struct Ask<'a> {
     pub(super) key: u64,
     pub(super) limits: &'a ExchangeLimits,
     pub(super) worker: &'a Worker,
+    /// When it is sent, or was sent first where it is hedged.
+    pub(super) began: MonoTime,
     /// When all tries have to be over.
     pub(super) until: Option<MonoTime>,
 }
@@ -144,34 +144,34 @@ impl Backend {
     /// the response before its end.
     pub async fn send(
         self: &Arc<Self>,
-        mut head: OutgoingHead,
+        head: &mut OutgoingHead,
         body: Body,
         key: u64,
         limits: &ExchangeLimits,
         worker: &Arc<Worker>,
     ) -> Outcome {
         let has_content = !matches!(body, Body::Empty);
-        let until = self.until(&head, worker);
+        let until = self.until(head, worker);
         let mut facts = Facts::default();
         let mut retries_left = self.settings.retries;
-        let mut source = Source::Any;
-        let mut tried = Vec::new();
+        let (mut source, mut tried) = (Source::Any, Vec::new());
         // "The intermediary considers the next hop to be unavailable" (RFC 9209 §2.3.4): there is nobody to ask.
         let mut result = Err(OriginError::DestinationUnavailable.into());
         let mut unsent = Some(body);
-        let mut next = self.pick(key, &tried, worker);
+        let mut now = worker.clock.mono();
+        let mut next = self.pick(key, &tried, worker, now);
         let mut retry = None;
         while let Some(mut server) = next {
             if let Some(until) = until {
-                let left = until.saturating_duration_since(worker.clock.mono());
-                time_left::tell(&mut head.parts.headers, left);
+                head.time_left = Some(until.saturating_duration_since(now));
             }
             let ask = Ask {
-                head: &head,
+                head,
                 has_content,
                 key,
                 limits,
                 worker,
+                began: now,
                 until,
             };
             let attempted = match self.hedge_delay(&ask, &facts) {
@@ -198,21 +198,22 @@ impl Backend {
                     (decision, failure.body, Err(failure.error))
                 }
             };
-            let is_late = until.is_some_and(|until| worker.clock.mono() >= until);
-            next = match decision {
-                Decision::Fail => None,
-                _ if is_late => None,
-                Decision::NewConnection => {
-                    source = Source::New;
-                    Some(server)
-                }
-                Decision::NextServer => {
-                    tried.push(server);
-                    retries_left -= 1;
-                    let (server, leave) = self.next_server(key, &tried, worker).unzip();
-                    retry = leave;
-                    server
-                }
+            if decision == Decision::Fail {
+                break;
+            }
+            now = worker.clock.mono();
+            if until.is_some_and(|until| now >= until) {
+                break;
+            }
+            next = if decision == Decision::NewConnection {
+                source = Source::New;
+                Some(server)
+            } else {
+                tried.push(server);
+                retries_left -= 1;
+                let (other, leave) = self.next_server(key, &tried, worker, now).unzip();
+                retry = leave;
+                other
             };
             if next.is_some() {
                 worker.metrics.count(Counter::BackendRetries);
@@ -222,9 +223,9 @@ impl Backend {
     }
 
     /// Another server for a request that is to be sent again, where there is one and the budget lets it.
-    fn next_server(&self, key: u64, tried: &[usize], worker: &Worker) -> Option<(usize, Retry<'_>)> {
-        let other = self.pick(key, tried, worker)?;
-        let leave = self.budget.take(self.load(), self.since_made(worker.clock.mono()));
+    fn next_server(&self, key: u64, tried: &[usize], worker: &Worker, now: MonoTime) -> Option<(usize, Retry<'_>)> {
+        let other = self.pick(key, tried, worker, now)?;
+        let leave = self.budget.take(self.load(), self.since_made(now));
         if leave.is_none() {
             worker.metrics.count(Counter::BackendRetriesRefused);
         }
@@ -233,12 +234,7 @@ impl Backend {
 
     /// When the answer has to be there: by the settings, and by what the hop before has told.
     pub(super) fn until(&self, head: &OutgoingHead, worker: &Worker) -> Option<MonoTime> {
-        let limit = self
-            .settings
-            .deadline
-            .into_iter()
-            .chain(time_left::told(&head.parts.headers))
-            .min();
+        let limit = self.settings.deadline.into_iter().chain(head.time_left).min();
         limit.map(|limit| worker.clock.mono() + limit)
     }
 
@@ -274,7 +270,7 @@ impl Backend {
         facts: &mut Facts,
     ) -> Result<Response, Failure> {
         let server = &self.servers[number];
-        let started = ask.worker.clock.mono();
+        let started = ask.began;
         server.stats.attempt();
         facts.attempts += 1;
         facts.server = Some(server.name());
@@ -334,7 +330,7 @@ impl Backend {
         let mut source = source;
         if let Some(multiplex) = server.pool.multiplex() {
             // "HTTP/2 does not support the 101 (Switching Protocols) informational status code" (RFC 9113 §8.6).
-            if ask.head.parts.headers.contains_key(UPGRADE) {
+            if ask.head.asks_upgrade {
                 source = Source::Own;
                 if !server.pool.has_room() {
                     multiplex.evict();
@@ -349,7 +345,12 @@ impl Backend {
             ask.worker.metrics.count(Counter::BackendQueueTimeouts);
             return Err(OriginError::ConnectionLimitReached);
         };
-        self.connected(number, lease, ask, source, facts).await
+        let now = if queued.is_zero() {
+            ask.began
+        } else {
+            ask.worker.clock.mono()
+        };
+        self.connected(number, lease, ask, (source, now), facts).await
     }
 
     /// The connection of a lease: idle until now, or new.
@@ -358,11 +359,10 @@ impl Backend {
         number: usize,
         mut lease: Lease,
         ask: &Ask<'_>,
-        source: Source,
+        (source, started): (Source, MonoTime),
         facts: &mut Facts,
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
-        let started = ask.worker.clock.mono();
         lease.says(self.introduction(ask.head));
         if let Some(connection) = lease.connection(source, started).await {
             server.stats.reused();

@@ -70,7 +70,10 @@ impl Backend {
         };
         facts.queued += ask.worker.clock.mono() - waiting;
         let result = match lease {
-            Ok(lease) => self.connected(number, lease, ask, source, facts).await,
+            Ok(lease) => {
+                let now = ask.worker.clock.mono();
+                self.connected(number, lease, ask, (source, now), facts).await
+            }
             Err(_) => Err(OriginError::ConnectionLimitReached),
         };
         match result {

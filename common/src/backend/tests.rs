@@ -36,7 +36,7 @@ async fn send(backend: &Arc<Backend>, worker: &Arc<Worker>, method: Method, body
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = method;
     let limits = testing::limits();
-    sendable(backend.send(head.into(), body, key, &limits, worker)).await
+    sendable(backend.send(&mut head.into(), body, key, &limits, worker)).await
 }
 
 /// A service's future has to be `Send`, so this one has to be.

@@ -119,18 +119,14 @@ impl FieldLines {
         self.bytes.extend_from_slice(&other.bytes);
     }
 
-    /// Removes the lines of a field. For what happens rarely: all lines are looked at, and written anew where one goes.
-    pub fn remove(&mut self, name: &HeaderName) {
-        if !self.contains(name) {
+    /// Removes the lines of some fields; they are written anew where there are any.
+    pub fn remove(&mut self, names: &[HeaderName]) {
+        if !self.contain_any(names) {
             return;
         }
-        let is_it = |line: &[u8]| line.eq_ignore_ascii_case(name.as_str().as_bytes());
         let mut kept = Vec::with_capacity(self.bytes.len());
-        for (line, value) in self.iter().filter(|(line, _)| !is_it(line)) {
+        for line in self.lines().filter(|line| !is_named(line, names)) {
             kept.extend_from_slice(line);
-            kept.extend_from_slice(b": ");
-            kept.extend_from_slice(value);
-            kept.extend_from_slice(b"\r\n");
         }
         self.bytes = kept;
     }
@@ -155,10 +151,15 @@ impl FieldLines {
         pairs(&self.bytes)
     }
 
-    /// Whether there is a line with this name.
-    pub fn contains(&self, name: &HeaderName) -> bool {
-        let name = name.as_str().as_bytes();
-        self.iter().any(|(line, _)| line.eq_ignore_ascii_case(name))
+    /// Whether there is a line with one of these names.
+    pub fn contain_any(&self, names: &[HeaderName]) -> bool {
+        self.lines().any(|line| is_named(line, names))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        memchr::memchr_iter(b'\n', &self.bytes)
+            .map(move |end| &self.bytes[std::mem::replace(&mut start, end + 1)..=end])
     }
 
     /// All lines as a map.
@@ -181,6 +182,13 @@ impl FieldLines {
 }
 
 /// Rendered lines as pairs of name and value.
+fn is_named(line: &[u8], names: &[HeaderName]) -> bool {
+    names.iter().any(|name| {
+        let name = name.as_str().as_bytes();
+        line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+    })
+}
+
 fn pairs(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = lines;
     std::iter::from_fn(move || {
@@ -233,9 +241,9 @@ mod tests {
         for line in ["a: 1", "via: 1.1 x", "A: 2", "ab: 3"] {
             lines.push_static(line);
         }
-        lines.remove(&HeaderName::from_static("a"));
+        lines.remove(&[HeaderName::from_static("a")]);
         assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\n");
-        lines.remove(&HeaderName::from_static("a"));
+        lines.remove(&[HeaderName::from_static("a")]);
         let mut more = FieldLines::default();
         more.push_static("c: 4");
         lines.extend(&more);

@@ -10,6 +10,7 @@ use http::header::{FORWARDED, HeaderMap, HeaderName};
 
 use super::field_lines::{FieldLines, ValueText};
 use super::list;
+use super::time_left::TIME_LEFT;
 
 /// What is told to the next hop about the client, and whom to believe.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,11 +134,12 @@ fn write_address(text: &mut ValueText<'_>, address: IpAddr) -> fmt::Result {
     }
 }
 
-/// Removes every field by which a peer could pass for a proxy: `X-Forwarded-…`, `X-Real-IP` and `Forwarded`.
+/// Removes every field by which a peer could pass for a proxy: `X-Forwarded-…`, `X-Real-IP`, `Forwarded`, and the time that
+/// one proxy leaves the next.
 fn remove_claims(fields: &mut HeaderMap) {
     let is_claim = |name: &&HeaderName| {
         let name = name.as_str();
-        name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "forwarded"
+        name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "forwarded" || name == TIME_LEFT
     };
     let claims: Vec<_> = fields.keys().filter(is_claim).cloned().collect();
     for name in &claims {

@@ -73,6 +73,11 @@ pub fn remove_from_request(fields: &mut HeaderMap, upgrade: Upgrade) {
     }
 }
 
+/// Whether a field of this name, in lower case, ends at this hop whatever else is said.
+pub(super) fn ends_here(name: &str) -> bool {
+    HopByHop::index(name).is_some()
+}
+
 /// Removes what ends here from a response.
 ///
 /// Upgrade stays where it says what was changed to, or what has to be: "A server that sends a 426 (Upgrade Required)

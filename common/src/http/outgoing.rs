@@ -2,10 +2,12 @@
 //!
 //! Only requests that are forwarded pass here; an answer from store does not. One place, so that both legs agree.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use http::header::{HOST, HeaderName};
+use http::header::{HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -13,7 +15,8 @@ use super::field_lines::FieldLines;
 use super::forwarded::{self, ForwardedSettings, Received};
 use super::hop_by_hop::{self, Upgrade};
 use super::interim::{Courier, Desk};
-use super::time_left::TIME_LEFT;
+use super::request::Notable;
+use super::time_left;
 use super::via::{self, NodeId};
 
 /// The field that carries an exchange's id to the next hop.
@@ -47,16 +50,33 @@ pub struct OutgoingHead {
     pub parts: Parts,
     /// The fields of this node. None of them is in `parts` too: what the hop before said stands in the same line.
     pub added: FieldLines,
+    /// How much longer the answer is waited for, where that is told to the next hop.
+    pub time_left: Option<Duration>,
+    /// Whether it asks for another protocol on its connection.
+    pub asks_upgrade: bool,
     /// Where interim responses to it go; `None` where nobody waits for them.
     pub courier: Option<Courier>,
+}
+
+impl OutgoingHead {
+    /// All fields but those of the client, as they are sent.
+    pub fn own_fields(&self) -> Cow<'_, FieldLines> {
+        let mut lines = Cow::Borrowed(&self.added);
+        if let Some(left) = self.time_left {
+            time_left::push(lines.to_mut(), left);
+        }
+        lines
+    }
 }
 
 impl From<Parts> for OutgoingHead {
     /// A request of this node's own.
     fn from(parts: Parts) -> Self {
         Self {
+            asks_upgrade: parts.headers.contains_key(UPGRADE),
             parts,
             added: FieldLines::default(),
+            time_left: None,
             courier: None,
         }
     }
@@ -125,25 +145,40 @@ fn is_id_byte(byte: &u8) -> bool {
 pub fn prepare(mut parts: Parts, hop: &Hop<'_>) -> OutgoingHead {
     let fields = &mut parts.headers;
     let mut added = FieldLines::with_capacity(ADDED_ROOM);
-    hop_by_hop::remove_from_request(fields, hop.upgrade);
+    // Most requests have none of the fields that are looked for below: then it is an empty map that is looked into.
+    let present = Notable::of(fields);
+    let (mut no_claims, mut no_hops) = (HeaderMap::new(), HeaderMap::new());
+    if present.any(Notable::HOP_BY_HOP) {
+        hop_by_hop::remove_from_request(fields, hop.upgrade);
+    }
     let host = fields.get(HOST).cloned();
     let received = Received {
         peer: hop.peer(),
         tls: hop.tls,
         authority: host.as_ref().and_then(|host| host.to_str().ok()),
     };
-    forwarded::apply(hop.forwarded, &received, fields, &mut added);
-    if !hop.forwarded.trusts(hop.peer()) {
-        fields.remove(&TIME_LEFT);
-    }
-    via::append_via(fields, &mut added, parts.version);
-    via::append_cdn_loop(fields, &mut added, hop.node);
-    fields.remove(&X_REQUEST_ID);
+    let claims = if present.any(Notable::CLAIMS) {
+        &mut *fields
+    } else {
+        &mut no_claims
+    };
+    forwarded::apply(hop.forwarded, &received, claims, &mut added);
+    let time_left = time_left::take(claims);
+    claims.remove(&X_REQUEST_ID);
     added.push_written(&X_REQUEST_ID, |text| text.write_str(hop.request_id.text(&mut [0; 16])));
+    let hops = if present.any(Notable::HOPS) {
+        fields
+    } else {
+        &mut no_hops
+    };
+    via::append_via(hops, &mut added, parts.version);
+    via::append_cdn_loop(hops, &mut added, hop.node);
     parts.version = Version::HTTP_11;
     OutgoingHead {
         parts,
         added,
+        time_left,
+        asks_upgrade: hop.upgrade == Upgrade::Keep,
         courier: hop.desk.map(Desk::courier),
     }
 }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use super::body::Body;
+use super::hop_by_hop;
 use crate::time::MonoTime;
 
 /// A request, after its transport has taken the framing off.
@@ -26,7 +27,7 @@ pub struct Request {
 
 /// A set of kinds of fields. A kind that is in the set may be there; one that is not is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notable(u8);
+pub struct Notable(u16);
 
 impl Notable {
     /// Content-Length, Transfer-Encoding.
@@ -43,6 +44,10 @@ impl Notable {
     pub const ACCEPT: Self = Self(1 << 5);
     /// Upgrade, as long as the client's connection could become a tunnel.
     pub const UPGRADE: Self = Self(1 << 6);
+    /// Any field that ends at this hop ([`super::hop_by_hop`]).
+    pub const HOP_BY_HOP: Self = Self(1 << 7);
+    /// What a proxy tells the next one: `X-Forwarded-…`, `X-Real-IP`, Forwarded, the request's id, the time that is left.
+    pub const CLAIMS: Self = Self(1 << 8);
     /// No field: the request is an extended CONNECT (RFC 8441), which a tunnel answers, or a refusal.
     pub const CONNECT: Self = Self(1 << 7);
 
@@ -54,8 +59,9 @@ impl Notable {
     /// The kind that `name` is of, as a set of one, or of none.
     pub fn kind(name: &HeaderName) -> Self {
         match name.as_str() {
-            "content-length" | "transfer-encoding" => Self::FRAMING,
-            "connection" => Self::CONNECTION,
+            "content-length" => Self::FRAMING,
+            "transfer-encoding" => Self::FRAMING | Self::HOP_BY_HOP,
+            "connection" => Self::CONNECTION | Self::HOP_BY_HOP,
             "expect" => Self::EXPECT,
             "via" | "cdn-loop" => Self::HOPS,
             "cache-control"
@@ -67,7 +73,10 @@ impl Notable {
             | "if-modified-since"
             | "if-unmodified-since" => Self::CACHING,
             "accept" => Self::ACCEPT,
-            "upgrade" => Self::UPGRADE,
+            "upgrade" => Self::UPGRADE | Self::HOP_BY_HOP,
+            "forwarded" | "x-real-ip" | "x-request-id" | "tidegate-time-left" => Self::CLAIMS,
+            name if name.starts_with("x-forwarded-") => Self::CLAIMS,
+            name if hop_by_hop::ends_here(name) => Self::HOP_BY_HOP,
             _ => Self::default(),
         }
     }
@@ -104,10 +113,19 @@ mod tests {
             (&["host", "user-agent", "cookie", "if-range"][..], Notable::default()),
             (&["host", "via"], Notable::HOPS),
             (&["cdn-loop"], Notable::HOPS),
-            (&["transfer-encoding", "accept"], Notable::FRAMING | Notable::ACCEPT),
-            (&["if-none-match", "connection"], Notable::CACHING | Notable::CONNECTION),
+            (
+                &["transfer-encoding", "accept"],
+                Notable::FRAMING | Notable::HOP_BY_HOP | Notable::ACCEPT,
+            ),
+            (
+                &["if-none-match", "connection"],
+                Notable::CACHING | Notable::CONNECTION | Notable::HOP_BY_HOP,
+            ),
             (&["expect", "content-length"], Notable::EXPECT | Notable::FRAMING),
-            (&["upgrade"], Notable::UPGRADE),
+            (&["upgrade"], Notable::UPGRADE | Notable::HOP_BY_HOP),
+            (&["te", "x-forwarded-for"], Notable::HOP_BY_HOP | Notable::CLAIMS),
+            (&["x-request-id"], Notable::CLAIMS),
+            (&["x-forwarded", "keep-alives"], Notable::default()),
         ] {
             let mut fields = HeaderMap::new();
             for name in names {

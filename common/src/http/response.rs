@@ -129,7 +129,7 @@ impl Fields {
     pub fn contains(&self, name: &HeaderName) -> bool {
         match &self.base {
             Base::Owned(map) => map.contains_key(name),
-            Base::Lines(lines) => lines.contains(name),
+            Base::Lines(lines) => lines.contain_any(std::slice::from_ref(name)),
             Base::Shared(shared) => shared.map.contains_key(name),
         }
     }
@@ -150,12 +150,22 @@ impl Fields {
         }
     }
 
-    /// Removes a field, wherever it stands; fields shared with the store are copied where it stands among them.
+    /// Removes a field, wherever it stands.
     pub fn remove(&mut self, name: &HeaderName) {
-        if self.contains(name) {
-            self.map_mut().remove(name);
+        self.remove_all(std::slice::from_ref(name));
+    }
+
+    /// Removes some fields, wherever they stand; fields shared with the store are copied where they stand among them.
+    pub fn remove_all(&mut self, names: &[HeaderName]) {
+        if let Base::Lines(lines) = &mut self.base {
+            lines.remove(names);
+        } else if names.iter().any(|name| self.contains(name)) {
+            let map = self.map_mut();
+            for name in names {
+                map.remove(name);
+            }
         }
-        self.added.remove(name);
+        self.added.remove(names);
     }
 
     /// Appends to `out` every line as HTTP/1.1 sends it.

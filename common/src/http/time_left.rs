@@ -6,41 +6,46 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
+
+use super::field_lines::FieldLines;
 
 /// The field's name.
 pub const TIME_LEFT: HeaderName = HeaderName::from_static("tidegate-time-left");
 
-/// What the hop before said; `None` when it said nothing that can be understood.
-pub fn told(fields: &HeaderMap) -> Option<Duration> {
-    let millis: u32 = fields.get(&TIME_LEFT)?.to_str().ok()?.parse().ok()?;
+/// Takes out what the hop before said; `None` when it said nothing that can be understood.
+pub fn take(fields: &mut HeaderMap) -> Option<Duration> {
+    let millis: u32 = fields.remove(&TIME_LEFT)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_millis(u64::from(millis)))
 }
 
-/// Says it to the next hop, in place of what was said to us.
-pub fn tell(fields: &mut HeaderMap, left: Duration) {
+/// Writes the line that says it to the next hop.
+pub fn push(lines: &mut FieldLines, left: Duration) {
     let millis = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-    fields.insert(TIME_LEFT, HeaderValue::from(millis));
+    lines.push_number(&TIME_LEFT, u64::from(millis));
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn what_is_told_is_understood_and_nonsense_is_not() {
-        let mut fields = HeaderMap::new();
-        assert_eq!(told(&fields), None);
-        for millis in [0, 1, 1500] {
-            tell(&mut fields, Duration::from_millis(millis));
-            assert_eq!(told(&fields), Some(Duration::from_millis(millis)));
+        assert_eq!(take(&mut HeaderMap::new()), None);
+        for (left, understood) in [(0, 0), (1, 1), (1500, 1500), (u64::MAX, u64::from(u32::MAX))] {
+            let mut lines = FieldLines::default();
+            push(&mut lines, Duration::from_millis(left));
+            let mut fields = lines.into_map();
+            assert_eq!(take(&mut fields), Some(Duration::from_millis(understood)));
+            assert!(fields.is_empty());
         }
-        tell(&mut fields, Duration::MAX);
-        assert_eq!(told(&fields), Some(Duration::from_millis(u64::from(u32::MAX))));
         for nonsense in ["", "-1", "1.5", "1s", "99999999999"] {
+            let mut fields = HeaderMap::new();
             fields.insert(TIME_LEFT, HeaderValue::from_static(nonsense));
-            assert_eq!(told(&fields), None, "{nonsense:?}");
+            assert_eq!(take(&mut fields), None, "{nonsense:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::deadline::Deadline;
@@ -121,13 +121,13 @@ impl Connection {
     ///
     /// # Errors
     /// [`Failure`] says what happened and what may be tried again. Dropping the future closes the connection.
-    pub async fn exchange<H: Home>(
+    pub fn exchange<H: Home>(
         self,
         head: &OutgoingHead,
         body: Body,
         limits: &ExchangeLimits,
         home: H,
-    ) -> Result<Response, Failure> {
+    ) -> impl Future<Output = Result<Response, Failure>> {
         let coding = match body.len() {
             Some(0) => Coding::None,
             Some(length) => Coding::Length(length),
@@ -140,33 +140,36 @@ impl Connection {
         if coding != Coding::None && request.headers.contains_key(EXPECT) {
             outbox.hold();
         }
+        let received_before = self.io.received;
         let mut exchange = Exchange {
             io: self.io,
             deadline: self.deadline,
             outbox,
             scanned: 0,
             interim: 0,
-            asks_upgrade: request.headers.contains_key(UPGRADE),
+            asks_upgrade: head.asks_upgrade,
             courier: head.courier.clone(),
             send_failed: false,
         };
-        let received_before = exchange.io.received;
-        match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
-            Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
-                let mut fields = response.fields.into_map();
-                let is_agreed =
-                    upgrade::is_asked_for(&request.headers, &fields) && websocket::is_accepted(request, &fields);
-                if !is_agreed {
-                    return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
+        // A block, because an async fn would keep its arguments twice.
+        async move {
+            match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
+                Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    let mut fields = response.fields.into_map();
+                    let is_agreed =
+                        upgrade::is_asked_for(&request.headers, &fields) && websocket::is_accepted(request, &fields);
+                    if !is_agreed {
+                        return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
+                    }
+                    hop_by_hop::remove_from_response(response.status, &mut fields);
+                    Ok(exchange.into_tunnel(response.status, fields.into(), limits, home))
                 }
-                hop_by_hop::remove_from_response(response.status, &mut fields);
-                Ok(exchange.into_tunnel(response.status, fields.into(), limits, home))
+                Ok(response) if !is_asked_for(response.status, &request.headers) => {
+                    Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
+                }
+                Ok(response) => exchange.into_response(response, &request.method, limits, home),
+                Err(error) => Err(exchange.fail(error, received_before)),
             }
-            Ok(response) if !is_asked_for(response.status, &request.headers) => {
-                Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
-            }
-            Ok(response) => exchange.into_response(response, &request.method, limits, home),
-            Err(error) => Err(exchange.fail(error, received_before)),
         }
     }
 }

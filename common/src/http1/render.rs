@@ -79,7 +79,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, head: &OutgoingHead, coding: Codin
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     fields(out, &request.headers);
-    out.extend_from_slice(head.added.as_bytes());
+    out.extend_from_slice(head.own_fields().as_bytes());
     match coding {
         Coding::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Coding::Length(length) => length_line(out, length),

@@ -47,7 +47,7 @@ fn uri(head: &request::Parts, is_tls: bool) -> Option<Uri> {
 /// than "trailers"." (RFC 9113 §8.2.2) What `:authority` says, Host need not repeat (§8.3.1).
 fn fields(head: &OutgoingHead) -> HeaderMap {
     let mut fields = head.parts.headers.clone();
-    head.added.clone().append_to(&mut fields);
+    head.own_fields().into_owned().append_to(&mut fields);
     for name in CONNECTION_SPECIFIC {
         fields.remove(name);
     }

@@ -63,8 +63,13 @@ impl Stream {
         let mut room = [MaybeUninit::uninit(); LITTLE];
         let mut read = ReadBuf::uninit(&mut room);
         ready!(self.poll_read(cx, &mut read))?;
-        buf.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
+        let filled = read.filled();
+        if buf.is_empty() {
+            *buf = BytesMut::from(filled);
+        } else {
+            buf.extend_from_slice(filled);
+        }
+        Poll::Ready(Ok(filled.len()))
     }
 
     /// Reads what the socket has, without TLS.

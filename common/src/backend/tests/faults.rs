@@ -100,7 +100,8 @@ async fn one(backend: &Arc<Backend>, worker: &Arc<Worker>, limits: &ExchangeLimi
             Body::Empty
         }
     };
-    let sent = backend.send(head.into(), content(), 0, limits, worker);
+    let mut head = head.into();
+    let sent = backend.send(&mut head, content(), 0, limits, worker);
     let ask = async {
         match sent.await.result {
             Ok(response) => drop(response.body.collect(100).await),

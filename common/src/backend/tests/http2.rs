@@ -87,7 +87,7 @@ async fn ask(
     head.method = method;
     head.headers.insert(HOST, HeaderValue::from_static("app.test"));
     head.headers.insert(TE, HeaderValue::from_static("trailers"));
-    backend.send(head.into(), body, 0, &limits, worker).await
+    backend.send(&mut head.into(), body, 0, &limits, worker).await
 }
 
 async fn get(backend: &Arc<Backend>, worker: &Arc<Worker>) -> Outcome {

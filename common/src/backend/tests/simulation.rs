@@ -83,7 +83,7 @@ async fn simulate(backend: &Arc<Backend>, seed: u64, patience: Duration) -> Vec<
             backend.tick(mono_now());
             next_tick += Duration::from_millis(500);
         }
-        let server = backend.pick(0, &[], &worker).unwrap();
+        let server = backend.pick(0, &[], &worker, mono_now()).unwrap();
         backend.servers[server].stats.attempt();
         let latency = if server == SLOW && now >= TURNS {
             HUNDRED_TIMES
