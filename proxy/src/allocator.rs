@@ -1,16 +1,73 @@
 //! The allocator, and giving back to the system what a crowd has left behind.
 //!
-//! mimalloc gives freed memory back a second after it was freed, and looks for what is due only when more is freed: when a
-//! crowd has left and all is quiet, nobody does. So each worker asks it to, now and then.
+//! mimalloc by its plain entry points: the crate of that name goes through the ones for aligned memory, which nearly nobody
+//! needs and which cost twice as much for blocks of more than 1 KiB. It gives freed memory back a second after it was freed,
+//! and looks for what is due only when more is freed: when a crowd has left and all is quiet, nobody does. So each worker
+//! asks it to, now and then.
+
+#![expect(unsafe_code, reason = "the allocator's own functions")]
+
+use std::alloc::{GlobalAlloc, Layout};
+
+use libmimalloc_sys::{
+    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
+};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
+
+struct Allocator;
+
+/// What every block of that size is aligned to (MI_MAX_ALIGN_SIZE in mimalloc/types.h; smaller blocks to their size).
+const ALIGN: usize = 16;
+
+const fn is_plain(layout: Layout) -> bool {
+    layout.align() <= ALIGN && layout.align() <= layout.size()
+}
+
+// SAFETY: mimalloc's blocks do not overlap, live until they are freed, may be freed by any thread, and are as large as was
+// asked for; their alignment is checked by `is_plain`, and asked for where that does not hold. Null means that there is none.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_plain(layout) {
+            // SAFETY: may be called with any size.
+            unsafe { mi_malloc(layout.size()).cast() }
+        } else {
+            // SAFETY: the alignment is a power of two, as Layout says.
+            unsafe { mi_malloc_aligned(layout.size(), layout.align()).cast() }
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_plain(layout) {
+            // SAFETY: as in `alloc`.
+            unsafe { mi_zalloc(layout.size()).cast() }
+        } else {
+            // SAFETY: as in `alloc`.
+            unsafe { mi_zalloc_aligned(layout.size(), layout.align()).cast() }
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if layout.align() <= ALIGN && layout.align() <= size {
+            // SAFETY: the caller has the block from us.
+            unsafe { mi_realloc(block.cast(), size).cast() }
+        } else {
+            // SAFETY: the same; the alignment is a power of two.
+            unsafe { mi_realloc_aligned(block.cast(), size, layout.align()).cast() }
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+        // SAFETY: the caller has the block from us, and does not use it any more.
+        unsafe { mi_free(block.cast()) }
+    }
+}
 
 /// Gives back what the calling thread freed, and what any thread freed more than a second ago.
 ///
 /// Takes about a microsecond when there is nothing, however much is in use: only pages with room are looked at.
-#[expect(unsafe_code, reason = "mimalloc's own function, which no crate wraps")]
 pub fn give_back() {
     // SAFETY: mi_collect() takes a flag, may be called at any time from any thread, and frees only what nobody has.
-    unsafe { libmimalloc_sys::mi_collect(false) }
+    unsafe { mi_collect(false) }
 }

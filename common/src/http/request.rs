@@ -45,9 +45,9 @@ impl Notable {
     /// Upgrade, as long as the client's connection could become a tunnel.
     pub const UPGRADE: Self = Self(1 << 6);
     /// Any field that ends at this hop ([`super::hop_by_hop`]).
-    pub const HOP_BY_HOP: Self = Self(1 << 7);
+    pub const HOP_BY_HOP: Self = Self(1 << 8);
     /// What a proxy tells the next one: `X-Forwarded-…`, `X-Real-IP`, Forwarded, the request's id, the time that is left.
-    pub const CLAIMS: Self = Self(1 << 8);
+    pub const CLAIMS: Self = Self(1 << 9);
     /// No field: the request is an extended CONNECT (RFC 8441), which a tunnel answers, or a refusal.
     pub const CONNECT: Self = Self(1 << 7);
 
