@@ -363,7 +363,7 @@ fn hit(meta: &StoredMeta, stale: Option<StaleWhy>, now: WallTime) -> CacheStatus
 fn telling(mut answer: Answer, key: &str) -> Answer {
     if let (Ok(response), Some(status)) = (&mut answer.result, answer.facts.outcome) {
         let added = &mut response.fields.added;
-        added.remove(&CACHE_STATUS);
+        added.remove(&[CACHE_STATUS]);
         added.push_display(&CACHE_STATUS, status.with_key(key));
     }
     answer
