@@ -18,7 +18,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 struct Allocator;
 
-/// What every block of that size is aligned to (MI_MAX_ALIGN_SIZE in mimalloc/types.h; smaller blocks to their size).
+/// What every block of that size is aligned to (`MI_MAX_ALIGN_SIZE` in mimalloc/types.h; smaller blocks to their size).
 const ALIGN: usize = 16;
 
 const fn is_plain(layout: Layout) -> bool {
