@@ -153,7 +153,7 @@ impl<'a> UnderWay<'a> {
         if let Some(response) = exchange.door.answer(&head)? {
             return Ok(Step::Answer(Soon::Ready(response.into())));
         }
-        exchange.door.announce(&mut head, conn);
+        exchange.door.announce(&mut head, &mut body, conn);
         let target = intake::check(&head, notable, &exchange.node)?;
         let (site, route) = exchange.routes.find(&target.host, head.uri.path())?;
         self.record.routed(site);

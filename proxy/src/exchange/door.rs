@@ -1,15 +1,19 @@
 //! What one listener does to every exchange on it: a redirect to https before anything else, HSTS after it. Pure.
 
+mod trailers; // those that would say what only a handshake says
+
 use std::time::Duration;
 
+use common::http::body::Body;
 use common::http::response::Response;
 use common::http::{hop_by_hop, host};
 use common::serve::service::ConnInfo;
-use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 use super::refusal::Refusal;
+use trailers::Unforged;
 
 /// The rules of one listener.
 #[derive(Clone, Debug, Default)]
@@ -43,18 +47,12 @@ impl Door {
         }
     }
 
-    /// Says whom the client's certificate is for, and lets nobody else say it.
-    pub fn announce(&self, head: &mut Parts, conn: &ConnInfo) {
+    /// Says whom the client's certificate is for, and lets nobody else say it, neither in the head nor in trailers.
+    pub fn announce(&self, head: &mut Parts, body: &mut Body, conn: &ConnInfo) {
         let Some(name) = &self.certificate else { return };
-        // Environments of CGI's kind cannot tell `_` from `-`.
-        let is_alike = |other: &&HeaderName| {
-            let mut pairs = other.as_str().bytes().zip(name.as_str().bytes());
-            let same = |(a, b): (u8, u8)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_'));
-            other.as_str().len() == name.as_str().len() && pairs.all(same)
-        };
-        let forged: Vec<_> = head.headers.keys().filter(is_alike).cloned().collect();
-        for forged in &forged {
-            head.headers.remove(forged);
+        remove_alike(&mut head.headers, name);
+        if let Body::Stream(_) = body {
+            *body = Body::stream(Unforged::new(std::mem::take(body), name.clone()));
         }
         // `Connection: NAME` would strip it.
         hop_by_hop::withdraw_options(&mut head.headers, std::iter::once(name));
@@ -89,6 +87,19 @@ impl Door {
         {
             response.fields.added.push(&STRICT_TRANSPORT_SECURITY, hsts);
         }
+    }
+}
+
+/// Removes the fields with this name, and with those that environments of CGI's kind cannot tell from it: `_` for `-`.
+fn remove_alike(fields: &mut HeaderMap, name: &HeaderName) {
+    let is_alike = |other: &&HeaderName| {
+        let mut pairs = other.as_str().bytes().zip(name.as_str().bytes());
+        let same = |(a, b): (u8, u8)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_'));
+        other.as_str().len() == name.as_str().len() && pairs.all(same)
+    };
+    let alike: Vec<_> = fields.keys().filter(is_alike).cloned().collect();
+    for alike in &alike {
+        fields.remove(alike);
     }
 }
 
@@ -136,7 +147,7 @@ mod tests {
             }
             let options = HeaderValue::from_static("x-client-cert, close");
             head.headers.insert(http::header::CONNECTION, options);
-            door.announce(&mut head, &conn);
+            door.announce(&mut head, &mut Body::Empty, &conn);
             assert_eq!(head.headers.get_all(&name).iter().collect::<Vec<_>>(), [told]);
             assert_eq!(
                 (head.headers.len(), &head.headers["connection"]),
@@ -145,7 +156,7 @@ mod tests {
             conn.certificate = Some(Box::new(HeaderValue::from_static("verified;subject=\"CN=bob\"")));
         }
         let mut head = ask("/", "a");
-        Door::default().announce(&mut head, &conn);
+        Door::default().announce(&mut head, &mut Body::Empty, &conn);
         assert_eq!(head.headers.len(), 1, "nothing is told where nothing is configured");
     }
 

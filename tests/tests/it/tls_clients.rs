@@ -71,6 +71,26 @@ fn a_certificate_that_is_required_is_told_to_the_origin_and_cannot_be_forged() {
 }
 
 #[test]
+fn trailers_do_not_say_it_either() {
+    in_both_shapes(|shape| {
+        let (_folder, path) = folder();
+        let origin = Origin::start(|request| {
+            let trailers = &request.content.trailers;
+            let seen = ["x-client", "x_client", "x-sum"].map(|name| trailers.get(name).unwrap_or("nothing").to_owned());
+            Script::answer(200, "cache-control: no-store\r\n", seen.join(" "))
+        });
+        let tidegate = setup(Setup::of(&origin.address()), &path, &Made::called("bob"), "optional")
+            .shape(shape)
+            .start();
+        let request = "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       3\r\nabc\r\n0\r\nX-Client: verified\r\nX_Client: verified\r\nX-Sum: 7\r\n\r\n";
+        let answer = ask(&Tls::offering(&[]), tidegate.address(), request).unwrap();
+        assert!(answer.ends_with("\r\n\r\nnothing nothing 7"), "{answer}");
+        assert_eq!(origin.last_request().content.text(), "abc");
+    });
+}
+
+#[test]
 fn clients_that_are_refused_are_counted_by_cause() {
     let (_folder, path) = folder();
     let origin = telling();
