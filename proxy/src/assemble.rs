@@ -10,10 +10,11 @@ use common::backend::{Backend, BackendTls, ResolveError};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::via::NodeId;
 use common::net::tls::acceptor::TlsAcceptor;
+use common::net::tls::certificate::Certificate;
 use common::net::tls::connector::TlsConnector;
 use common::net::tls::context::{TlsContext, TlsError};
 use common::net::tls::settings::{ClientCertificates, ClientDemand};
-use common::time::Clock;
+use common::time::{Clock, WallTime};
 use config::{CacheMode, CacheTier, Config, FrontListener, UnknownHost};
 
 use crate::admin::Gate;
@@ -109,6 +110,20 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
         }),
         _ => Err(Failure::new(Code::Config, wrong.join("\n"))),
     }
+}
+
+/// Certificates that have little time left; a line each. While running, `TlsContext` tells so itself.
+pub fn expiring(tls: &[Arc<TlsContext>], now: WallTime) -> Vec<String> {
+    let contexts = tls.iter();
+    let line = |context: &Arc<TlsContext>| {
+        let name = context.settings().name.clone();
+        let line = move |certificate: Certificate| {
+            let (file, end) = (certificate.file.display(), certificate.not_after.http_date());
+            format!("tls.{name}.certificates: {file}: the certificate expires on {end}")
+        };
+        context.expiring(now).map(line).collect::<Vec<_>>()
+    };
+    contexts.flat_map(line).collect()
 }
 
 /// What is read and should not be readable by everybody; a line each.

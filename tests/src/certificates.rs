@@ -1,6 +1,7 @@
 //! Certificates made on the spot; none is in the repository.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, date_time_ymd};
 
@@ -40,6 +41,16 @@ impl Made {
         Self::of(params, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), 2099)
     }
 
+    /// Valid for this many days more.
+    #[expect(clippy::disallowed_methods, reason = "tidegate goes by the same clock")]
+    pub fn expiring(names: &[&str], days: u64) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = (SystemTime::now() + Duration::from_secs(days * 86_400)).into();
+        Self::signed(&params, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap())
+    }
+
     /// No longer valid.
     pub fn expired(names: &[&str]) -> Self {
         Self::with(names, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), 2021)
@@ -53,6 +64,10 @@ impl Made {
     fn of(mut params: CertificateParams, key: &KeyPair, until: i32) -> Self {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
+        Self::signed(&params, key)
+    }
+
+    fn signed(params: &CertificateParams, key: &KeyPair) -> Self {
         let certificate = params.self_signed(key).unwrap();
         Self {
             der: certificate.der().to_vec(),

@@ -10,7 +10,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, NamedGroup, SignatureScheme, StreamOwned,
+};
 
 use crate::certificates::Made;
 use crate::wait::Deadline;
@@ -99,6 +101,11 @@ impl TlsClient {
             .conn
             .alpn_protocol()
             .map(|protocol| std::str::from_utf8(protocol).unwrap())
+    }
+
+    /// The group that keys were exchanged in.
+    pub fn group(&self) -> NamedGroup {
+        self.0.conn.negotiated_key_exchange_group().unwrap().name()
     }
 
     /// Whether an earlier session was resumed.

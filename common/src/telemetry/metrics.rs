@@ -104,6 +104,7 @@ counters! {
     TlsInternal "tidegate_tls_handshake_failures_total" r#"cause="internal""# "TLS handshakes that failed" "tidegate could not make a session" "Read the log";
     Http2Connections "tidegate_http2_connections_total" "" "Connections that speak HTTP/2" "Clients connect" "Nothing";
     Http2ProtocolErrors "tidegate_http2_protocol_errors_total" "" "HTTP/2 connections ended because the client broke the rules" "Broken or hostile clients" "Look at the debug log for who they are";
+    Http2StreamsRefused "tidegate_http2_streams_refused_total" "" "HTTP/2 streams that never became a request, counted when their connection ends" "More at once than front.http2.streams_max, heads beyond front.request_head_max, or heads against the rules" "Raise these limits if the clients are honest";
     Http2Calm "tidegate_http2_floods_total" r#"kind="protocol""# "HTTP/2 connections ended because of a flood of frames" "What the library itself counts: rapid reset, CONTINUATION, tiny DATA frames" "Nothing; hostile clients";
     Http2FloodPing "tidegate_http2_floods_total" r#"kind="ping""# "HTTP/2 connections ended because of a flood of frames" "PING frames, more than honest clients send" "Nothing; hostile clients";
     Http2FloodSettings "tidegate_http2_floods_total" r#"kind="settings""# "HTTP/2 connections ended because of a flood of frames" "SETTINGS frames, more than honest clients send" "Nothing; hostile clients";
@@ -263,6 +264,7 @@ families! {
     DescriptorsUsed Gauge "tidegate_descriptors_used" [] "File descriptors that are open" "Near the budget new connections are shed" "Raise LimitNOFILE";
     DescriptorsBudget Gauge "tidegate_descriptors_budget" [] "File descriptors that may be open: limits.shedding.descriptors" "As configured, or RLIMIT_NOFILE" "Nothing";
     TlsCertificateExpires Gauge "tidegate_tls_certificate_expires_seconds" ["tls" "file"] "When a certificate ends, since the Unix epoch" "The log warns from 14 days before" "Renew it; the files are taken over while running";
+    TlsCertificatesExpiring Gauge "tidegate_tls_certificates_expiring" ["tls"] "Certificates that end within 14 days" "The log names them once a day" "Renew them; the files are taken over while running";
     ListReloads Counter "tidegate_address_list_reloads_total" ["result"] "Changed files of address lists: taken over, or failed" "Somebody changed who may come in; after a failure the old list is in use" "Read the log line that names file and line";
     TlsReloads Counter "tidegate_tls_reloads_total" ["tls" "result"] "Changed certificate files: taken over, or failed" "Somebody renewed certificates; after a failure the old ones are in use" "Read the log line that names the file";
     FileReloads Counter "tidegate_file_reloads_total" ["kind" "result"] "Files that were read again, because they had changed or on order, by what they hold: taken over, or failed" "After a failure what was read before is in use" "Read the log line that names the file";

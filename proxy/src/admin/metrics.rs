@@ -5,6 +5,7 @@ use common::net::tls::tickets::TicketKeys;
 use common::serve::shedding::Scarce;
 use common::telemetry::exposition::{CONTENT_TYPE, Exposition};
 use common::telemetry::metrics::Family;
+use common::time::Clock;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{Gate, Watched};
@@ -91,6 +92,11 @@ fn certificates(page: &mut Exposition, watched: &Watched) {
             ];
             expires.sample(&labels, certificate.not_after.unix_secs());
         }
+    }
+    let mut expiring = page.family(Family::TlsCertificatesExpiring);
+    for tls in watched.tls() {
+        let count = tls.expiring(Clock::System.wall()).count();
+        expiring.sample(&[("tls", &*tls.settings().name)], count as u64);
     }
     let mut reloads = page.family(Family::TlsReloads);
     for tls in watched.tls() {

@@ -7,6 +7,7 @@ use common::kernel::preflight::tw_recycle::safety;
 use common::kernel::preflight::{Machine, preflight, refuses};
 use common::kernel::report::{kernel_line, preflight_text};
 use common::kernel::root::ProcRoot;
+use common::time::Clock;
 use config::{Config, Loaded};
 
 use crate::assemble;
@@ -44,7 +45,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let found = |wrong: Failure| Failure::new(Code::Found, wrong.message);
     let files = assemble::files(&config).map_err(found)?;
     assemble::admin_guard(&config, &files.tls).map_err(found)?;
-    for warning in assemble::warnings(&files.tls) {
+    let expiring = assemble::expiring(&files.tls, Clock::System.wall());
+    for warning in assemble::warnings(&files.tls).into_iter().chain(expiring) {
         super::say_error(&format!("warning: {warning}"));
     }
     if arguments.print {

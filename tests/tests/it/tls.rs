@@ -254,6 +254,37 @@ fn certificates_that_cannot_be_used_are_named_before_anything_is_bound() {
 }
 
 #[test]
+fn a_certificate_that_ends_soon_is_warned_about_and_counted() {
+    let (_folder, path) = folder();
+    let origin = Origin::saying("hello");
+    let files = [(13, "soon"), (15, "later")]
+        .map(|(days, name)| Made::expiring(&[&format!("{name}.example")], days).write(&path, name));
+    let setup = setup(&origin, &files);
+    let outcome = run(&["check", "-c", &write_config(&path, &setup.in_process())]);
+    assert_eq!(outcome.code, 0, "{}", outcome.text());
+    let warned = |text: &str, name: &str| text.lines().any(|line| line.contains(name) && line.contains("expires"));
+    assert!(warned(&outcome.stderr, "soon.pem") && !warned(&outcome.stderr, "later.pem"));
+    let tidegate = setup.start();
+    assert_eq!(
+        tidegate.metric("tidegate_tls_certificates_expiring", r#"tls="test""#),
+        1
+    );
+    let log = tidegate.front.process.log();
+    assert!(warned(&log, "soon.pem") && !warned(&log, "later.pem"), "{log}");
+}
+
+#[test]
+fn keys_are_exchanged_so_that_no_quantum_computer_reads_them_later() {
+    let (_folder, path) = folder();
+    let origin = Origin::saying("hello");
+    let tidegate = setup(&origin, &[one(&path).1]).start();
+    let client = Tls::offering(&[])
+        .connect(tidegate.address(), "www.example.com")
+        .unwrap();
+    assert_eq!(client.group(), rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[test]
 fn http_is_redirected_and_https_is_marked() {
     let (_folder, path) = folder();
     let origin = Origin::saying("hello");

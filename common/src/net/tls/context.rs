@@ -117,10 +117,7 @@ impl TlsContext {
             return;
         }
         *warned = Some(now);
-        for certificate in self
-            .certificates()
-            .filter(|certificate| certificate.left(now) < EXPIRY_WARNING)
-        {
+        for certificate in self.expiring(now) {
             let (file, expires) = (certificate.file.display(), certificate.not_after.http_date());
             tracing::warn!(tls = %self.settings.name, %file, %expires, "a certificate expires soon");
         }
@@ -135,6 +132,12 @@ impl TlsContext {
     pub fn certificates(&self) -> impl Iterator<Item = Certificate> + use<> {
         let table = self.resolver.0.load_full();
         (0..table.certificates.len()).map(move |index| table.certificates[index].clone())
+    }
+
+    /// Those that end within 14 days.
+    pub fn expiring(&self, now: WallTime) -> impl Iterator<Item = Certificate> + use<> {
+        self.certificates()
+            .filter(move |certificate| certificate.left(now) < EXPIRY_WARNING)
     }
 
     /// Keys of session tickets, where they are in files.
