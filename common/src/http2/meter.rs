@@ -2,10 +2,11 @@
 //! window updates, empty DATA, unknown types. Pure; `now` is an argument.
 //!
 //! h2 itself bounds CONTINUATION frames, streams that are reset before they were accepted, and tiny DATA frames; of a client
-//! that reads what it provokes it has no count. Only frame heads are looked at (RFC 9113 §4.1).
+//! that reads what it provokes it has no count. Only frame heads are looked at (RFC 9113 §4.1), and what `trailers` wants.
 
 use std::time::Duration;
 
+use super::trailers::TrailerWatch;
 use crate::telemetry::metrics::Counter;
 use crate::time::MonoTime;
 
@@ -20,6 +21,10 @@ pub(super) struct FrameMeter {
     window_ends: Option<MonoTime>,
     counts: [u32; KINDS],
     flood: Option<Flood>,
+    /// Of a client's connection.
+    trailers: Option<TrailerWatch>,
+    /// The frame that comes belongs to trailers.
+    is_trailers: bool,
 }
 
 /// What a client does too much of.
@@ -97,10 +102,11 @@ impl Flood {
 }
 
 impl FrameMeter {
-    /// For a connection that begins with the preface.
+    /// For a client's connection, which begins with the preface.
     pub(super) fn new() -> Self {
         Self {
             skip: PREFACE,
+            trailers: Some(TrailerWatch::default()),
             ..Self::default()
         }
     }
@@ -111,6 +117,9 @@ impl FrameMeter {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
                 self.skip -= skipped;
+                if let Some(trailers) = self.trailers.as_mut().filter(|_| self.is_trailers) {
+                    trailers.see(&bytes[..skipped]);
+                }
                 bytes = &bytes[skipped..];
                 continue;
             }
@@ -120,8 +129,12 @@ impl FrameMeter {
             bytes = &bytes[taken..];
             if self.have == HEAD {
                 self.have = 0;
-                let [a, b, c, kind, flags, ..] = self.head;
+                let [a, b, c, kind, flags, stream @ ..] = self.head;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                // "The reserved bit […] MUST be ignored when receiving." (RFC 9113 §4.1)
+                let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+                let trailers = self.trailers.as_mut();
+                self.is_trailers = trailers.is_some_and(|trailers| trailers.frame(kind, flags, stream, self.skip));
                 self.count(kind, flags, now);
             }
         }
@@ -140,6 +153,11 @@ impl FrameMeter {
         if *count > kind.max() {
             self.flood = Some(kind);
         }
+    }
+
+    /// What is known of a client's heads and trailers.
+    pub(super) const fn trailers(&self) -> Option<&TrailerWatch> {
+        self.trailers.as_ref()
     }
 
     /// What the client does too much of.

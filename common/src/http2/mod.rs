@@ -4,6 +4,7 @@
 //! HTTP/1 in the same `Request`, `Reply` and `Record`.
 
 pub mod settings; // plain settings
+mod trailers; // pseudo-header fields where none may be
 mod meter; // frames that bring nothing, counted
 mod wire; // what h2 reads from and writes to
 mod connect; // extended CONNECT: a stream that becomes a tunnel

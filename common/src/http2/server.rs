@@ -68,6 +68,7 @@ pub async fn serve_connection<S: Service>(
     };
     let reason = poll_fn(|cx| connection.poll(cx)).await;
     connection.count_bytes();
+    connection.count_refused();
     if reason != CloseReason::Reset {
         connection.wire.close();
     }
@@ -132,6 +133,9 @@ impl<S: Service> Conductor<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let requests = self.requests;
         let polled = self.poll_h2(cx);
+        if matches!(polled, Polled::Ended(CloseReason::Malformed)) {
+            self.wire.refuse_trailers();
+        }
         let sent = self.wire.poll_send(cx);
         let bytes = self.count_bytes();
         if bytes > 0 || sent.is_ready() {
@@ -299,6 +303,16 @@ impl<S: Service> Conductor<S> {
             }
         }
         CloseReason::Malformed
+    }
+
+    /// Counts the streams that h2 has refused by itself: it does not tell.
+    fn count_refused(&self) {
+        let refused = self.wire.heads().saturating_sub(self.requests);
+        self.shared
+            .conn
+            .worker
+            .metrics
+            .add(Counter::Http2StreamsRefused, refused);
     }
 
     /// Counts what was received and sent since the last time; the bytes that were sent.

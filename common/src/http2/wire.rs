@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
+use h2::Reason;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::meter::{Flood, FrameMeter};
+use super::trailers::TrailerWatch;
 use crate::net::stream::Stream;
 use crate::time::mono_now;
 
@@ -39,6 +41,8 @@ struct State {
     ended: bool,
 }
 
+/// The type of a GOAWAY frame (RFC 9113 §6.8).
+const GOAWAY: u8 = 7;
 /// One TLS record; also what is copied at most.
 const GATHER_MAX: usize = 16 * 1024;
 /// Room made for one read.
@@ -87,6 +91,26 @@ impl WireEnd {
     pub(super) fn take_counts(&self) -> (u64, u64) {
         let mut state = self.0.lock();
         (std::mem::take(&mut state.received), std::mem::take(&mut state.sent))
+    }
+
+    /// Streams that have had a head, or the beginning of one.
+    pub(super) fn heads(&self) -> u64 {
+        self.0.lock().meter.trailers().map_or(0, TrailerWatch::heads)
+    }
+
+    /// Says why the connection ends where h2 cannot: it has not seen the malformed trailers that it ends for.
+    pub(super) fn refuse_trailers(&self) {
+        let state = &mut *self.0.lock();
+        let bad = state.meter.trailers().filter(|trailers| trailers.has_found());
+        // Where the socket takes no more, a frame may have been cut.
+        if let Some(trailers) = bad.filter(|_| !state.blocked) {
+            let highest = trailers.highest().to_be_bytes();
+            state.outbound.extend_from_slice(&[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0]);
+            state.outbound.extend_from_slice(&highest);
+            state
+                .outbound
+                .extend_from_slice(&u32::from(Reason::PROTOCOL_ERROR).to_be_bytes());
+        }
     }
 
     /// What the client does too much of.
@@ -147,6 +171,10 @@ impl AsyncRead for Wire {
         let taken = state.inbound.len().min(buf.remaining());
         let taken = state.inbound.split_to(taken);
         state.meter.see(&taken, mono_now());
+        if state.meter.trailers().is_some_and(TrailerWatch::has_found) {
+            // Before h2 has them: it would take the request for whole.
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         buf.put_slice(&taken);
         Poll::Ready(Ok(()))
     }

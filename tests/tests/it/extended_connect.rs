@@ -221,11 +221,11 @@ fn an_answer_that_is_no_101_never_looks_like_a_tunnel() {
 
 #[test]
 fn each_side_may_end_first_and_still_hear_the_other() {
-    let go_on = Gate::new();
-    let gate = go_on.clone();
+    let (go_on, breaks) = (Gate::new(), Gate::new());
+    let (gate, broken) = (go_on.clone(), breaks.clone());
     let origin = Origin::at_head(move |request| match request.path() {
         "/client" => Script::says(switched(request)).echo().wait(&gate).send("late").close(),
-        "/reset" => Script::says(switched(request)).send("some").reset(),
+        "/reset" => Script::says(switched(request)).send("some").wait(&broken).reset(),
         _ => Script::says(switched(request)).send("bye").close(),
     });
     let tidegate = setup(&origin).start();
@@ -250,6 +250,8 @@ fn each_side_may_end_first_and_still_hear_the_other() {
     ended_for(&tidegate, "tunnel_server");
 
     let mut tunnel = client.open("/reset", "websocket").unwrap();
+    assert_eq!(tunnel.take(4), "some");
+    breaks.open();
     assert_eq!(
         tunnel.wait_for_end().0,
         Ended::Reset(Reason::CANCEL),

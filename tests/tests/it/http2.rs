@@ -282,3 +282,52 @@ fn h2load_sees_no_error() {
         "{text}"
     );
 }
+
+#[test]
+fn a_pseudo_field_in_trailers_ends_the_connection_and_the_request_is_never_whole() {
+    let origin = Origin::start(|_| Script::ok("hello"));
+    let tidegate = setup(&origin).start();
+    let mut client = Http2::connect(tidegate.address(), &[]);
+    client.request(1, &POST, false);
+    client.send(DATA, 0, 1, b"some");
+    client.request(1, &[("x-sum", "7"), (":path", "/other")], true);
+    let goaway = client.read_until(GOAWAY);
+    assert_eq!(code(&goaway), PROTOCOL_ERROR);
+    assert!(client.ends());
+    tidegate.expect_metric_of_at_least("tidegate_http2_protocol_errors_total", "", 1);
+    tidegate.wait_until_no_backend_is_busy();
+    assert!(origin.requests().iter().all(|request| !request.is_whole()));
+}
+
+#[test]
+fn streams_that_never_become_requests_are_counted() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| Script::new().wait(&held).send("HTTP/1.1 204 No Content\r\n\r\n"));
+    let tidegate = setup(&origin).uncached().set("front.http2.streams_max", "2").start();
+    let mut client = Http2::connect(tidegate.address(), &[]);
+    for stream in [1, 3, 5, 7] {
+        client.get(stream, "/");
+    }
+    const REFUSED_STREAM: u32 = 7;
+    for stream in [5, 7] {
+        let reset = client.read_until(RST_STREAM);
+        assert_eq!((reset.stream, code(&reset)), (stream, REFUSED_STREAM));
+    }
+    gate.open();
+    drop(client);
+    tidegate.expect_metric_of_at_least("tidegate_http2_streams_refused_total", "", 2);
+    assert_eq!(tidegate.metric("tidegate_http2_streams_refused_total", ""), 2);
+
+    let narrow = setup(&origin).set("front.request_head_max", "'1KiB'").start();
+    let mut client = Http2::connect(narrow.address(), &[]);
+    let long = "x".repeat(126);
+    let mut fields = GET.to_vec();
+    fields.extend((0..10).map(|_| ("x-long", long.as_str())));
+    client.request(1, &fields, true);
+    // 431, as literal digits in the answer's head.
+    assert_eq!(client.read_until(HEADERS).stream, 1);
+    drop(client);
+    narrow.expect_metric_of_at_least("tidegate_http2_streams_refused_total", "", 1);
+    assert_eq!(origin.count("/"), 2, "the one that was too large reached nobody");
+}

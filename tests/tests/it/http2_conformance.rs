@@ -275,8 +275,9 @@ fn malformed_messages_are_refused_as_section_8_says() {
         ("8.2.1 a space in a name", refused(&[method, scheme, authority, path, ("x test", "a")]), Stream(&[PROTOCOL])),
         ("8.3 an unknown pseudo-header field", refused(&[method, scheme, authority, path, (":test", "ok")]), Stream(&[PROTOCOL])),
         ("8.3 one of responses", refused(&[method, scheme, authority, path, (":status", "200")]), Stream(&[PROTOCOL])),
-        // h2 drops it and does not tell: it goes nowhere, but it is not refused.
-        ("8.3 one in trailers", trailers(&[(":method", "GET")]), Response),
+        ("8.1 a pseudo-header field in trailers", trailers(&[(":method", "GET")]), Connection(&[PROTOCOL])),
+        ("8.1 one after a field of trailers", trailers(&[("x-test", "ok"), (":path", "/")]), Connection(&[PROTOCOL])),
+        ("8.1 one by its index", vec![open(1), (HEADERS, END_HEADERS | END_STREAM, 1, vec![0x82])], Connection(&[PROTOCOL])),
         ("8.3 one after a field", refused(&[method, scheme, authority, ("x-test", "ok"), path]), Stream(&[PROTOCOL])),
         ("8.2.2 Connection", refused(&[method, scheme, authority, path, ("connection", "keep-alive")]), Stream(&[PROTOCOL])),
         ("8.2.2 Transfer-Encoding", refused(&[method, scheme, authority, path, ("transfer-encoding", "chunked")]), Stream(&[PROTOCOL])),
