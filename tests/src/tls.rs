@@ -143,6 +143,32 @@ impl TlsClient {
         rest
     }
 
+    /// Sends these bytes and reads until what came is enough; what came, and in how many records of TLS.
+    #[track_caller]
+    pub fn ask_counting(&mut self, bytes: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, usize) {
+        let StreamOwned { conn, sock } = &mut self.0;
+        conn.writer().write_all(bytes).unwrap();
+        while conn.wants_write() {
+            conn.write_tls(sock).unwrap();
+        }
+        let (mut raw, mut plain) = (Vec::new(), Vec::new());
+        while !is_enough(&plain) {
+            let mut piece = vec![0; 65_536];
+            let read = sock.read(&mut piece).unwrap();
+            assert!(read > 0, "the connection has ended");
+            raw.extend_from_slice(&piece[..read]);
+            let mut rest = &piece[..read];
+            while !rest.is_empty() {
+                conn.read_tls(&mut rest).unwrap();
+                let came = conn.process_new_packets().unwrap().plaintext_bytes_to_read();
+                let before = plain.len();
+                plain.resize(before + came, 0);
+                conn.reader().read_exact(&mut plain[before..]).unwrap();
+            }
+        }
+        (plain, records(&raw))
+    }
+
     /// Sends a request and reads until its answer ends with `end`.
     #[track_caller]
     pub fn ask(&mut self, request: &str, end: &str) -> String {
@@ -156,6 +182,17 @@ impl TlsClient {
         }
         String::from_utf8(answer).unwrap()
     }
+}
+
+/// How many records begin in these bytes (RFC 8446 §5.1).
+fn records(mut raw: &[u8]) -> usize {
+    let mut count = 0;
+    while let [_, _, _, high, low, rest @ ..] = raw {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        raw = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
 }
 
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! HTTP/2 by prior knowledge, frame by frame: messages both ways, floods, windows that stay shut, GOAWAY.
 
+use tests::certificates::Made;
 use tests::client::get;
 use tests::http2::{
-    DATA, END_STREAM, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, STATUS_200, STATUS_400, code,
+    DATA, END_STREAM, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, STATUS_200, STATUS_400, code, head,
 };
 use tests::message::Request;
 use tests::origin::Origin;
@@ -10,6 +11,8 @@ use tests::programs::installed;
 use tests::script::Script;
 use tests::setup::Setup;
 use tests::sys::SIGTERM;
+use tests::tidegate::folder;
+use tests::tls::Tls;
 use tests::wait::Gate;
 
 const GET: [(&str, &str); 4] = [
@@ -215,6 +218,23 @@ fn floods_end_their_connection_and_nothing_else() {
         let labels = format!(r#"kind="{name}""#);
         tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", &labels, 1);
     }
+    // DATA without content, and a head that never ends: both are bounded by the library.
+    const CONTINUATION: u8 = 9;
+    for (kind, count) in [(DATA, 1), (CONTINUATION, 2)] {
+        let mut client = Http2::connect(tidegate.address(), &[]);
+        match kind {
+            DATA => client.request(1, &POST, false),
+            _ => drop(client.send(HEADERS, END_STREAM, 1, &head(&GET))),
+        }
+        let content = if kind == DATA { Vec::new() } else { head(&[("a", "b")]) };
+        for _ in 0..20_000 {
+            if !client.send(kind, 0, 1, &content) {
+                break;
+            }
+        }
+        let labels = r#"kind="protocol""#;
+        tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", labels, count);
+    }
     // Rapid reset: each request is taken back at once.
     let mut client = Http2::connect(tidegate.address(), &[]);
     let mut goaway = None;
@@ -230,7 +250,7 @@ fn floods_end_their_connection_and_nothing_else() {
         }
     }
     assert!(goaway.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{goaway:?}");
-    tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", "", 3);
+    tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", "", 5);
     beside.get(1, "/");
     assert_eq!(beside.response(1).1, "hello");
 }
@@ -331,3 +351,47 @@ fn streams_that_never_become_requests_are_counted() {
     narrow.expect_metric_of_at_least("tidegate_http2_streams_refused_total", "", 1);
     assert_eq!(origin.count("/"), 2, "the one that was too large reached nobody");
 }
+
+/// A frame as it is sent.
+fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+}
+
+/// How many streams have ended in these frames.
+fn ended(mut frames: &[u8]) -> usize {
+    let mut count = 0;
+    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = frames {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let Some(after) = rest.get(length..) else { break };
+        count += usize::from([DATA, HEADERS].contains(kind) && flags & END_STREAM != 0);
+        frames = after;
+    }
+    count
+}
+
+#[test]
+fn what_ten_streams_are_answered_leaves_in_one_record() {
+    const END_HEADERS: u8 = 4;
+    let origin = Origin::start(|_| Script::cacheable("x".repeat(1000)));
+    let (_folder, path) = folder();
+    let files = Made::ecdsa(&["www.example.com"]).write(&path, "www");
+    let tidegate = Setup::of(&origin.address())
+        .set("front.listen", "[{ address = '127.0.0.1:0', tls = 'test' }]")
+        .set("tls.test.certificates", &format!("[{}]", files.entry()))
+        .start();
+    let mut client = Tls::offering(&["h2"])
+        .connect(tidegate.address(), "www.example.com")
+        .unwrap();
+    let get = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &head(&GET_TLS));
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let first = [preface, frame(SETTINGS, 0, 0, &[]), get(1)].concat();
+    client.ask_counting(&first, |frames| ended(frames) == 1);
+    let ten: Vec<u8> = (1..=10).flat_map(|n| get(2 * n + 1)).collect();
+    let (frames, records) = client.ask_counting(&ten, |frames| ended(frames) == 10);
+    assert!(frames.len() > 10_000, "{}", frames.len());
+    assert_eq!(records, 1, "{} octets", frames.len());
+    assert_eq!(origin.count("/"), 1);
+}
+
+const GET_TLS: [(&str, &str); 4] = [GET[0], (":scheme", "https"), GET[2], GET[3]];
