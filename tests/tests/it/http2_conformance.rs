@@ -166,6 +166,68 @@ fn frames_are_what_rfc_9113_section_4_says() {
 }
 
 #[test]
+fn what_is_right_is_answered_in_whatever_form() {
+    let plain = |fields: &[(&str, &str)]| (HEADERS, END_HEADERS | END_STREAM, 1, head(fields));
+    let block = |more: &[u8]| vec![(HEADERS, END_HEADERS | END_STREAM, 1, joined(&[&get(), more]))];
+    let fields = |method| {
+        let rest = [(":scheme", "http"), (":authority", "www.example.com"), (":path", "/")];
+        [&[(":method", method)], &rest[..]].concat()
+    };
+    // "user-agent" is 58 in the static table; "test" is 49 50 9f by Huffman.
+    let coded = [0x83, 0x49, 0x50, 0x9f];
+    let indexed = joined(&[&[0x82, 0x86, 0x84, 0x41, 15], b"www.example.com"]);
+    let (priority, reset) = (
+        (PRIORITY, 0, 1, vec![0, 0, 0, 0, 255]),
+        (RST_STREAM, 0, 1, vec![0, 0, 0, 8]),
+    );
+    #[rustfmt::skip]
+    let rows = vec![
+        ("2 PRIORITY of an idle stream", vec![priority.clone()], Alive),
+        ("2 WINDOW_UPDATE of a half-closed stream", vec![whole(1), (WINDOW_UPDATE, 0, 1, vec![0, 0, 0, 100])], Response),
+        ("2 PRIORITY of a half-closed stream", vec![whole(1), priority.clone()], Response),
+        ("2 RST_STREAM of a half-closed stream", vec![whole(1), reset.clone()], Alive),
+        ("2 PRIORITY of a closed stream", vec![whole(1), reset.clone(), priority], Alive),
+        ("3.1 DATA in several frames", vec![open(1), (DATA, 0, 1, b"a".to_vec()), (DATA, END_STREAM, 1, b"b".to_vec())], Response),
+        ("3.3 an exclusive dependency", vec![(PRIORITY, 0, 1, vec![0x80, 0, 0, 0, 15]), whole(1)], Response),
+        ("3.3 PRIORITY of a stream, then a lower one", vec![(PRIORITY, 0, 5, vec![0, 0, 0, 0, 15]), whole(1)], Response),
+        ("3.4 RST_STREAM", vec![open(1), reset], Alive),
+        ("3.5 SETTINGS", vec![(SETTINGS, 0, 0, setting(3, 100))], Alive),
+        ("3.8 GOAWAY", vec![(GOAWAY, 0, 0, vec![0; 8])], Alive),
+        ("3.9 WINDOW_UPDATE on 0", vec![(WINDOW_UPDATE, 0, 0, vec![0, 0, 0, 1])], Alive),
+        ("4 HEAD", vec![plain(&fields("HEAD"))], Response),
+        ("4 OPTIONS", vec![plain(&fields("OPTIONS"))], Response),
+        ("5 all by index", vec![(HEADERS, END_HEADERS | END_STREAM, 1, indexed)], Response),
+        ("5 to be indexed, by a name's index", block(&[0x7a, 1, b'x']), Response),
+        ("5 to be indexed, by a name's index, coded", block(&joined(&[&[0x7a], &coded])), Response),
+        ("5 to be indexed, by a name", block(&[0x40, 1, b'x', 1, b'y']), Response),
+        ("5 to be indexed, coded", block(&joined(&[&[0x40], &coded, &coded])), Response),
+        ("5 not to be indexed, by a name's index", block(&[0x0f, 43, 1, b'x']), Response),
+        ("5 not to be indexed, by a name's index, coded", block(&joined(&[&[0x0f, 43], &coded])), Response),
+        ("5 not to be indexed, coded", block(&joined(&[&[0], &coded, &coded])), Response),
+        ("5 never to be indexed, by a name's index", block(&[0x1f, 43, 1, b'x']), Response),
+        ("5 never to be indexed, by a name", block(&[0x10, 1, b'x', 1, b'y']), Response),
+        ("5 never to be indexed, coded", block(&joined(&[&[0x10], &coded, &coded])), Response),
+        ("5 a table size", vec![(HEADERS, END_HEADERS | END_STREAM, 1, joined(&[&[0x3e], &get()]))], Response),
+    ];
+    hold(rows);
+}
+
+#[test]
+fn what_does_not_begin_with_the_preface_is_not_spoken_to_as_http2() {
+    let origin = Origin::saying("hello");
+    let listen = "[{ address = '127.0.0.1:0', http2 = true }]";
+    let tidegate = Setup::of(&origin.address()).set("front.listen", listen).start();
+    let answer = tidegate.ask("INVALID CONNECTION PREFACE\r\n\r\n");
+    assert_eq!(answer.status, 400);
+    assert!(answer.says_close());
+    // Right at first, wrong where only HTTP/2 can be meant.
+    let mut client = tests::client::Client::connect(tidegate.address());
+    client.send("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
+    client.wait_for_end();
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
 fn streams_go_through_their_states_as_section_5_says() {
     let reset = (RST_STREAM, 0, 1, vec![0, 0, 0, 8]);
     #[rustfmt::skip]
