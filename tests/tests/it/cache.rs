@@ -247,3 +247,48 @@ fn cache_directives_pass_in_both_directions() {
         assert_eq!(asked.field("pragma"), Some("no-cache"));
     });
 }
+
+/// Two caches, one behind the other: each tells its own part, and time is counted once.
+#[test]
+fn two_tidegates_in_a_row_tell_the_truth_about_age_via_and_validation() {
+    let origin = Origin::start(|request| {
+        let lines = match request.path() {
+            "/old" => "Cache-Control: max-age=60\r\nAge: 10\r\n",
+            _ => "Cache-Control: max-age=0\r\nETag: \"a\"\r\n",
+        };
+        match request.field("if-none-match") {
+            Some("\"a\"") => Script::says(format!("HTTP/1.1 304 Not Modified\r\n{lines}\r\n")),
+            _ => Script::answer(200, lines, "hello"),
+        }
+    });
+    let inner = Setup::of(&origin.address()).start();
+    let outer = Setup::of(inner.address()).start();
+    let first = outer.get("/old");
+    let hit = outer.get("/old");
+    for response in [&first, &hit] {
+        let members = response.head.fields.joined("cache-status");
+        assert_eq!(members.matches("tidegate;").count(), 2, "{response:?}");
+        assert!(
+            members.starts_with("tidegate; fwd=uri-miss;"),
+            "the inner one comes first: {response:?}"
+        );
+        let age: u64 = response.field("age").parse().unwrap();
+        assert!((10..60).contains(&age), "{response:?}");
+        assert_eq!(
+            response.head.fields.joined("via").matches("1.1 tidegate").count(),
+            2,
+            "{response:?}"
+        );
+    }
+    assert!(hit.is_hit() && origin.count("/old") == 1, "{hit:?}");
+    // What is stale everywhere is validated through both, and nobody is sent the content again.
+    for _ in 0..3 {
+        assert_eq!(outer.get("/stale").text(), "hello");
+    }
+    let stale = origin
+        .requests()
+        .into_iter()
+        .filter(|request| request.path() == "/stale");
+    let conditions: Vec<_> = stale.map(|request| request.field("if-none-match").is_some()).collect();
+    assert_eq!(conditions, [false, true, true]);
+}

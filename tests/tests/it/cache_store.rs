@@ -177,3 +177,33 @@ fn what_is_too_large_passes_without_being_stored() {
         tidegate.expect_metric("tidegate_cache_too_large_total", "", 4);
     });
 }
+
+/// "the union of all entity tags" is asked about (RFC 9111 §4.3.1), and the variant that the origin names answers.
+#[test]
+fn all_stored_validators_are_sent_at_once_and_the_304_says_which_one_answers() {
+    in_both_shapes(|shape| {
+        let origin = Origin::start(|request| {
+            let (language, known) = (request.field("accept-language"), request.field("if-none-match"));
+            let lines = |tag: &str| format!("Cache-Control: max-age=0\r\nVary: Accept-Language\r\nETag: \"{tag}\"\r\n");
+            match (language, known) {
+                // By now it thinks that everybody should get the German one.
+                (_, Some(known)) if known.contains("de") => {
+                    Script::says(format!("HTTP/1.1 304 Not Modified\r\n{}\r\n", lines("de")))
+                }
+                (Some(language), _) => Script::answer(200, &lines(language), language),
+                (None, _) => Script::answer(400, "", ""),
+            }
+        });
+        let tidegate = Setup::of(&origin.address()).shape(shape).start();
+        let ask = |language: &str| {
+            let lines = format!("Accept-Language: {language}\r\n");
+            tidegate.ask(request("GET", "/", &lines, "")).text()
+        };
+        assert_eq!((ask("de"), ask("en")), ("de".to_owned(), "en".to_owned()));
+        assert_eq!(ask("en"), "de");
+        let asked = origin.last_request();
+        let known = asked.field("if-none-match").unwrap();
+        assert!(known.contains("\"en\"") && known.contains("\"de\""), "{known}");
+        assert!(!asked.head.fields.has("if-modified-since"), "{asked:?}");
+    });
+}
