@@ -91,7 +91,7 @@ fn in_part(stored: &Stored, part: PartialContent, asked: &Asked<'_>) -> Option<R
     let (validators, rules) = (&stored.meta.validators, &asked.rules.ranges);
     let range = held::answer_from(part, validators, asked.digest.range, asked.fields, rules, asked.now)?;
     let first = range.first - part.range.first;
-    let fields = stored_fields::for_206(stored.fields.map(), asked.fields.contains_key(IF_RANGE));
+    let fields = stored_fields::for_206(&stored.fields.to_map(), asked.fields.contains_key(IF_RANGE));
     let mut response = Response {
         status: StatusCode::PARTIAL_CONTENT,
         fields: fields.into(),
@@ -129,7 +129,7 @@ fn on_condition(stored: &Stored, asked: &Asked<'_>, current: bool) -> Option<Mad
         Evaluated::Full => None,
         Evaluated::AskOrigin => Some(Made::AskOrigin),
         Evaluated::NotModified => {
-            let fields = stored_fields::for_304(stored.fields.map());
+            let fields = stored_fields::lines_for_304(stored.fields.lines());
             Some(Made::Response(Response {
                 status: StatusCode::NOT_MODIFIED,
                 fields: fields.into(),
@@ -171,7 +171,7 @@ fn single(stored: &Stored, asked: &Asked<'_>, range: ByteRange, length: u64) -> 
         None => Body::stream(Window::onto(stored.content.body()?, range.first, range.len())),
     };
     let fields = if asked.fields.contains_key(IF_RANGE) {
-        stored_fields::for_206(stored.fields.map(), true).into()
+        stored_fields::for_206(&stored.fields.to_map(), true).into()
     } else {
         Fields::from(Arc::clone(&stored.fields))
     };
@@ -192,11 +192,8 @@ fn multiple(stored: &Stored, ranges: &[ByteRange], length: u64, token: u64) -> O
     // While it is still coming the whole of it is the simpler answer, and a right one.
     let pieces = stored.content.pieces()?;
     let boundary = format!("tidegate-{token:016x}");
-    let content_type = stored
-        .fields
-        .map()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let mut fields = stored.fields.to_map();
+    let content_type = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let multipart = Multipart {
         ranges,
         complete_length: length,
@@ -209,7 +206,6 @@ fn multiple(stored: &Stored, ranges: &[ByteRange], length: u64, token: u64) -> O
         parts.extend(cut(pieces, *range));
     }
     parts.push(multipart.end().into());
-    let mut fields = stored.fields.map().clone();
     fields.insert(CONTENT_TYPE, HeaderValue::try_from(multipart.content_type()).ok()?);
     Some(Response {
         status: StatusCode::PARTIAL_CONTENT,

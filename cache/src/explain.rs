@@ -163,7 +163,7 @@ impl View {
         selected: bool,
         state: &'static str,
     ) -> Self {
-        let (meta, fields) = (&stored.meta, stored.fields.map());
+        let (meta, fields) = (&stored.meta, &stored.fields.to_map());
         let request = &question.head.headers;
         let seconds = |own: Option<u32>, rule: Duration| own.map_or(rule.as_secs(), u64::from);
         let is_allowed = !meta.no_cache && meta.must_not_be_stale.is_none();

@@ -109,7 +109,11 @@ impl Reason {
             None => {
                 let age = meta.current_age(question.now).as_secs();
                 let sentence = format!("it is fresh: {age} s old, of a lifetime of {} s", meta.lifetime.seconds);
-                return Self::new("fresh", sentence, quote::of_lifetime(meta, stored.fields.map(), rules));
+                return Self::new(
+                    "fresh",
+                    sentence,
+                    quote::of_lifetime(meta, &stored.fields.to_map(), rules),
+                );
             }
             Some(StaleWhy::MaxStale) => (
                 format!("it is stale by {over} s, and the client takes that"),
@@ -118,7 +122,7 @@ impl Reason {
             Some(_) => (
                 format!("it is stale by {over} s, and may be served while it is validated in the background"),
                 match meta.stale_while_revalidate {
-                    Some(_) => quote::of_control(meta, stored.fields.map(), rules),
+                    Some(_) => quote::of_control(meta, &stored.fields.to_map(), rules),
                     None => quote::configured(format!(
                         "stale_while_revalidate = \"{}s\"",
                         rules.stale.while_revalidate.as_secs()
@@ -131,7 +135,7 @@ impl Reason {
 
     /// Why the origin has to say first that a stored response still holds.
     pub(crate) fn validate(stored: &Stored, why: ValidateWhy, question: &Question<'_>, rules: &Rules) -> Self {
-        let (meta, fields) = (&stored.meta, stored.fields.map());
+        let (meta, fields) = (&stored.meta, &stored.fields.to_map());
         let (sentence, quote) = match why {
             ValidateWhy::Stale => {
                 let mut sentence = format!("it is stale by {} s", over(meta, question.now));

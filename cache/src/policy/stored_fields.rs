@@ -1,5 +1,6 @@
 //! Which fields of a response are stored (RFC 9111 §3.1), and which of a stored one go into a 304 (RFC 9110 §15.4.5).
 
+use common::http::field_lines::FieldLines;
 use common::time::WallTime;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -29,15 +30,15 @@ pub fn to_store(response: &HeaderMap, omit: &[HeaderName], date: WallTime) -> He
 }
 
 /// Whether a field of a stored response goes into a 304 made from it.
-pub fn goes_into_304(name: &HeaderName, has_etag: bool) -> bool {
+fn goes_into_304(name: &[u8], has_etag: bool) -> bool {
     // "the sender SHOULD NOT generate representation metadata other than the above listed fields unless said metadata
     // exists for the purpose of guiding cache updates (e.g., Last-Modified might be useful if the response does not
     // have an ETag field)." (RFC 9110 §15.4.5) The listed ones are Content-Location, Date, ETag, Vary, Cache-Control
     // and Expires; what is no representation metadata goes along.
-    match name.as_str() {
-        "last-modified" => !has_etag,
-        "content-location" => true,
-        "content-length" | "content-type" | "content-encoding" | "content-language" | "content-range" => false,
+    match name {
+        b"last-modified" => !has_etag,
+        b"content-location" => true,
+        b"content-length" | b"content-type" | b"content-encoding" | b"content-language" | b"content-range" => false,
         _ => true,
     }
 }
@@ -47,11 +48,17 @@ pub fn for_304(stored: &HeaderMap) -> HeaderMap {
     let has_etag = stored.contains_key(header::ETAG);
     let mut fields = HeaderMap::with_capacity(stored.keys_len());
     for (name, value) in stored {
-        if goes_into_304(name, has_etag) {
+        if goes_into_304(name.as_str().as_bytes(), has_etag) {
             fields.append(name.clone(), value.clone());
         }
     }
     fields
+}
+
+/// The same from its lines, as they are sent.
+pub fn lines_for_304(stored: &FieldLines) -> FieldLines {
+    let has_etag = stored.contain_any(&[header::ETAG]);
+    stored.select(|name| goes_into_304(name, has_etag))
 }
 
 /// The fields of a 206 made from a stored response's fields, without Age, Content-Range and Content-Length, which the
@@ -269,5 +276,7 @@ mod tests {
         assert_eq!(with_etag.len(), 7);
         fields.remove("etag");
         assert!(for_304(&fields).contains_key("last-modified"));
+        let lines = lines_for_304(&FieldLines::from_map(&fields));
+        assert_eq!(lines.into_map(), for_304(&fields));
     }
 }

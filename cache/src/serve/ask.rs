@@ -198,7 +198,7 @@ impl Local {
             return Fit::Alone;
         }
         if !meta.vary.matches(&meta.vary_key, request, &rules.vary) {
-            let variant = meta.vary.key(request, stored.fields.map(), &rules.vary);
+            let variant = meta.vary.key(request, &stored.fields.to_map(), &rules.vary);
             return Fit::Another(self.flight(hash, whole).wrapping_add(number_of(variant)));
         }
         let digest = RequestDigest::of(&ask.client.method, request);

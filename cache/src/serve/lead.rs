@@ -133,7 +133,7 @@ impl Lead {
         if let (StatusCode::NOT_MODIFIED, Some(selected)) = (fetched.status, &self.why.selected)
             && self.ask.route.compression.is_some()
         {
-            coding::restate(&mut fetched.fields, selected.stored().fields.map());
+            coding::restate(&mut fetched.fields, &selected.stored().fields.to_map());
         }
         fetched
     }

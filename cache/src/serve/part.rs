@@ -60,7 +60,7 @@ impl Lead {
         }
         let (get, rules) = (Method::GET, self.ask.rules());
         let freshened = freshen(
-            old.fields.map(),
+            &old.fields.to_map(),
             StatusCode::OK,
             &self.ask.exchange(&get, fetched),
             rules,
@@ -143,7 +143,7 @@ impl Lead {
         meta.partial = Some(both);
         let mut fields = Arc::clone(&new.fields);
         if both.complete_length == Some(both.range.len()) {
-            let mut whole = new.fields.map().clone();
+            let mut whole = new.fields.to_map();
             whole.remove(CONTENT_RANGE);
             fields = Arc::new(SharedFields::new(&whole));
             (meta.partial, meta.status) = (None, StatusCode::OK);

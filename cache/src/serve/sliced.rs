@@ -134,7 +134,7 @@ impl Sliced {
                 return lead.run().await;
             }
             Head::NotModified => {
-                let fields = stored_fields::for_304(part.stored.fields.map());
+                let fields = stored_fields::lines_for_304(part.stored.fields.lines()).into_map();
                 (StatusCode::NOT_MODIFIED, fields, None)
             }
             Head::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, HeaderMap::new(), None),
@@ -174,7 +174,7 @@ impl Sliced {
 
     /// Status, fields and content of what is sent.
     fn content(&self, head: &Head, part: &Part, whole: &SlicedWhole) -> (StatusCode, HeaderMap, Option<Plan>) {
-        let stored = part.stored.fields.map();
+        let stored = &part.stored.fields.to_map();
         let length = self.ask.rules().key.slice;
         let all = ByteRange::with_length(0, whole.complete_length);
         let has_it = self.ask.client.headers.contains_key(IF_RANGE);

@@ -41,7 +41,7 @@ impl Lead {
     fn freshen(&self, old: &Arc<Stored>, fetched: &Fetched) -> Option<Arc<Stored>> {
         let get = Method::GET;
         let freshened = freshen(
-            old.fields.map(),
+            &old.fields.to_map(),
             old.meta.status,
             &self.ask.exchange(&get, fetched),
             self.ask.rules(),

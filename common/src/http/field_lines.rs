@@ -141,6 +141,22 @@ impl FieldLines {
         self.bytes
     }
 
+    /// Gives back room that no line takes.
+    pub fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    /// The lines whose names `is_wanted`.
+    #[must_use]
+    pub fn select(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let mut selected = Self::with_capacity(self.bytes.len());
+        let name = |line: &[u8]| memchr::memchr(b':', line).unwrap_or(0);
+        for line in self.lines().filter(|line| is_wanted(&line[..name(line)])) {
+            selected.bytes.extend_from_slice(line);
+        }
+        selected
+    }
+
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::body::Body;
@@ -35,41 +34,26 @@ enum Base {
     Shared(Arc<SharedFields>),
 }
 
-/// A header section that many responses share: looked into as a map, sent as it was rendered once.
-///
-/// INVARIANT: `lines` are the fields of `map`, and neither changes.
+/// A header section that many responses share: kept as it is sent, and read back where somebody has to look into it.
 #[derive(Debug)]
-pub struct SharedFields {
-    map: HeaderMap,
-    lines: Bytes,
-}
+pub struct SharedFields(FieldLines);
 
 impl SharedFields {
-    /// Renders `map` once; its values become slices of what was rendered, so that nothing else is kept alive.
+    /// Renders `map` once; nothing else of it is kept.
     pub fn new(map: &HeaderMap) -> Self {
-        let lines = Bytes::from(FieldLines::from_map(map).into_bytes());
-        let mut own = HeaderMap::with_capacity(map.len());
-        let mut at = 0;
-        for (name, value) in map {
-            at += name.as_str().len() + 2;
-            let slice = lines.slice(at..at + value.len());
-            at += value.len() + 2;
-            own.append(
-                name.clone(),
-                HeaderValue::from_maybe_shared(slice).unwrap_or_else(|_| value.clone()),
-            );
-        }
-        Self { map: own, lines }
+        let mut lines = FieldLines::from_map(map);
+        lines.shrink_to_fit();
+        Self(lines)
     }
 
-    /// The fields.
-    pub fn map(&self) -> &HeaderMap {
-        &self.map
+    /// The fields, read anew: not for the hit path.
+    pub fn to_map(&self) -> HeaderMap {
+        self.0.clone().into_map()
     }
 
-    /// Bytes that the map and the rendered lines occupy, as the store weighs them.
-    pub fn weight(&self) -> usize {
-        self.lines.len() + self.map.capacity() * (size_of::<(HeaderName, HeaderValue)>() + 24)
+    /// The fields as they are sent.
+    pub const fn lines(&self) -> &FieldLines {
+        &self.0
     }
 }
 
@@ -130,7 +114,7 @@ impl Fields {
         match &self.base {
             Base::Owned(map) => map.contains_key(name),
             Base::Lines(lines) => lines.contain_any(std::slice::from_ref(name)),
-            Base::Shared(shared) => shared.map.contains_key(name),
+            Base::Shared(shared) => shared.0.contain_any(std::slice::from_ref(name)),
         }
     }
 
@@ -139,7 +123,7 @@ impl Fields {
         let own = match &mut self.base {
             Base::Owned(_) => None,
             Base::Lines(lines) => Some(std::mem::take(lines).into_map()),
-            Base::Shared(shared) => Some(shared.map.clone()),
+            Base::Shared(shared) => Some(shared.to_map()),
         };
         if let Some(map) = own {
             self.base = Base::Owned(Box::new(map));
@@ -171,7 +155,7 @@ impl Fields {
     /// Appends to `out` every line as HTTP/1.1 sends it.
     pub fn render(&self, out: &mut Vec<u8>) {
         match &self.base {
-            Base::Shared(shared) => out.extend_from_slice(&shared.lines),
+            Base::Shared(shared) => out.extend_from_slice(shared.0.as_bytes()),
             Base::Lines(lines) => out.extend_from_slice(lines.as_bytes()),
             Base::Owned(map) => {
                 for (name, value) in map.as_ref() {

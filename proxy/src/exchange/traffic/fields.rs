@@ -179,6 +179,6 @@ mod tests {
             let expected = "x-kept: 1\r\nserver: ours\r\nx-path: /a\r\nx-path: b\r\n";
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
-        assert_eq!(shared.map()["server"], "origin/1");
+        assert_eq!(shared.to_map()["server"], "origin/1");
     }
 }
