@@ -35,7 +35,7 @@ pub(crate) struct Case {
     pub(crate) latency: bool,
     /// Whether it is measured beside each peer too, at the peer's rate.
     pub(crate) duels: bool,
-    /// Whether wrk or h2load, where installed, measures it too.
+    /// Whether wrk, h2load and oha, where installed, measure it too.
     pub(crate) second_opinion: bool,
 }
 

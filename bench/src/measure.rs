@@ -15,7 +15,7 @@ use crate::certificate::Identity;
 use crate::clock;
 use crate::load::{Generator, Length, Outcome, Pace, Target, Transport};
 use crate::machine::Cores;
-use crate::outside;
+use crate::outside::Tool;
 use crate::subject::{Installed, Running, Setup};
 use crate::usage::{self, CpuTime};
 
@@ -111,11 +111,11 @@ fn metered(pid: i32, cores: &[usize], known: i32, generator: &mut Generator, pac
     })
 }
 
-/// The same as [`closed_loop`], loaded by wrk or h2load: CPU µs of the subject per request.
-pub(crate) fn second_opinion(bench: &Bench<'_>) -> Result<f64> {
+/// The same as [`closed_loop`], loaded by another generator: CPU µs of the subject per request.
+pub(crate) fn second_opinion(bench: &Bench<'_>, tool: Tool) -> Result<f64> {
     let (running, _generator) = bench.warmed()?;
     let cpu_before = usage::cpu_time(running.process.pid())?;
-    let responses = outside::run(bench.case, running.address, bench.plan.time, bench.plan.cores.load)?;
+    let responses = tool.run(bench.case, running.address, bench.plan.time, bench.plan.cores.load)?;
     let cpu = usage::cpu_time(running.process.pid())?.since(cpu_before);
     Ok(cpu.total.as_secs_f64() * 1e6 / f64::from(responses.max(1)))
 }

@@ -1,58 +1,82 @@
-//! Second opinions: wrk and h2load, where they are installed, measure what the own generator measures.
+//! Second opinions: wrk, h2load and oha, where they are installed, measure what the own generator measures.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::case::{Case, Protocol};
 use crate::load::HTTP2_STREAMS;
 use crate::machine::in_path;
 use crate::sys;
 
-/// The load generator for `protocol`, if it is installed.
-pub(crate) fn find(protocol: Protocol) -> Option<PathBuf> {
-    in_path(name(protocol))
+/// A load generator that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tool {
+    Wrk,
+    H2load,
+    Oha,
 }
 
-/// Its name.
-pub(crate) fn name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Plain | Protocol::Tls => "wrk",
-        Protocol::Http2 => "h2load",
+impl Tool {
+    /// Its program.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wrk => "wrk",
+            Self::H2load => "h2load",
+            Self::Oha => "oha",
+        }
     }
-}
 
-/// Lets it load `address` as the case says, from `cpu`; how many right answers it got.
-pub(crate) fn run(case: &Case, address: SocketAddr, time: Duration, cpu: usize) -> Result<u32> {
-    let name = name(case.protocol);
-    let program = find(case.protocol).with_context(|| format!("{name} is gone"))?;
-    let (seconds, connections) = (time.as_secs().max(1), case.connections);
-    let scheme = if case.protocol == Protocol::Plain {
-        "http"
-    } else {
-        "https"
-    };
-    let url = format!("{scheme}://{address}{}", case.path);
-    let mut command = Command::new(program);
-    match case.protocol {
-        Protocol::Plain | Protocol::Tls => command
-            .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s")])
-            .args(["-H", "Host: bench.test"]),
-        Protocol::Http2 => command
-            .args(["-t1", &format!("-c{connections}"), &format!("-m{HTTP2_STREAMS}")])
-            .arg(format!("-D{seconds}")),
-    };
-    command.arg(url).stdin(Stdio::null());
-    sys::start_pinned(&mut command, &[cpu]);
-    let output = command.output().with_context(|| format!("cannot run {name}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{name}: {}, {}", output.status, text.trim());
-    match case.protocol {
-        Protocol::Plain | Protocol::Tls => parse_wrk(&text),
-        Protocol::Http2 => parse_h2load(&text),
+    /// Those for `protocol` that are installed.
+    pub(crate) fn installed(protocol: Protocol) -> Vec<Self> {
+        let first = match protocol {
+            Protocol::Plain | Protocol::Tls => Self::Wrk,
+            Protocol::Http2 => Self::H2load,
+        };
+        let mut tools = vec![first, Self::Oha];
+        tools.retain(|tool| in_path(tool.name()).is_some());
+        tools
+    }
+
+    /// Lets it load `address` as the case says, from `cpu`; how many right answers it got.
+    pub(crate) fn run(self, case: &Case, address: SocketAddr, time: Duration, cpu: usize) -> Result<u32> {
+        let name = self.name();
+        let mut command = Command::new(in_path(name).with_context(|| format!("{name} is gone"))?);
+        let (seconds, connections) = (time.as_secs().max(1), format!("-c{}", case.connections));
+        let streams = format!("-m{HTTP2_STREAMS}");
+        match self {
+            Self::Wrk => command
+                .args(["-t1", &connections, &format!("-d{seconds}s")])
+                .args(["-H", "Host: bench.test"]),
+            Self::H2load => command.args(["-t1", &connections, &streams, &format!("-D{seconds}")]),
+            Self::Oha => command
+                .args([&connections, &format!("-z{seconds}s"), "-w", "--no-tui", "--insecure"])
+                .args(["--output-format", "json", "--disable-compression"]),
+        };
+        if self == Self::Oha && case.protocol == Protocol::Http2 {
+            command.args(["--http2", &format!("-p{HTTP2_STREAMS}")]);
+        }
+        let scheme = if case.protocol == Protocol::Plain {
+            "http"
+        } else {
+            "https"
+        };
+        command
+            .arg(format!("{scheme}://{address}{}", case.path))
+            .stdin(Stdio::null());
+        sys::start_pinned(&mut command, &[cpu]);
+        let output = command.output().with_context(|| format!("cannot run {name}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{name}: {}, {}", output.status, text.trim());
+        match self {
+            Self::Wrk => parse_wrk(&text),
+            Self::H2load => parse_h2load(&text),
+            Self::Oha => parse_oha(&text),
+        }
     }
 }
 
@@ -88,6 +112,19 @@ fn parse_h2load(text: &str) -> Result<u32> {
     Ok(succeeded)
 }
 
+/// `{"statusCodeDistribution": {"200": 9}, "errorDistribution": {}, …}`
+fn parse_oha(text: &str) -> Result<u32> {
+    let told: Value = serde_json::from_str(text).context("oha gave no JSON")?;
+    let counts = |name: &str| -> Result<BTreeMap<String, u32>> {
+        let counts = told.get(name).with_context(|| format!("oha gave no {name}"))?;
+        Ok(serde_json::from_value(counts.clone())?)
+    };
+    let (mut statuses, errors) = (counts("statusCodeDistribution")?, counts("errorDistribution")?);
+    let right = statuses.remove("200").unwrap_or_default();
+    ensure!(statuses.is_empty() && errors.is_empty(), "oha: {statuses:?} {errors:?}");
+    Ok(right)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +154,19 @@ mod tests {
         assert_eq!(parse_h2load(&report(9, 0)).unwrap(), 9);
         assert!(parse_h2load(&report(8, 1)).is_err());
         assert!(parse_h2load("").is_err());
+    }
+
+    #[test]
+    fn oha_counts_only_200_and_no_errors() {
+        let good = r#"{"summary": {}, "statusCodeDistribution": {"200": 9}, "errorDistribution": {}}"#;
+        assert_eq!(parse_oha(good).unwrap(), 9);
+        for bad in [
+            r#"{"statusCodeDistribution": {"200": 9, "502": 1}, "errorDistribution": {}}"#,
+            r#"{"statusCodeDistribution": {"200": 9}, "errorDistribution": {"connection reset": 1}}"#,
+            r#"{"statusCodeDistribution": {"200": 9}}"#,
+            "",
+        ] {
+            assert!(parse_oha(bad).is_err(), "{bad}");
+        }
     }
 }

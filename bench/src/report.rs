@@ -14,7 +14,6 @@ use crate::chart::{self, Group};
 use crate::clock;
 use crate::machine::Machine;
 use crate::measure::{LoadSample, Plan};
-use crate::outside;
 use crate::stats::{FOREIGN_MAX, SPREAD_MAX, summarize};
 use crate::subject::{Installed, Subject};
 use crate::suite::{Cell, Duel, Row};
@@ -228,14 +227,16 @@ impl Report {
             }
         }
         for (row, cell) in self.cells() {
-            if let Some((others, own)) = summarize(cell.by_others.iter().copied()).zip(cell.figure()) {
-                let (case, name) = (row.case.name, cell.subject.name());
-                text += &format!(
-                    "- {case}, {name}: {:.2} µs when {} asks, {:.2} when we ask.\n",
-                    others.median,
-                    outside::name(row.case.protocol),
-                    own.median
-                );
+            for (tool, rounds) in &cell.by_others {
+                if let Some((theirs, own)) = summarize(rounds.iter().copied()).zip(cell.figure()) {
+                    let (case, name) = (row.case.name, cell.subject.name());
+                    text += &format!(
+                        "- {case}, {name}: {:.2} µs when {} asks, {:.2} when we ask.\n",
+                        theirs.median,
+                        tool.name(),
+                        own.median
+                    );
+                }
             }
         }
         if self.cells().any(|(_, cell)| cell.is_noisy()) {

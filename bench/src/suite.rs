@@ -1,5 +1,6 @@
 //! The whole: each case, in rounds A B C A B C, then latency at one rate for all.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
@@ -11,7 +12,7 @@ use crate::chart::Bar;
 use crate::load::Outcome;
 use crate::machine::scratch_root;
 use crate::measure::{self, Bench, LoadSample, Plan};
-use crate::outside;
+use crate::outside::Tool;
 use crate::reload::{self, ReloadSample};
 use crate::slow::{self, SlowSample};
 use crate::stats::{self, Summary, summarize};
@@ -49,8 +50,8 @@ pub(crate) struct Cell {
     pub(crate) idle: Vec<f64>,
     pub(crate) slow: Vec<SlowSample>,
     pub(crate) reloads: Vec<ReloadSample>,
-    /// CPU µs per request by the count of wrk or h2load.
-    pub(crate) by_others: Vec<f64>,
+    /// CPU µs per request by the count of other load generators.
+    pub(crate) by_others: BTreeMap<Tool, Vec<f64>>,
     /// Why there is no (whole) result.
     pub(crate) failure: Option<String>,
 }
@@ -64,7 +65,7 @@ impl Cell {
             idle: Vec::new(),
             slow: Vec::new(),
             reloads: Vec::new(),
-            by_others: Vec::new(),
+            by_others: BTreeMap::new(),
             failure: None,
         }
     }
@@ -176,8 +177,14 @@ impl Suite<'_> {
                 Kind::Slow => cell.slow.push(slow::measure(bench)?),
                 Kind::Reload => cell.reloads.push(reload::measure(bench)?),
             }
-            if case.second_opinion && outside::find(case.protocol).is_some() {
-                cell.by_others.push(measure::second_opinion(bench)?);
+            let tools = if case.second_opinion {
+                Tool::installed(case.protocol)
+            } else {
+                Vec::new()
+            };
+            for tool in tools {
+                let opinion = measure::second_opinion(bench, tool)?;
+                cell.by_others.entry(tool).or_default().push(opinion);
             }
             Ok(())
         })?;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Report;
 use crate::certificate::Files;
 use crate::clock;
 use crate::load::{Fault, Outcome};
 use crate::measure::LoadSample;
+use crate::outside::Tool;
 use crate::reload::ReloadSample;
 use crate::slow::{self, SlowSample};
 use crate::subject::{Installed, Setup};
@@ -78,11 +79,15 @@ fn cell_json(cell: &Cell) -> Value {
         "failure": cell.failure,
         "rounds": cell.loads.iter().map(load_json).collect::<Vec<_>>(),
         "latency_rounds": cell.latencies.iter().map(latency_json).collect::<Vec<_>>(),
-        "cpu_micros_per_request_by_others": cell.by_others,
+        "cpu_micros_per_request_by_others": cell.by_others.iter().map(by_tool).collect::<Map<_, _>>(),
         "idle_bytes_per_connection": cell.idle,
         "slow_rounds": cell.slow.iter().map(slow_json).collect::<Vec<_>>(),
         "reload_rounds": cell.reloads.iter().map(reload_json).collect::<Vec<_>>(),
     })
+}
+
+fn by_tool((tool, rounds): (&Tool, &Vec<f64>)) -> (String, Value) {
+    (tool.name().to_owned(), json!(rounds))
 }
 
 fn slow_json(sample: &SlowSample) -> Value {
