@@ -21,6 +21,7 @@ use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
+use common::process::confine::{ConfineSettings, Wanted};
 use common::serve::settings::{
     Budget, HalfClose, ServeSettings, ShedBy, SheddingSettings, SourceSettings, WorkerSettings,
 };
@@ -94,6 +95,13 @@ pub(crate) const LISTS_RELOAD_EVERY: Duration = secs(5);
 
 /// A megabyte per limit; as many clients as ask within one burst's time on a busy site.
 pub(crate) const RATE_KEYS_MAX: usize = 65_536;
+
+/// Whoever breaks in should find nothing. Old kernels have less of it, and serve all the same.
+pub(crate) const CONFINE: ConfineSettings = ConfineSettings {
+    privileges: Wanted::Try,
+    files: Wanted::Try,
+    calls: Wanted::Try,
+};
 
 /// This machine, as it is.
 pub(crate) const PROC_ROOT: &str = "/";

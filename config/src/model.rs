@@ -13,6 +13,7 @@ use common::kernel::diagnosis::settings::Thresholds;
 use common::net::address_list::ListItem;
 use common::net::settings::ListenSettings;
 use common::net::tls::settings::{ClientCertificates, TlsSettings};
+use common::process::confine::ConfineSettings;
 use common::serve::proxied::ProxySettings;
 use common::serve::settings::{ServeSettings, SheddingSettings, SourceSettings, WorkerSettings};
 use common::telemetry::access_log::AccessLogSettings;
@@ -57,6 +58,8 @@ pub struct Process {
     pub user: Option<String>,
     /// Group to become; the user's own when absent.
     pub group: Option<String>,
+    /// What it gives up after that.
+    pub confine: ConfineSettings,
     /// Below which directory the kernel's settings and counters are read; `/` is this machine.
     pub proc_root: PathBuf,
 }

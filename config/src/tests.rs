@@ -228,6 +228,9 @@ const LEAST: &str = "[front]\nlisten = [\"0.0.0.0:80\"]\n[origin.a]\nservers = [
 const PRINTED: &str = r#"[process]
 workers = 2
 pin_workers = false
+drop_privileges = "try"
+landlock = "try"
+seccomp = "try"
 drain_timeout = "30s"
 connections_max = 65536
 proc_root = "/"

@@ -29,6 +29,7 @@ use common::http::response::Response;
 use common::http1::parse::ParseError;
 use common::kernel::sample::Moment;
 use common::net::tls::context::TlsContext;
+use common::process::confine::Layer;
 use common::serve::limits::ConnectionLimit;
 use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
 use common::soon::Soon;
@@ -57,6 +58,8 @@ pub struct Watched {
     pub limit: Arc<ConnectionLimit>,
     /// Whether the process is draining.
     pub draining: Arc<AtomicBool>,
+    /// What the process has given up.
+    pub confined: Vec<Layer>,
     /// The access log, where there is one.
     pub log: Option<Arc<AccessLogWriter>>,
     /// When the process started.

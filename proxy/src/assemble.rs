@@ -22,7 +22,7 @@ use crate::exchange::purge::PurgeMethod;
 use crate::exchange::{
     Exchange,
     door::Door,
-    traffic::{Traffic, pages, pages::Pages, users, users::Users, verifier::Verifier},
+    traffic::{Traffic, pages, pages::Pages, users, users::Users, verifier::Verifier, verifier::Verifying},
 };
 use crate::exit::{Code, Failure};
 use crate::guards::Guards;
@@ -46,6 +46,8 @@ pub struct Parts {
     pub guards: Guards,
     /// Who has which password, by file.
     pub users: Vec<Arc<Users>>,
+    /// Verifies passwords once it is started.
+    pub verifying: Verifying,
 }
 
 /// What is read from files besides the configuration.
@@ -229,8 +231,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
     };
     let has_tier = config.cache.tier != CacheTier::None;
     let purge = PurgeMethod::new(has_tier, &config.cache.purge_allow);
-    let verifier = Verifier::start(files.users.clone())
-        .map_err(|error| Failure::new(Code::System, format_args!("the threads that verify passwords: {error}")))?;
+    let (verifier, verifying) = Verifier::new(files.users.clone());
     let exchange = |node: NodeId, forwarded: ForwardedSettings, meets_clients: bool| {
         let routes = Routes::new(&config.sites, default, |(site, at), route| Route {
             pattern: route.path.clone(),
@@ -268,6 +269,7 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
         tls: files.tls,
         guards: files.guards,
         users: files.users.into_values().collect(),
+        verifying,
     })
 }
 

@@ -1,6 +1,7 @@
-//! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → run → print addresses →
-//! drain.
+//! The start-up list, read aloud: configuration → preflight → parts → bind → drop privileges → confine → run → print
+//! addresses → drain.
 
+mod confine; // what the process gives up
 mod preflight; // settings of the kernel that lose clients
 mod signals; // drain, cut, reopen, reload; and the look at the kernel each second
 
@@ -12,6 +13,7 @@ use common::backend::{Backend, Control as BackendControl};
 use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
+use common::process::confine::Layer;
 use common::process::rlimit;
 use common::process::user::{self, Identity};
 use common::serve::endpoint::{Endpoint, HttpEndpoint};
@@ -83,10 +85,13 @@ pub fn run(config: &Config, warnings: &[Problem], ready: impl FnOnce(&Started)) 
             .assume()
             .map_err(|error| Failure::new(Code::Permission, error))?;
     }
+    let confined = confine::confine(config)?;
+    // From here on threads are started, which have what this one has left.
+    start_access_log(log_writer.as_deref())?;
     let started = Started {
         addresses: open.iter().map(listening).collect(),
     };
-    let process = Process::start(config, parts, open, log_writer.as_ref(), &health)?;
+    let process = Process::start(config, parts, open, log_writer.as_ref(), &health, confined)?;
     let mut control = process.control(config, health);
     // The first look is the baseline that all others are compared with.
     control.look();
@@ -172,11 +177,16 @@ fn access_log(config: &Config) -> Result<Option<Arc<AccessLogWriter>>, Failure> 
     let Some(settings) = &config.log.access else {
         return Ok(None);
     };
-    let writer = AccessLogWriter::start(settings.clone());
+    let writer = AccessLogWriter::open(settings.clone());
     writer
         .map(Arc::new)
         .map(Some)
         .map_err(|error| Failure::new(Code::Io, format_args!("log.access: {error}")))
+}
+
+fn start_access_log(log: Option<&AccessLogWriter>) -> Result<(), Failure> {
+    let started = log.map_or(Ok(()), AccessLogWriter::start);
+    started.map_err(|error| Failure::new(Code::System, format_args!("log.access: {error}")))
 }
 
 /// Binds everything, or nothing.
@@ -247,7 +257,11 @@ impl Process {
         open: Vec<Open>,
         log: Option<&Arc<AccessLogWriter>>,
         health: &Arc<Health>,
+        confined: Vec<Layer>,
     ) -> Result<Self, Failure> {
+        let no_verifier =
+            |error| Failure::new(Code::System, format_args!("the threads that verify passwords: {error}"));
+        parts.verifying.start().map_err(no_verifier)?;
         let count = config.process.workers.workers;
         let log_end = |_| log.map_or_else(AccessLog::disabled, |log| log.worker_end());
         let workers: Vec<_> = (0..count)
@@ -283,6 +297,7 @@ impl Process {
             workers: workers.clone(),
             limit: Arc::clone(&limit),
             draining: Arc::clone(&draining),
+            confined,
             log: log.cloned(),
             started: Clock::System.wall(),
             health: Arc::clone(health),

@@ -12,6 +12,7 @@ use common::http::interim::Desk;
 use common::http::request::Request;
 use common::http::response::Response;
 use common::http1::parse::ParseError;
+use common::net::listener::Bound;
 use common::net::settings::{Backlog, ListenAddress, ListenSettings};
 use common::serve::endpoint::HttpEndpoint;
 use common::serve::limits::ConnectionLimit;
@@ -26,18 +27,18 @@ use http::{HeaderValue, StatusCode};
 
 use crate::exit::{Code, Failure};
 
-/// The sample origin, running until it is dropped.
+/// The sample origin, bound and not yet served.
 pub struct Origin {
     address: SocketAddr,
-    _running: Running,
+    bound: Bound,
 }
 
 impl Origin {
-    /// Starts it.
+    /// Binds its port.
     ///
     /// # Errors
-    /// Its port is taken, or the system refuses a thread.
-    pub fn start(address: SocketAddr) -> Result<Self, Failure> {
+    /// It is taken.
+    pub fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let settings = ListenSettings {
             name: address.to_string(),
             address: ListenAddress::Tcp(address),
@@ -49,6 +50,14 @@ impl Origin {
         let bound =
             common::net::listener::bind(&settings, 1).map_err(|error| Failure::coded(error.exit_code(), error))?;
         let address = bound.local_addr.unwrap_or(address);
+        Ok(Self { address, bound })
+    }
+
+    /// Serves it until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn serve(self) -> Result<Running, Failure> {
         let pages = Pages {
             image: Bytes::from(vec![b'#'; IMAGE_MAX]),
             asked: AtomicU64::new(0),
@@ -62,12 +71,8 @@ impl Origin {
             ticks: Vec::new(),
         };
         let worker = Worker::new(0, Clock::System, AccessLog::disabled());
-        let running = workers::start(plan, vec![(bound, Arc::new(endpoint))], vec![worker])
-            .map_err(|error| Failure::new(Code::System, error))?;
-        Ok(Self {
-            address,
-            _running: running,
-        })
+        workers::start(plan, vec![(self.bound, Arc::new(endpoint))], vec![worker])
+            .map_err(|error| Failure::new(Code::System, error))
     }
 
     /// Where it is.

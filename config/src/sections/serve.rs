@@ -2,6 +2,7 @@
 
 use common::http::forwarded::ForwardedSettings;
 use common::http2::settings::Http2Settings;
+use common::process::confine::{ConfineSettings, Wanted};
 use common::serve::settings::{HalfClose, ServeSettings};
 use http::HeaderName;
 
@@ -13,12 +14,16 @@ use crate::defaults;
 use crate::model::{Front, FrontListener, Process, UnknownHost};
 use crate::schema::{Keys, Visitor};
 
+/// Whether the process confines itself.
+const WANTED: Choice<Wanted> = Choice(&[("enforce", Wanted::Enforce), ("try", Wanted::Try), ("off", Wanted::Off)]);
+
 impl Keys for Process {
     fn preset() -> Self {
         Self {
             workers: defaults::workers(),
             user: None,
             group: None,
+            confine: defaults::CONFINE,
             proc_root: defaults::PROC_ROOT.into(),
         }
     }
@@ -44,6 +49,18 @@ impl Keys for Process {
             &mut self.group,
             "The group to become; only with `user`.",
         );
+        let ConfineSettings {
+            privileges,
+            files,
+            calls,
+        } = &mut self.confine;
+        let meaning = "Give up all capabilities, and the way to new ones (`no_new_privs`), once everything is bound.";
+        v.key("drop_privileges", WANTED, privileges, meaning);
+        let meaning =
+            "Open only the files that the configuration needs from then on (landlock, Linux 5.13; docs/security.md).";
+        v.key("landlock", WANTED, files, meaning);
+        let meaning = "Make only the system calls that a proxy needs.";
+        v.key("seccomp", WANTED, calls, meaning);
         v.key(
             "drain_timeout",
             Duration::WAIT,

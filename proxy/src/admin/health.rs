@@ -108,6 +108,7 @@ fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
     json::diagnosis(&mut object, &state.engine, &state.settings);
     json::way(&mut object, &state.engine, &watched.folded.snapshots(mono_now()));
     cache(object.object("cache"), watched);
+    json::confined(&mut object.array("confined"), &watched.confined);
     json::resources(&mut object.array("resources"), &state.budgets);
     let mut listed = object.array("backends");
     for backend in watched.backends() {
@@ -133,6 +134,7 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
         status.word()
     );
     out.push_str(&head);
+    out.push_str(&text::confined(&watched.confined));
     out.push_str(&text::resources(&state.budgets));
     out.push_str(&text::way(&state.engine, &watched.folded.snapshots(mono_now())));
     out.push_str(&text::diagnosis(&state.engine, &state.settings));

@@ -25,12 +25,17 @@ pub struct Arguments {
 /// # Errors
 /// What kept it from serving.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let origin = Origin::start(arguments.origin_listen)?;
-    let text = configuration(arguments, origin.address());
+    let origin = Origin::bind(arguments.origin_listen)?;
+    let at = origin.address();
+    let text = configuration(arguments, at);
     let loaded = config::parse(&text, "demo").map_err(|problems| Failure::new(Code::Config, problems))?;
+    // Its thread starts last: by then the process is confined.
+    let mut serving = None;
     boot::run(&loaded.config, &loaded.warnings, |started| {
-        super::say(&invitation(started, origin.address()))
-    })
+        serving = Some(origin.serve());
+        super::say(&invitation(started, at))
+    })?;
+    serving.map_or(Ok(()), |serving| serving.map(drop))
 }
 
 fn configuration(arguments: &Arguments, origin: SocketAddr) -> String {

@@ -11,6 +11,7 @@ use common::kernel::diagnosis::window::ListenerWindow;
 use common::kernel::preflight;
 use common::kernel::preflight::tw_recycle::safety_in;
 use common::kernel::sample::{ListenerSample, Moment};
+use common::process::confine::{Layer, State};
 use common::serve::shedding::Scarce;
 use common::telemetry::json::{Array, Object, Raw};
 use common::time::Clock;
@@ -59,6 +60,19 @@ pub fn diagnosis(object: &mut Object<'_>, engine: &Engine, settings: &[preflight
     let mut array = object.array("settings");
     for finding in settings {
         setting(array.object(), finding);
+    }
+}
+
+/// What the process has given up.
+pub fn confined(array: &mut Array<'_>, layers: &[Layer]) {
+    for Layer { name, state } in layers {
+        let mut object = array.object();
+        object.field("layer", *name).field("state", state.word());
+        match state {
+            State::OnAbi(abi) => drop(object.field("abi", i64::from(*abi))),
+            State::Unavailable(why) => drop(object.field("because", why.as_str())),
+            State::On | State::Off => {}
+        }
     }
 }
 

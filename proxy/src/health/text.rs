@@ -7,6 +7,7 @@ use common::kernel::preflight::finding::Finding;
 use common::kernel::preflight::tw_recycle::safety_in;
 use common::kernel::report;
 use common::kernel::usage::Level;
+use common::process::confine::Layer;
 use common::serve::shedding::Scarce;
 
 use super::fold::Snapshot;
@@ -81,6 +82,15 @@ pub fn way(engine: &Engine, servers: &[Snapshot]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// What the process has given up, in one line.
+pub fn confined(layers: &[Layer]) -> String {
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|Layer { name, state }| format!("{name} {state}"))
+        .collect();
+    format!("confined: {}\n\n", layers.join(", "))
 }
 
 /// What runs short; nothing where nothing does.

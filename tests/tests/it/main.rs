@@ -14,6 +14,7 @@ mod listeners; // where it listens
 mod connections; // the life of a client's connection
 mod limits; // what one client may take from the others
 mod shedding; // when memory or descriptors run short
+mod confined; // least privilege
 mod routing; // which origin
 mod compression; // negotiated, stored once per coding
 mod traffic_answers; // maintenance, error pages, CORS

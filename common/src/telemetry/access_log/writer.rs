@@ -23,6 +23,8 @@ use super::{AccessLog, AccessLogSettings, AccessLogTarget};
 pub struct AccessLogWriter {
     settings: AccessLogSettings,
     queue: Arc<Queue>,
+    /// Until the thread has it.
+    file: Mutex<Option<File>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -35,24 +37,33 @@ pub struct Unwritten {
 }
 
 impl AccessLogWriter {
-    /// Opens the target and starts the thread.
+    /// Opens the target; what is handed over waits until the thread is started.
     ///
     /// # Errors
-    /// The error of opening the file or of making the thread, with the path in its text.
-    pub fn start(settings: AccessLogSettings) -> io::Result<Self> {
+    /// The error of opening the file, with the path in its text.
+    pub fn open(settings: AccessLogSettings) -> io::Result<Self> {
         let file = open(&settings.to)?;
-        let queue = Arc::new(Queue::default());
-        let thread = {
-            let (queue, target) = (Arc::clone(&queue), settings.to.clone());
-            std::thread::Builder::new()
-                .name("access-log".to_owned())
-                .spawn(move || run(&queue, file, &target))?
-        };
         Ok(Self {
             settings,
-            queue,
-            thread: Mutex::new(Some(thread)),
+            queue: Arc::new(Queue::default()),
+            file: Mutex::new(Some(file)),
+            thread: Mutex::new(None),
         })
+    }
+
+    /// Starts the thread, once.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn start(&self) -> io::Result<()> {
+        let Some(file) = self.file.lock().take() else {
+            return Ok(());
+        };
+        let (queue, target) = (Arc::clone(&self.queue), self.settings.to.clone());
+        let builder = std::thread::Builder::new().name("access-log".to_owned());
+        let thread = builder.spawn(move || run(&queue, file, &target))?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
     }
 
     /// A worker's end.
@@ -152,12 +163,14 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn start(path: impl Into<PathBuf>) -> io::Result<AccessLogWriter> {
-        AccessLogWriter::start(AccessLogSettings {
+        let writer = AccessLogWriter::open(AccessLogSettings {
             to: AccessLogTarget::File(path.into()),
             format: AccessLogFormat::Json,
             buffer_bytes: 1,
             flush: Duration::ZERO,
-        })
+        })?;
+        writer.start()?;
+        Ok(writer)
     }
 
     fn log(writer: &AccessLogWriter, ids: &[&str]) {

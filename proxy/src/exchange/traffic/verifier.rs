@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::users::{Digest, Users, Verdict};
 
-/// Has passwords verified. The threads end when it and its clones are dropped.
+/// Has passwords verified by [`Verifying`], whose threads end when it and its clones are dropped.
 #[derive(Clone)]
 pub struct Verifier {
     users: Arc<HashMap<PathBuf, Arc<Users>>>,
@@ -29,6 +29,13 @@ pub struct Claim {
     pub digest: Digest,
 }
 
+/// The threads that verify, to be started once.
+pub struct Verifying {
+    /// Whether there are users.
+    are_needed: bool,
+    jobs: Arc<Mutex<Receiver<Job>>>,
+}
+
 struct Job {
     users: Arc<Users>,
     claim: Claim,
@@ -41,22 +48,15 @@ const THREADS: usize = 2;
 const QUEUE_MAX: usize = 64;
 
 impl Verifier {
-    /// Starts the threads, where there are users.
-    ///
-    /// # Errors
-    /// The system refuses a thread.
-    pub fn start(users: HashMap<PathBuf, Arc<Users>>) -> io::Result<Self> {
+    /// Of these users; verified by what is to be started beside it.
+    pub fn new(users: HashMap<PathBuf, Arc<Users>>) -> (Self, Verifying) {
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
         let users = Arc::new(users);
-        let threads = if users.is_empty() { 0 } else { THREADS };
-        for _ in 0..threads {
-            let jobs = Arc::clone(&jobs);
-            std::thread::Builder::new()
-                .name("tidegate-auth".to_owned())
-                .spawn(move || work(&jobs))?;
-        }
-        Ok(Self { users, queue })
+        let verifying = Verifying {
+            are_needed: !users.is_empty(),
+            jobs: Arc::new(Mutex::new(jobs)),
+        };
+        (Self { users, queue }, verifying)
     }
 
     /// The users of a file.
@@ -74,6 +74,23 @@ impl Verifier {
         };
         self.queue.try_send(job).ok()?;
         coming.await.ok()
+    }
+}
+
+impl Verifying {
+    /// Starts the threads, where there are users.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(&self) -> io::Result<()> {
+        let threads = if self.are_needed { THREADS } else { 0 };
+        for _ in 0..threads {
+            let jobs = Arc::clone(&self.jobs);
+            std::thread::Builder::new()
+                .name("tidegate-auth".to_owned())
+                .spawn(move || work(&jobs))?;
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +138,8 @@ mod tests {
         let file = folder.path().join("users");
         std::fs::write(&file, format!("ann:{BCRYPT}\n")).unwrap();
         let users = Arc::new(Users::read(&file).unwrap());
-        let verifier = Verifier::start([(file, Arc::clone(&users))].into()).unwrap();
+        let (verifier, verifying) = Verifier::new([(file, Arc::clone(&users))].into());
+        verifying.start().unwrap();
         for (password, verdict) in [("secret", Verdict::Right), ("wrong", Verdict::Wrong)] {
             assert_eq!(verifier.verify(&users, claim(&users, password)).await, Some(verdict));
         }
