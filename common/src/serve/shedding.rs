@@ -55,7 +55,7 @@ impl Gauge {
     }
 }
 
-/// How many more connections may come until somebody looks again: each may need a second descriptor, towards a server.
+/// How many more connections may come until somebody looks again; what they need towards servers is beyond `begin`.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -64,7 +64,7 @@ impl Gauge {
 )]
 pub fn room_for_connections(descriptors: Level, begin: f64) -> usize {
     let most = (descriptors.budget as f64 * begin) as u64;
-    usize::try_from(most.saturating_sub(descriptors.used) / 2).unwrap_or(usize::MAX)
+    usize::try_from(most.saturating_sub(descriptors.used)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn room_is_half_of_what_is_left_until_shedding_begins() {
-        for (used, expected) in [(0, 45), (88, 1), (89, 0), (90, 0), (1000, 0)] {
+    fn room_is_what_is_left_until_shedding_begins() {
+        for (used, expected) in [(0, 90), (88, 2), (89, 1), (90, 0), (1000, 0)] {
             let level = Level { used, budget: 100 };
             assert_eq!(room_for_connections(level, 0.9), expected, "{used}");
         }

@@ -32,8 +32,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Its thread starts last: by then the process is confined.
     let mut serving = None;
     boot::run(&loaded.config, &loaded.warnings, |started| {
+        super::say(&invitation(started, at));
         serving = Some(origin.serve());
-        super::say(&invitation(started, at))
     })?;
     serving.map_or(Ok(()), |serving| serving.map(drop))
 }

@@ -48,6 +48,7 @@ mod grpc_health; // health checks by gRPC's protocol
 mod services; // servers found by SRV records
 mod streaming; // large bodies in little memory
 mod idle_connections; // ten thousand of them
+mod abuse; // every kind of hostile client, and an honest one beside it
 mod crowds; // many who hold, then leave
 mod access_log; // what is written about an exchange
 mod lifecycle; // drain, signals, the admin listener
