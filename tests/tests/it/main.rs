@@ -30,6 +30,9 @@ mod malformed; // requests that must be refused
 mod odd; // requests that look odd and are right
 mod hygiene; // what messages lose and gain on their way
 mod origin_faults; // origins that misbehave
+mod fault_injection; // many faults at once, and nothing leaked
+mod lossy_network; // packets lost and late
+mod connection_counts; // how few connections many clients need
 mod origin_odd; // origins that are odd within the rules; pool and retries
 mod cache; // the cache tier in both shapes
 mod cache_store; // what is stored, and under which key
