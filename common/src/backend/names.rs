@@ -10,6 +10,7 @@ use super::dns::Found;
 use super::resolve::SocketAddrOrUnix;
 use super::send::Backend;
 use super::settings::ServerAddress;
+use crate::time::mono_now;
 
 /// A TTL of zero means "do not keep", and not "ask without a pause".
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -31,7 +32,10 @@ pub(super) async fn watch<F: Future<Output = Result<Found, String>>>(
     };
     let mut failures = 0;
     loop {
-        let pause = match look_up(host.clone()).await {
+        let started = mono_now();
+        let answer = look_up(host.clone()).await;
+        backend.servers[number].stats.looked_up(mono_now() - started);
+        let pause = match answer {
             Ok((found, ttl)) if !found.is_empty() => {
                 failures = 0;
                 backend.note_addresses(number, in_order(found, port));
@@ -79,7 +83,6 @@ mod tests {
 
     use super::*;
     use crate::backend::testing;
-    use crate::time::mono_now;
 
     fn backend() -> Arc<Backend> {
         let host = "app.test".to_owned();

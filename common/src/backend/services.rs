@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::{info, warn};
@@ -37,6 +38,8 @@ pub(super) struct Service {
     error: Mutex<Option<String>>,
     failures: AtomicU64,
     left_out: AtomicUsize,
+    /// How long the last look-up took, its failure too.
+    look_up_time: Mutex<Option<Duration>>,
 }
 
 /// One service at one moment.
@@ -52,6 +55,8 @@ pub struct ServiceSnapshot {
     pub unresolved: u64,
     /// Why, where that failed last; its servers are those of the last good answer then.
     pub resolve_error: Option<String>,
+    /// How long the last look-up took, its failure too; not known before the first one beside the requests.
+    pub look_up_time: Option<Duration>,
 }
 
 /// Keeps the servers of a service fresh for as long as it is polled.
@@ -63,7 +68,10 @@ pub(super) async fn watch<F: Future<Output = Result<dns::Service, String>>>(
     let service = &backend.services[number];
     let mut failures = 0;
     loop {
-        let pause = match look_up(service.query.clone()).await {
+        let started = mono_now();
+        let answer = look_up(service.query.clone()).await;
+        *service.look_up_time.lock() = Some(mono_now() - started);
+        let pause = match answer {
             Ok(found) => {
                 let ttl = pause_after(found.ttl);
                 if backend.note_service(number, found, mono_now()) {
@@ -107,6 +115,7 @@ pub(super) fn laid_out(
             error: Mutex::default(),
             failures: AtomicU64::new(0),
             left_out: AtomicUsize::new(0),
+            look_up_time: Mutex::default(),
         });
     }
     (servers.into(), services.into())
@@ -121,6 +130,7 @@ impl Backend {
             left_out: service.left_out.load(Ordering::Relaxed),
             unresolved: service.failures.load(Ordering::Relaxed),
             resolve_error: service.error.lock().clone(),
+            look_up_time: *service.look_up_time.lock(),
         };
         self.services.iter().map(snapshot).collect()
     }

@@ -57,6 +57,8 @@ pub struct ServerSnapshot {
     pub changes: Vec<(ServerState, u64)>,
     /// How often its name could not be resolved again.
     pub unresolved: u64,
+    /// How long the last look-up of its name took, its failure too; `None` where it has none, or none was looked up yet.
+    pub look_up_time: Option<Duration>,
 }
 
 /// The counters of one server.
@@ -76,6 +78,7 @@ pub(super) struct Stats {
     changes: [AtomicU64; ServerState::ALL.len()],
     blamed: AtomicU64,
     unresolved: AtomicU64,
+    look_up_time: Mutex<Option<Duration>>,
 }
 
 /// What only the server itself knows of its present state.
@@ -108,6 +111,7 @@ impl Stats {
         self.failures.lock().clear();
         *self.retransmitted_syns.lock() = None;
         *self.handshakes.lock() = ConnectCounts::default();
+        *self.look_up_time.lock() = None;
     }
 
     pub(super) fn attempt(&self) {
@@ -167,6 +171,11 @@ impl Stats {
         self.unresolved.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Its name was looked up.
+    pub(super) fn looked_up(&self, took: Duration) {
+        *self.look_up_time.lock() = Some(took);
+    }
+
     pub(super) fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -198,6 +207,7 @@ impl Stats {
                 .map(|state| (*state, value(&self.changes[*state as usize])))
                 .collect(),
             unresolved: value(&self.unresolved),
+            look_up_time: *self.look_up_time.lock(),
         }
     }
 }

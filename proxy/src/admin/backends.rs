@@ -185,6 +185,17 @@ fn unresolved(page: &mut Exposition, watched: &Watched, servers: &[(&str, Server
             service.unresolved,
         );
     }
+    let mut samples = page.family(Family::BackendLookUpSeconds);
+    for (backend, server) in servers {
+        if let Some(took) = server.look_up_time {
+            samples.sample(&[("backend", backend), ("server", &server.address)], took);
+        }
+    }
+    for (backend, service) in found() {
+        if let Some(took) = service.look_up_time {
+            samples.sample(&[("backend", backend.name()), ("server", &service.name)], took);
+        }
+    }
     let mut samples = page.family(Family::BackendServiceLeftOut);
     for (backend, service) in found() {
         samples.sample(

@@ -162,6 +162,9 @@ fn servers_beyond_the_limit_are_left_out_and_counted() {
     assert_eq!(answers(&tidegate, 2), ["one", "one"]);
     let labels = format!(r#"service="srv:{SERVICE}""#);
     assert_eq!(tidegate.metric("tidegate_backend_service_left_out", &labels), 1);
+    let look_up = || tests::metrics::page(tidegate.front.address("admin"));
+    let line = format!(r#"tidegate_backend_look_up_seconds{{backend="o",server="srv:{SERVICE}"}}"#);
+    eventually("it is told how long a look-up takes", || look_up().contains(&line));
 }
 
 #[test]
