@@ -14,12 +14,19 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Kind};
-use crate::load::{Generator, Pace, Target};
+use crate::load::{Generator, Keys, Pace, Target};
 use crate::machine::{Cores, in_path, scratch_root};
 use crate::subject::{Installed, Setup, start_origin};
 
-/// The cases that have a budget.
-const CASES: [&str; 4] = ["hit-1k", "hit-1k-log", "pass-1k", "close-1k"];
+/// What has a budget: its name, the case it is, and whether each request is for something new, so that it is a miss and
+/// a fill.
+const CASES: [(&str, &str, bool); 5] = [
+    ("hit-1k", "hit-1k", false),
+    ("hit-1k-log", "hit-1k-log", false),
+    ("pass-1k", "pass-1k", false),
+    ("close-1k", "close-1k", false),
+    ("miss-1k", "hit-1k", true),
+];
 /// Requests before anything is counted, and requests that are counted.
 const WARM_UP: u32 = 300;
 const REQUESTS: u32 = 2000;
@@ -41,9 +48,9 @@ pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
     let mut out = io::stdout();
     let budgets = read(order.file)?;
     let (mut counted, mut over) = (BTreeMap::new(), Vec::new());
-    for name in CASES {
-        let case = Case::by_name(name).map_err(anyhow::Error::msg)?;
-        let count = count(&tidegate, &program, case)?;
+    for (name, case, is_new) in CASES {
+        let case = Case::by_name(case).map_err(anyhow::Error::msg)?;
+        let count = count(&tidegate, &program, case, is_new)?;
         counted.insert(name, count);
         let budget = budgets.get(name).copied();
         let growth = budget.map(|budget| (f64::from(count) / f64::from(budget) - 1.0) * 100.0);
@@ -72,7 +79,7 @@ pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
 }
 
 /// Instructions of the worker per request.
-fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
+fn count(valgrind: &Installed, tidegate: &Path, case: &Case, is_new: bool) -> Result<u32> {
     let cores = Cores::choose()?;
     let scratch = tempfile::tempdir_in(scratch_root())?;
     let files = scratch.path().join("callgrind.out");
@@ -87,9 +94,15 @@ fn count(valgrind: &Installed, tidegate: &Path, case: &Case) -> Result<u32> {
         ..Setup::new(scratch.path(), origin.address)
     };
     let running = valgrind.start_behind(&prefix, &[cores.subject], &setup)?;
+    let path = if is_new {
+        format!("{}/", case.path)
+    } else {
+        case.path.to_owned()
+    };
     let mut generator = Generator::new(Target {
         close: case.kind == Kind::Close,
-        ..Target::get(running.address, case.path, case.body_bytes, 1)
+        keys: if is_new { Keys::InTurn(0) } else { Keys::One },
+        ..Target::get(running.address, &path, case.body_bytes, 1)
     })?;
     let pid = running.process.pid().to_string();
     generator.run(Pace::count(WARM_UP))?;
