@@ -27,6 +27,8 @@ fn ten_thousand_idle_connections_are_held() {
     let origin = Origin::start(|_| Script::cacheable("hello"));
     let setup = Setup::of(&origin.address())
         .set("process.connections_max", "11000")
+        // All of them within a second would be half of a small limit.
+        .set("limits.shedding.descriptors", "'unlimited'")
         .set("front.idle_timeout", "'10m'");
     let tidegate = setup.start();
     assert_eq!(tidegate.get("/").status, 200);
