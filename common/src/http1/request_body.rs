@@ -17,7 +17,7 @@ use super::deadline::Deadline;
 use super::framing::Framing;
 use super::io::{BODY_READ, HEAD_READ, Io};
 use super::patience::Patience;
-use crate::http::body::BodyError;
+use crate::http::body::{Body, BodyError};
 use crate::serve::service::CloseReason;
 use crate::serve::settings::{HalfClose, Pace};
 
@@ -92,6 +92,16 @@ impl Inbox {
                 Poll::Ready(_) => return Poll::Ready(Some(Err(self.fail(BodyError::ClientGone)))),
             }
         }
+    }
+
+    /// The running request's body of `length` bytes, all of which are buffered.
+    pub(crate) fn take_whole(&mut self, length: u64) -> Body {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.io.buf.len());
+        self.body = Reading::Done;
+        // "A server MAY omit sending a 100 (Continue) response if it has already received some or all of the content for
+        // the corresponding request" (RFC 9110 §10.1.1).
+        self.continue_owed = false;
+        Body::Full(self.io.buf.split_to(length).freeze())
     }
 
     /// Why no further request can follow the running one, as far as its body tells.

@@ -273,6 +273,8 @@ impl Connection {
         inbox.continue_owed = framing != Framing::None && expects_continue(head.version, &head.headers)?;
         let body = match framing {
             Framing::None => Body::Empty,
+            // It came with the head: whole, it can be sent again where a server did not take it.
+            Framing::Length(length) if length <= inbox.io.buf.len() as u64 => inbox.take_whole(length),
             _ => Body::stream(RequestBody::new(
                 Arc::clone(&self.shared),
                 self.requests,
