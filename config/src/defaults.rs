@@ -238,6 +238,8 @@ pub(crate) const ORIGIN: BackendSettings = BackendSettings {
     slow_start: secs(10),
     // nginx's common 512, but for the whole process and not once more per worker.
     keepalive: 512,
+    // What is idle for long, servers close: to keep some open all the same is for who knows them.
+    keepalive_min: 0,
     // Twice the idle ones: bursts find room, and an ephemeral port range of 28,000 still serves many servers.
     connections_max: 1_024,
     // Who waits longer for a connection alone would rather have an error to retry on.

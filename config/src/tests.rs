@@ -300,6 +300,7 @@ hot_key_servers = 1
 hot_key_rate = 1000
 slow_start = "10s"
 keepalive = 512
+keepalive_min = 0
 connections_max = 1024
 queue_timeout = "3s"
 queue_max = 1024

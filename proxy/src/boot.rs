@@ -390,7 +390,12 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
     vec![
         Box::new(|worker: &Arc<Worker>| worker.pulse.beat(mono_now())),
         Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
-        Box::new(move |worker: &Arc<Worker>| backends.iter().for_each(|backend| backend.sweep(worker))),
+        Box::new(move |worker: &Arc<Worker>| {
+            for backend in &backends {
+                backend.sweep(worker);
+                backend.warm(worker);
+            }
+        }),
         Box::new(|_| allocator::give_back()),
     ]
 }

@@ -33,6 +33,7 @@ mod seat; // what a request is sent on
 mod streams; // a place on a shared connection
 mod send; // the conductor
 mod each; // the same request to every server
+mod warm; // connections made before they are needed
 mod watch; // what becomes of a server for what requests came to
 mod check; // active health checks
 mod names; // names, resolved again when their TTL is over

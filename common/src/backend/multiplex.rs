@@ -111,6 +111,16 @@ impl Multiplex {
         }
     }
 
+    /// Whether its connections are shared, or may turn out to be.
+    pub(super) fn is_shared(&self) -> bool {
+        self.spoken() != Spoken::Http1
+    }
+
+    /// Connections of a worker's own.
+    pub(super) fn own(&self, worker: usize) -> usize {
+        self.shards[worker % self.shards.len()].lock().connections.len()
+    }
+
     /// Which protocol is spoken on a connection that was just made.
     pub(super) fn is_http2(&self, stream: &Stream) -> bool {
         let is_http2 = self.protocol == HttpProtocol::Http2 || stream.is_http2();

@@ -173,6 +173,26 @@ impl Pool {
         (lease, mono_now() - since)
     }
 
+    /// A lease, where one is to be had at once.
+    pub(super) fn lease_now(self: &Arc<Self>, worker: usize) -> Option<Lease> {
+        self.leases.try_acquire().ok()?.forget();
+        Some(self.leased(worker))
+    }
+
+    /// Connections that `worker` is to make so that there are `min`, of server `number`.
+    pub(super) fn missing(&self, number: usize, worker: usize, min: usize) -> usize {
+        let (workers, all) = (self.shards.len(), self.open.load(Ordering::Relaxed));
+        match &self.multiplex {
+            // Each worker takes its own first.
+            Some(multiplex) if multiplex.is_shared() => {
+                let share = min / workers + usize::from(worker < min % workers);
+                usize::from(multiplex.own(worker) < share)
+            }
+            _ if number % workers == worker % workers => min.saturating_sub(all),
+            _ => 0,
+        }
+    }
+
     /// The lease for a permit that was just taken.
     fn leased(self: &Arc<Self>, worker: usize) -> Lease {
         Lease {

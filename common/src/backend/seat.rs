@@ -3,6 +3,7 @@
 //! Made by `send` and `streams`; the protocols (`http1::client`, `http2::ask`) hold a [`Seat`] until the response is over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -44,6 +45,20 @@ pub(super) struct Ready {
     pub(super) channel: Channel,
     pub(super) seat: Seat,
     pub(super) since: MonoTime,
+}
+
+impl Ready {
+    /// Keeps a connection that nobody has asked for; one of HTTP/2 is kept where it was made.
+    ///
+    /// A server may speak first: with TLS 1.3 it sends tickets after the handshake, once it has our last message.
+    /// What has not come within `settle` is taken for the end of the connection later, and another one made.
+    pub(super) async fn keep(self, settle: Duration) {
+        if let (Channel::Http1(mut connection), Tenure::Whole(lease)) = (self.channel, self.seat.tenure)
+            && connection.settle(settle).await
+        {
+            lease.take_back(connection);
+        }
+    }
 }
 
 impl Home for Seat {

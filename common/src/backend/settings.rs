@@ -41,6 +41,8 @@ pub struct BackendSettings {
     pub slow_start: Duration,
     /// Idle connections kept per server, for all workers together.
     pub keepalive: usize,
+    /// Connections per server, busy and idle, that are made without being asked for; at most `keepalive`.
+    pub keepalive_min: usize,
     /// Connections per server, busy and idle, for all workers together.
     pub connections_max: usize,
     /// How long a request may wait for a connection when `connections_max` is reached.

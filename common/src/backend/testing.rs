@@ -59,6 +59,7 @@ pub(super) fn settings(servers: Vec<ServerSettings>) -> BackendSettings {
         handover: Duration::ZERO,
         slow_start: Duration::ZERO,
         keepalive: 8,
+        keepalive_min: 0,
         connections_max: 16,
         queue_timeout: LONG,
         queue_max: 16,

@@ -5,6 +5,7 @@ mod faults; // ten thousand failures of every kind
 mod hedging; // a second server is asked as well
 mod simulation; // one of ten servers turns slow, in virtual time
 mod http2; // many requests on one connection
+mod warm; // connections made before they are needed
 mod standing; // what becomes of servers and connections
 
 use std::sync::Arc;

@@ -107,6 +107,20 @@ impl Connection {
         !self.io.ended && self.io.buf.is_empty() && self.io.stream.is_quiet()
     }
 
+    /// Lets TLS say and hear what belongs to its handshake; whether the connection is good for a request after that.
+    pub(crate) async fn settle(&mut self, within: Duration) -> bool {
+        if !matches!(self.io.stream, Stream::Tls(_)) {
+            return true;
+        }
+        if poll_fn(|cx| self.io.stream.poll_flush(cx)).await.is_err() {
+            return false;
+        }
+        let mut unasked = bytes::BytesMut::new();
+        // Silence is what is hoped for.
+        let heard = tokio::time::timeout(within, poll_fn(|cx| self.io.stream.poll_read_buf(cx, &mut unasked)));
+        heard.await.is_err()
+    }
+
     /// Registered with the reactor of the calling worker.
     ///
     /// # Errors

@@ -124,6 +124,10 @@ fn visit_connections<V: Visitor>(v: &mut V, backend: &mut BackendSettings) {
         &mut backend.keepalive,
         "Idle connections kept per server, for all workers together.",
     );
+    let meaning = "Connections per server that are made before they are needed, at the start and when others end; at most \
+                   `keepalive`.";
+    let count = Count { min: 0, max: 1_000_000 };
+    v.key("keepalive_min", count, &mut backend.keepalive_min, meaning);
     v.key(
         "connections_max",
         connections(),

@@ -251,3 +251,20 @@ fn what_is_wrong_with_the_files_is_told_by_check() {
         );
     }
 }
+
+#[test]
+fn connections_that_are_made_ahead_are_good_for_the_first_request() {
+    let (_folder, path) = folder();
+    let made = Made::ecdsa(HERE);
+    let origin = TlsOrigin::start(&Kind::hello(&made));
+    let tidegate = setup(&origin.url(), &made.write(&path, "o").certificate)
+        .set("origin.o.keepalive_min", "2")
+        .start();
+    let idle = || tidegate.metric("tidegate_backend_connections", r#"state="idle""#);
+    eventually("two are ready", || idle() == 2);
+    for _ in 0..4 {
+        assert_eq!(tidegate.get("/").text(), "hello");
+    }
+    assert_eq!(tidegate.metric("tidegate_backend_connects_total", ""), 2);
+    assert_eq!(origin.seen().heads.len(), 4);
+}
