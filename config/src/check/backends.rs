@@ -81,7 +81,19 @@ fn check(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
         let message = format!("is longer than {path}.ejection.time_max");
         notes.error(format!("{path}.ejection.time"), message);
     }
-    check_keepalive_min(path, backend, notes);
+    check_keepalive(path, backend, notes);
+}
+
+fn check_keepalive(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
+    let (min, max) = (backend.keepalive_min, backend.keepalive.min(backend.connections_max));
+    if min > max {
+        let message = format!("{min} is more than {path}.keepalive allows, which is {max}");
+        notes.error(format!("{path}.keepalive_min"), message);
+    }
+    if min > 0 && backend.proxy_protocol.is_some() {
+        let message = "cannot be with proxy_protocol: a connection that names a client is made when that client comes";
+        notes.error(format!("{path}.keepalive_min"), message);
+    }
     let keepalive = format!("{path}.keepalive");
     if backend.keepalive <= backend.connections_max {
         return;
@@ -168,17 +180,5 @@ fn services(path: &str, backend: &BackendSettings, notes: &mut Notes) {
                 )),
             );
         }
-    }
-}
-
-fn check_keepalive_min(path: &str, backend: &BackendSettings, notes: &mut Notes) {
-    let (min, max) = (backend.keepalive_min, backend.keepalive.min(backend.connections_max));
-    if min > max {
-        let message = format!("{min} is more than {path}.keepalive allows, which is {max}");
-        notes.error(format!("{path}.keepalive_min"), message);
-    }
-    if min > 0 && backend.proxy_protocol.is_some() {
-        let message = "cannot be with proxy_protocol: a connection that names a client is made when that client comes";
-        notes.error(format!("{path}.keepalive_min"), message);
     }
 }
