@@ -53,6 +53,7 @@ impl Backend {
         let Some(lease) = pool.lease_now(worker.index) else {
             return;
         };
+        let now = worker.clock.mono();
         let (head, ()) = Request::new(()).into_parts();
         let ask = Ask {
             head: &head.into(),
@@ -61,9 +62,13 @@ impl Backend {
             limits: &self.settings.limits,
             worker,
             until: None,
+            began: now,
         };
         let mut facts = Facts::default();
-        match self.connected(number, lease, &ask, Source::New, &mut facts).await {
+        match self
+            .connected(number, lease, &ask, (Source::New, now), &mut facts)
+            .await
+        {
             Ok(ready) => ready.keep(SETTLE).await,
             // Why has been logged and counted, as for a request.
             Err(error) => lead.into_iter().for_each(|lead| lead.failed(error)),
