@@ -390,6 +390,7 @@ pub(crate) const fn servers_health() -> ServersHealth {
         // A report has some KiB per listener, backend server and finding.
         report_bytes_max: 1 << 20,
         token_file: None,
+        tls: None,
     }
 }
 

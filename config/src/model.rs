@@ -5,14 +5,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::backend::settings::{BackendSettings, ExchangeLimits, ServerAddress};
+use common::backend::settings::{BackendSettings, ExchangeLimits, ServerSettings};
 use common::http::forwarded::{ForwardedSettings, IpNetwork};
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
 use common::net::address_list::ListItem;
 use common::net::settings::ListenSettings;
-use common::net::tls::settings::{ClientCertificates, TlsSettings};
+use common::net::tls::settings::{ClientCertificates, ConnectorSettings, TlsSettings};
 use common::process::confine::ConfineSettings;
 use common::serve::proxied::ProxySettings;
 use common::serve::settings::{ServeSettings, SheddingSettings, SourceSettings, WorkerSettings};
@@ -157,8 +157,8 @@ pub struct Cache {
 /// `[cache.servers_health]`: the health of cache servers, folded into this process's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServersHealth {
-    /// Their admin listeners.
-    pub admin: Vec<ServerAddress>,
+    /// Their admin listeners; of each only where it is and whether it speaks TLS.
+    pub admin: Vec<ServerSettings>,
     /// How often they are asked.
     pub every: Duration,
     /// How long an answer may take.
@@ -167,6 +167,8 @@ pub struct ServersHealth {
     pub report_bytes_max: usize,
     /// The file with the token that they demand.
     pub token_file: Option<PathBuf>,
+    /// What handshakes are made with, where one of them speaks TLS.
+    pub tls: Option<ConnectorSettings>,
 }
 
 /// Where stored responses are.

@@ -1,4 +1,4 @@
-//! One exchange with an admin listener, over TCP or a unix socket: blocking, bounded in time and size.
+//! One exchange with an admin listener, over TCP, TLS or a unix socket: blocking, bounded in time and size.
 //!
 //! Used by subcommands, and by the threads that fetch the health of cache servers; never by a worker.
 
@@ -6,10 +6,11 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use common::backend::settings::ServerAddress;
+use common::backend::settings::{ServerAddress, ServerSettings};
+use common::net::tls::connector::TlsConnector;
 use common::time::{MonoTime, mono_now};
 
 /// Where an admin listener is.
@@ -17,6 +18,8 @@ use common::time::{MonoTime, mono_now};
 pub enum AdminAddress {
     /// `host:port`.
     Tcp(String),
+    /// `host:port`, with TLS.
+    Tls(String),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -30,6 +33,8 @@ pub struct Question<'a> {
     pub target: &'a str,
     /// The bearer token, where the listener demands one.
     pub token: Option<&'a str>,
+    /// What the handshake is made with, where the listener speaks TLS.
+    pub tls: Option<&'a TlsConnector>,
     /// For connecting, sending and the whole answer.
     pub timeout: Duration,
     /// Bytes of the answer, its head included.
@@ -55,6 +60,12 @@ pub enum AskError {
     /// A system call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The listener is asked with TLS, and nobody said what the handshake is made with.
+    #[error("nothing is known to make a TLS handshake with")]
+    NoTls,
+    /// It does not prove who it is, does not want us, or speaks no TLS.
+    #[error("TLS handshake: {0}")]
+    Handshake(io::Error),
     /// It took too long.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -68,23 +79,23 @@ pub enum AskError {
 
 impl AdminAddress {
     /// As it is configured.
-    pub fn of(address: &ServerAddress) -> Self {
-        match address {
-            ServerAddress::Unix(path) => Self::Unix(path.clone()),
-            host_and_port => Self::Tcp(host_and_port.to_string()),
+    pub fn of(server: &ServerSettings) -> Self {
+        match (&server.address, server.is_tls) {
+            (ServerAddress::Unix(path), _) => Self::Unix(path.clone()),
+            (host_and_port, true) => Self::Tls(host_and_port.to_string()),
+            (host_and_port, false) => Self::Tcp(host_and_port.to_string()),
         }
     }
 
-    /// Reads `host:port`, `http://host:port/` or `unix:/path`.
+    /// Reads `host:port`, `http://host:port/`, `https://host:port/` or `unix:/path`.
     pub fn parse(text: &str) -> Self {
-        match text.strip_prefix("unix:") {
-            Some(path) => Self::Unix(PathBuf::from(path)),
-            None => Self::Tcp(
-                text.strip_prefix("http://")
-                    .unwrap_or(text)
-                    .trim_end_matches('/')
-                    .to_owned(),
-            ),
+        let authority = |text: &str| text.trim_end_matches('/').to_owned();
+        if let Some(path) = text.strip_prefix("unix:") {
+            Self::Unix(PathBuf::from(path))
+        } else if let Some(rest) = text.strip_prefix("https://") {
+            Self::Tls(authority(rest))
+        } else {
+            Self::Tcp(authority(text.strip_prefix("http://").unwrap_or(text)))
         }
     }
 }
@@ -93,6 +104,7 @@ impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(authority) => f.write_str(authority),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -120,8 +132,13 @@ impl Answer {
 pub fn ask(to: &AdminAddress, question: &Question<'_>) -> Result<Answer, AskError> {
     let deadline = mono_now() + question.timeout;
     let answer = match to {
-        AdminAddress::Unix(path) => over_unix(path, question, deadline),
-        AdminAddress::Tcp(authority) => over_tcp(authority, question, deadline),
+        AdminAddress::Unix(path) => UnixStream::connect(path)
+            .map_err(AskError::Io)
+            .and_then(|socket| exchange(Until { socket, deadline }, question)),
+        AdminAddress::Tcp(authority) => {
+            connect(authority, deadline).and_then(|socket| exchange(Until { socket, deadline }, question))
+        }
+        AdminAddress::Tls(authority) => over_tls(authority, question, deadline),
     };
     answer.map_err(|error| match error {
         AskError::Io(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
@@ -131,20 +148,69 @@ pub fn ask(to: &AdminAddress, question: &Question<'_>) -> Result<Answer, AskErro
     })
 }
 
-fn over_unix(path: &Path, question: &Question<'_>, deadline: MonoTime) -> Result<Answer, AskError> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_write_timeout(Some(question.timeout))?;
-    exchange(&stream, question, || stream.set_read_timeout(Some(left(deadline)?)))
-}
-
-fn over_tcp(authority: &str, question: &Question<'_>, deadline: MonoTime) -> Result<Answer, AskError> {
+fn connect(authority: &str, deadline: MonoTime) -> Result<TcpStream, AskError> {
     let address = authority.to_socket_addrs()?.next().ok_or(AskError::NoAddress)?;
-    let stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
-    stream.set_write_timeout(Some(question.timeout))?;
-    exchange(&stream, question, || stream.set_read_timeout(Some(left(deadline)?)))
+    Ok(TcpStream::connect_timeout(&address, left(deadline)?)?)
 }
 
-/// The time that is left; a peer that sends a byte now and then does not lengthen it.
+fn over_tls(authority: &str, question: &Question<'_>, deadline: MonoTime) -> Result<Answer, AskError> {
+    let connector = question.tls.ok_or(AskError::NoTls)?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let socket = connect(authority, deadline)?;
+    let stream = connector
+        .connect_blocking(Until { socket, deadline }, host)
+        .map_err(|error| match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => AskError::Io(error),
+            _ => AskError::Handshake(error),
+        })?;
+    exchange(stream, question)
+}
+
+/// A socket each read and write of which ends at the deadline: a peer that sends a byte now and then does not lengthen it.
+struct Until<S> {
+    socket: S,
+    deadline: MonoTime,
+}
+
+/// Both kinds of sockets.
+trait Patient {
+    fn wait_at_most(&self, time: Duration) -> io::Result<()>;
+}
+
+impl Patient for TcpStream {
+    fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl Patient for UnixStream {
+    fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl<S: Read + Patient> Read for Until<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.wait_at_most(left(self.deadline)?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl<S: Write + Patient> Write for Until<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.wait_at_most(left(self.deadline)?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// The time that is left.
 fn left(deadline: MonoTime) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(mono_now());
     if left.is_zero() {
@@ -154,11 +220,7 @@ fn left(deadline: MonoTime) -> io::Result<Duration> {
     }
 }
 
-fn exchange(
-    mut stream: impl Read + Write,
-    question: &Question<'_>,
-    before_read: impl Fn() -> io::Result<()>,
-) -> Result<Answer, AskError> {
+fn exchange(mut stream: impl Read + Write, question: &Question<'_>) -> Result<Answer, AskError> {
     // HTTP/1.0: the answer comes in one piece and ends with the connection.
     let Question { method, target, .. } = question;
     let mut head = format!("{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n");
@@ -167,10 +229,10 @@ fn exchange(
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
+    stream.flush()?;
     let mut answer = Vec::new();
     let mut part = [0; 8192];
     loop {
-        before_read()?;
         let read = match stream.read(&mut part) {
             Ok(0) => return understand(&answer, true).ok_or(AskError::NoResponse),
             Ok(read) => read,

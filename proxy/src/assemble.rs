@@ -26,6 +26,7 @@ use crate::exchange::{
 };
 use crate::exit::{Code, Failure};
 use crate::guards::Guards;
+use crate::health::fold;
 use crate::routes::{Route, Routes};
 
 /// The parts that answer requests.
@@ -42,6 +43,8 @@ pub struct Parts {
     pub tls: Vec<Arc<TlsContext>>,
     /// What TLS is spoken with to those backends that want it.
     pub connectors: Vec<Arc<TlsConnector>>,
+    /// What admin listeners of cache servers are asked with, where they speak TLS.
+    pub asking: Option<Arc<TlsConnector>>,
     /// Who may come in.
     pub guards: Guards,
     /// Who has which password, by file.
@@ -56,6 +59,8 @@ pub struct Files {
     pub tls: Vec<Arc<TlsContext>>,
     /// Roots and certificates for connections to servers, by the name of the backend.
     backends: Vec<(String, BackendTls)>,
+    /// What admin listeners of cache servers are asked with, where they speak TLS.
+    asking: Option<Arc<TlsConnector>>,
     /// Pages for errors.
     pages: Arc<Pages>,
     /// Who may come in.
@@ -99,6 +104,12 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
             Err(error) => wrong.push(format!("{path}.tls: {error}")),
         }
     }
+    let asking = config.cache.servers_health.as_ref();
+    let asking = asking.map_or(Ok(None), |settings| fold::connector(settings, now));
+    let asking = asking.unwrap_or_else(|error| {
+        wrong.push(format!("cache.servers_health.tls: {error}"));
+        None
+    });
     let pages = Arc::new(pages::read_all(config, &mut wrong));
     let guards = Guards::load(config).map_err(|problems| wrong.extend(problems));
     let users = users::read_all(config, &mut wrong);
@@ -106,6 +117,7 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
         Ok(guards) if wrong.is_empty() => Ok(Files {
             tls,
             backends,
+            asking,
             pages,
             guards,
             users,
@@ -265,7 +277,9 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             .backends
             .iter()
             .map(|(_, tls)| Arc::clone(tls.connector()))
+            .chain(files.asking.clone())
             .collect(),
+        asking: files.asking,
         tls: files.tls,
         guards: files.guards,
         users: files.users.into_values().collect(),

@@ -13,6 +13,7 @@ use common::backend::{Backend, Control as BackendControl};
 use common::kernel::sample::{Leg, Moment};
 use common::net::listener::{self, Bound};
 use common::net::settings::ListenSettings;
+use common::net::tls::connector::TlsConnector;
 use common::process::confine::Layer;
 use common::process::rlimit;
 use common::process::user::{self, Identity};
@@ -290,7 +291,7 @@ impl Process {
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
         let backend_control = BackendControl::start(&parts.backends).map_err(no_thread)?;
         let serving = workers::start(plan, listeners, workers.clone()).map_err(not_started)?;
-        let (folded, fold) = fold(config)?;
+        let (folded, fold) = fold(config, parts.asking.clone())?;
         let watched = Watched {
             parts,
             reloads: files.desk().clone(),
@@ -401,9 +402,9 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
 }
 
 /// Begins to ask the cache servers for their health, where there is an admin listener to tell it.
-fn fold(config: &Config) -> Result<(Arc<Folded>, FoldThreads), Failure> {
+fn fold(config: &Config, connector: Option<Arc<TlsConnector>>) -> Result<(Arc<Folded>, FoldThreads), Failure> {
     let settings = config.cache.servers_health.as_ref().filter(|_| config.admin.is_some());
-    let folded = Folded::new(settings);
+    let folded = Folded::new(settings, connector);
     let threads = FoldThreads::start(&folded, settings).map_err(|error| {
         Failure::new(
             Code::System,

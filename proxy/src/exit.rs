@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Code {
     /// `check` or `doctor` found problems.
     Found = 1,
-    /// `doctor` cannot tell.
+    /// `doctor` cannot tell; or the command line is wrong.
     CannotTell = 2,
     /// Something it needs is not there: a port in use, a name that has no address.
     Unavailable = 69,

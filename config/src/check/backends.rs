@@ -1,6 +1,7 @@
 //! Origins and cache servers: their names, their servers, and limits that depend on each other.
 
 use common::backend::settings::{BackendSettings, Balance, HashBy, HttpProtocol, ServerAddress, ServerSettings};
+use common::net::tls::settings::ConnectorSettings;
 
 use crate::codec::is_name;
 use crate::defaults;
@@ -112,14 +113,8 @@ fn check_keepalive(path: &str, backend: &mut BackendSettings, notes: &mut Notes)
 /// TLS, HTTP/2 and what stands before both.
 fn spoken(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
     let is_tls = backend.servers.iter().any(|server| server.is_tls);
-    if is_tls {
-        backend.tls.get_or_insert(defaults::CONNECTOR);
-    } else if backend.tls.is_some() && !backend.servers.is_empty() {
-        let wrong = Wrong::from("no server is spoken to with TLS");
-        notes.error(
-            format!("{path}.tls"),
-            wrong.hint("write \"https://\" before its address"),
-        );
+    if is_tls || !backend.servers.is_empty() {
+        note_tls(path, is_tls, &mut backend.tls, notes);
     }
     if backend.protocol == HttpProtocol::Auto && !is_tls && !backend.servers.is_empty() {
         let message =
@@ -129,10 +124,6 @@ fn spoken(path: &str, backend: &mut BackendSettings, notes: &mut Notes) {
     if backend.proxy_protocol.is_some() && backend.protocol != HttpProtocol::Http1 {
         let wrong = Wrong::from("says for each connection whose it is, and a connection of HTTP/2 is many clients'");
         notes.error(format!("{path}.proxy_protocol"), wrong.hint("set protocol = \"http1\""));
-    }
-    if backend.tls.as_ref().is_some_and(|tls| !tls.verify) {
-        let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
-        notes.warning(format!("{path}.tls.verify"), message);
     }
 }
 
@@ -180,5 +171,22 @@ fn services(path: &str, backend: &BackendSettings, notes: &mut Notes) {
                 )),
             );
         }
+    }
+}
+
+/// `tls` goes with a server that is spoken to with TLS, and has a default there.
+pub(super) fn note_tls(path: &str, is_tls: bool, tls: &mut Option<ConnectorSettings>, notes: &mut Notes) {
+    if is_tls {
+        tls.get_or_insert(defaults::CONNECTOR);
+    } else if tls.is_some() {
+        let wrong = Wrong::from("no server is spoken to with TLS");
+        notes.error(
+            format!("{path}.tls"),
+            wrong.hint("write \"https://\" before its address"),
+        );
+    }
+    if tls.as_ref().is_some_and(|tls| !tls.verify) {
+        let message = "the servers' certificates are not checked: anybody on the way can read and change what is sent";
+        notes.warning(format!("{path}.tls.verify"), message);
     }
 }

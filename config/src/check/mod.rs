@@ -10,7 +10,7 @@ mod traffic; // redirects, fields, rewriting
 mod sites; // hosts, routes, origins by name
 
 use crate::defaults;
-use crate::model::{Cache, CacheTier, Config, Front, Health, Limits, Process, UnknownHost};
+use crate::model::{Cache, CacheTier, Config, Front, Health, Limits, Process, ServersHealth, UnknownHost};
 use crate::problem::{Notes, Wrong};
 use crate::rules::Rules;
 use crate::schema::Keys;
@@ -171,8 +171,14 @@ fn cache(draft: CacheDraft, default_site: Option<usize>, notes: &mut Notes) -> C
         unknown_host: unknown_host("cache", draft.unknown_host, default_site, notes),
         tier,
         purge_allow: draft.purge_allow,
-        servers_health: draft.servers_health,
+        servers_health: draft.servers_health.map(|health| servers_health(health, notes)),
     }
+}
+
+fn servers_health(mut health: ServersHealth, notes: &mut Notes) -> ServersHealth {
+    let is_tls = health.admin.iter().any(|server| server.is_tls);
+    backends::note_tls("cache.servers_health", is_tls, &mut health.tls, notes);
+    health
 }
 
 /// Which of `memory`, `listen` and `servers` go together.

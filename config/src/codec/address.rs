@@ -49,24 +49,19 @@ pub(crate) const SHARE: Text<f64> = Text {
     print: |share| format!("{}%", (share * 1e8).round() / 1e6),
 };
 
-/// An admin listener to ask, over plain HTTP.
-pub(crate) const ADMIN_SERVER: Text<ServerAddress> = Text {
-    kind: "admin listener such as \"10.0.0.7:9900\", \"name:9900\" or \"unix:/path\"",
+/// An admin listener to ask; `https://` says that it speaks TLS.
+pub(crate) const ADMIN_SERVER: Text<ServerSettings> = Text {
+    kind: "admin listener such as \"10.0.0.7:9900\", \"https://name:9900\" or \"unix:/path\"",
     parse: |text| {
         let server = parse_server(text)?;
-        if server.is_tls {
-            return Err(Wrong::from(format!(
-                "{text:?}: admin listeners are asked over plain HTTP only"
-            )));
-        }
         if matches!(server.address, ServerAddress::Service(_)) {
             return Err(Wrong::from(format!(
                 "{text:?}: admin listeners are not looked up by service; write a host and a port"
             )));
         }
-        Ok(server.address)
+        Ok(server)
     },
-    print: ToString::to_string,
+    print: print_server,
 };
 
 /// An address block.

@@ -177,5 +177,7 @@ impl Keys for ServersHealth {
         );
         let meaning = "File with the bearer token that they demand; read each time.";
         v.key("token_file", Maybe::new(FILE, "none"), &mut self.token_file, meaning);
+        let meaning = "TLS with the admin listeners that begin with `https://`; a `certificate` is for those that have `client_ca`.";
+        v.optional("tls", &mut self.tls, meaning);
     }
 }

@@ -78,7 +78,12 @@ fn system(config: &Config) -> Vec<PathBuf> {
         paths.extend([root.clone(), "/proc".into()]);
     }
     let servers = backends(config).flat_map(|backend| backend.servers.iter().map(|server| &server.address));
-    let health = config.cache.servers_health.iter().flat_map(|health| &health.admin);
+    let health = config
+        .cache
+        .servers_health
+        .iter()
+        .flat_map(|health| &health.admin)
+        .map(|server| &server.address);
     let mut addresses = servers.chain(health);
     if addresses.any(|address| !matches!(address, ServerAddress::Socket(_) | ServerAddress::Unix(_))) {
         // Names are looked up again, by these as they are then.
@@ -97,7 +102,18 @@ fn read_again(config: &Config) -> Vec<PathBuf> {
     };
     let certificates = config.tls.iter().flat_map(|tls| &tls.certificates);
     certificates.clone().for_each(|shown| certificate(&shown.files));
-    let connectors = || backends(config).filter_map(|backend| backend.tls.as_ref());
+    let asking = || {
+        config
+            .cache
+            .servers_health
+            .iter()
+            .filter_map(|health| health.tls.as_ref())
+    };
+    let connectors = || {
+        backends(config)
+            .filter_map(|backend| backend.tls.as_ref())
+            .chain(asking())
+    };
     connectors()
         .filter_map(|tls| tls.certificate.as_ref())
         .for_each(certificate);

@@ -12,7 +12,7 @@ use common::kernel::root::ProcRoot;
 use common::process::netns;
 use config::Loaded;
 
-use super::ask::Token;
+use super::ask::Access;
 use crate::exit::{Code, Failure};
 use crate::health::plan;
 
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PID", conflicts_with_all = ["admin", "proc_root", "sysctl"])]
     pid: Option<u32>,
     #[command(flatten)]
-    token: Token,
+    access: Access,
     /// Go on, with a new report every few seconds.
     #[arg(long, conflicts_with_all = ["json", "sysctl"])]
     watch: bool,
@@ -64,12 +64,7 @@ enum Verdict {
 /// There are findings (1), it cannot be told whether there are (2), or the arguments are wrong.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let verdict = match &arguments.admin {
-        Some(admin) => ask::run(
-            admin,
-            arguments.token.read()?.as_deref(),
-            arguments.json,
-            arguments.watch,
-        )?,
+        Some(admin) => ask::run(admin, &arguments.access, arguments.json, arguments.watch)?,
         None => on_this_machine(arguments)?,
     };
     match verdict {

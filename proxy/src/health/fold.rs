@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use common::time::{MonoTime, mono_now};
+use common::net::tls::connector::{ConnectorError, TlsConnector};
+use common::net::tls::settings::ConnectorSettings;
+use common::time::{MonoTime, WallTime, mono_now};
 use config::ServersHealth;
 use parking_lot::Mutex;
 
@@ -20,6 +22,8 @@ use report::Report;
 #[derive(Debug, Default)]
 pub struct Folded {
     servers: Vec<CacheServer>,
+    /// What handshakes are made with, where one of them speaks TLS.
+    connector: Option<Arc<TlsConnector>>,
 }
 
 /// One cache server.
@@ -49,7 +53,7 @@ pub struct Snapshot {
 
 impl Folded {
     /// These servers, none of which has been asked yet.
-    pub fn new(settings: Option<&ServersHealth>) -> Arc<Self> {
+    pub fn new(settings: Option<&ServersHealth>, connector: Option<Arc<TlsConnector>>) -> Arc<Self> {
         let addresses = settings.into_iter().flat_map(|settings| &settings.admin);
         let server = |address: &_| CacheServer {
             admin: AdminAddress::of(address),
@@ -60,6 +64,7 @@ impl Folded {
         };
         Arc::new(Self {
             servers: addresses.map(server).collect(),
+            connector,
         })
     }
 
@@ -80,7 +85,7 @@ impl Folded {
 
     fn refresh(&self, index: usize, settings: &ServersHealth) {
         let server = &self.servers[index];
-        let fetched = fetch(&server.admin, settings);
+        let fetched = fetch(&server.admin, settings, self.connector.as_deref());
         let mut known = server.known.lock();
         match fetched {
             Ok(report) => {
@@ -99,12 +104,23 @@ impl Folded {
     }
 }
 
-fn fetch(admin: &AdminAddress, settings: &ServersHealth) -> Result<Report, String> {
+/// Reads what handshakes with admin listeners are made with; `None` where none of them speaks TLS.
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn connector(settings: &ServersHealth, now: WallTime) -> Result<Option<Arc<TlsConnector>>, ConnectorError> {
+    let load =
+        |tls: &ConnectorSettings| TlsConnector::load("cache.servers_health", tls.clone(), &[], now).map(Arc::new);
+    settings.tls.as_ref().map(load).transpose()
+}
+
+fn fetch(admin: &AdminAddress, settings: &ServersHealth, tls: Option<&TlsConnector>) -> Result<Report, String> {
     let token = settings.token_file.as_deref().map(read_token).transpose()?;
     let question = Question {
         method: "GET",
         target: "/health?format=json",
         token: token.as_deref(),
+        tls,
         timeout: settings.timeout,
         bytes_max: settings.report_bytes_max,
     };

@@ -5,13 +5,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::binary::workspace;
 use tests::browser::{Browser, Screen};
+use tests::certificates::Made;
 use tests::health::{page, report};
 use tests::origin::Origin;
 use tests::ports::{Blackhole, RefusingPort};
 use tests::schema::problems;
 use tests::script::Script;
 use tests::setup::Setup;
-use tests::tidegate::Node;
+use tests::tidegate::{Node, folder};
 use tests::wait::eventually;
 
 /// A front that asks these admin listeners, and the cache server behind it.
@@ -221,4 +222,43 @@ fn a_front_that_was_not_told_to_ask_says_so() {
         step["because"].as_str().unwrap().contains("cache.servers_health"),
         "{step}"
     );
+}
+
+#[test]
+fn a_cache_server_whose_admin_listener_wants_certificates_is_on_the_fronts_page() {
+    let origin = Origin::saying("hello");
+    let (_folder, path) = folder();
+    let server = Made::ecdsa(&["admin.example"]).write(&path, "server");
+    let front = Made::ecdsa(&["front.example"]).write(&path, "front");
+    let setup = Setup::of(&origin.address());
+    let guarded = setup
+        .clone()
+        .set("tls.admin.certificates", &format!("[{}]", server.entry()))
+        .set("admin.tls", "'admin'")
+        .set("admin.client_ca", &format!("'{}'", front.certificate.display()));
+    let cache_server = Node::start(&path.join("cache.toml"), &guarded.cache_server());
+    let admin = format!("https://{}", cache_server.address("admin"));
+    let front_that_shows = |certificate: &str, name: &str| {
+        let tls = format!(
+            "[cache.servers_health]\nadmin = ['{admin}']\nevery = '100ms'\n\
+             [cache.servers_health.tls]\nserver_name = 'admin.example'\nroots = '{}'\n{certificate}",
+            server.certificate.display()
+        );
+        let config = setup.front(&[cache_server.address("cache").to_owned()]) + &tls;
+        Node::start(&path.join(name), &config)
+    };
+    let known = front_that_shows(&format!("certificate = {}", front.entry()), "front.toml");
+    eventually("its health is known", || {
+        report(known.address("admin"))["cache_servers"][0]["report"]["schema"] == 1
+    });
+    let told = report(known.address("admin"));
+    expect_valid(&told);
+    assert_eq!(told["cache_servers"][0]["admin"], admin);
+    let stranger = front_that_shows("", "stranger.toml");
+    eventually("why it is not known is told", || {
+        let told = report(stranger.address("admin"));
+        told["cache_servers"][0]["unavailable"]
+            .as_str()
+            .is_some_and(|why| why.contains("CertificateRequired"))
+    });
 }

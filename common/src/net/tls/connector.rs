@@ -4,7 +4,7 @@
 //! the server lets us. Which name a server must prove is the caller's (`backend::secure`); timeouts are `backend::connect`'s.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
 
 use super::certificate::{self, CertificateError};
 use super::context::provider;
@@ -119,6 +119,25 @@ impl TlsConnector {
             stream: Stream::Tls(tls),
             is_resumed,
         })
+    }
+
+    /// The same over a blocking socket, for what asks one question and waits; `host` is where it is connected to, and has to
+    /// be in the certificate unless the settings name another. Timeouts are the socket's. Never on a worker.
+    ///
+    /// # Errors
+    /// The name is none, the handshake fails, or the socket does.
+    pub fn connect_blocking<S: Read + Write>(
+        &self,
+        mut socket: S,
+        host: &str,
+    ) -> io::Result<impl Read + Write + use<S>> {
+        let host = self.settings.server_name.as_deref().unwrap_or(host);
+        let server =
+            ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
+        let config = self.config.load_full();
+        let mut session = ClientConnection::new(config, server).map_err(io::Error::other)?;
+        session.complete_io(&mut socket)?;
+        Ok(StreamOwned::new(session, socket))
     }
 }
 

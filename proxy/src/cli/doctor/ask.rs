@@ -1,15 +1,16 @@
-//! The report of a running tidegate: one GET of its `/health`, over TCP or a unix socket.
+//! The report of a running tidegate: one GET of its `/health`, over TCP, TLS or a unix socket.
 
 use super::{Verdict, WATCH_EVERY, show, wait};
 use crate::admin;
-use crate::cli::ask::once;
+use crate::cli::ask::{Access, Asker};
 use crate::exit::{Code, Failure};
 use crate::health::Status;
 
 /// Fetches and prints; with `watch` again and again.
-pub fn run(admin: &str, token: Option<&str>, as_json: bool, watch: bool) -> Result<Verdict, Failure> {
+pub fn run(admin: &str, access: &Access, as_json: bool, watch: bool) -> Result<Verdict, Failure> {
+    let asker = access.to(admin)?;
     loop {
-        let report = fetch(admin, token, as_json);
+        let report = fetch(&asker, as_json);
         let (status, text) =
             report.map_err(|error| Failure::new(Code::CannotTell, format_args!("--admin {admin}: {error}")))?;
         if !watch {
@@ -24,9 +25,10 @@ pub fn run(admin: &str, token: Option<&str>, as_json: bool, watch: bool) -> Resu
     }
 }
 
-fn fetch(admin: &str, token: Option<&str>, as_json: bool) -> Result<(Status, String), String> {
+fn fetch(asker: &Asker, as_json: bool) -> Result<(Status, String), String> {
     let format = if as_json { "json" } else { "text" };
-    let answer = once(admin, token, "GET", &format!("/health?format={format}")).map_err(|error| error.to_string())?;
+    let target = format!("/health?format={format}");
+    let answer = asker.once("GET", &target).map_err(|error| error.to_string())?;
     // The status is in a field that every report has.
     let status = answer.field(admin::HEALTH_STATUS.as_str()).and_then(Status::of_word);
     match status {
