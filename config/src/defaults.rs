@@ -373,8 +373,8 @@ pub(crate) fn health() -> Health {
     Health {
         // A look costs about a millisecond, and a stall shorter than a second fills no queue of an ordinary length.
         sample_every: secs(1),
-        // One system call of a microsecond, in a connection's life of many more.
-        accepts_looked_at: 1,
+        // One system call of a microsecond: of the 25 that a connection with one request costs, that is more than 1 %.
+        accepts_looked_at: 10,
         thresholds: Thresholds::default(),
     }
 }

@@ -359,7 +359,7 @@ upgrades = ["websocket"]
 
 [health]
 sample_every = "1s"
-accepts_looked_at = 1
+accepts_looked_at = 10
 
 [health.thresholds]
 window_short = "10s"

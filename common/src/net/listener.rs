@@ -70,13 +70,17 @@ impl AsFd for Look<'_> {
 /// Written by all workers, once per connection.
 #[derive(Debug)]
 pub struct AcceptCounts {
-    /// Each how-manieth connection is looked at; 0: none.
+    /// Each how-manieth connection is looked at, beyond the first ones; 0: none.
     every: AtomicU32,
-    /// Connections so far, where not each is looked at.
+    /// Connections since [`Self::begin_anew`], where not each is looked at.
     seen: AtomicU32,
     looked_at: AtomicU64,
     synack_repeated: AtomicU64,
 }
+
+/// So many connections are looked at between two samples before only a part of them is: enough for every verdict, and with a
+/// sample per second 0.01 % of one core.
+pub const LOOKED_AT_FIRST: u32 = 100;
 
 impl Default for AcceptCounts {
     /// Each connection is looked at.
@@ -91,9 +95,14 @@ impl Default for AcceptCounts {
 }
 
 impl AcceptCounts {
-    /// From now on each `every`th connection is to be looked at; 0: none.
+    /// From now on each `every`th connection is to be looked at beyond the first [`LOOKED_AT_FIRST`]; 0: none.
     pub fn look_at_each(&self, every: u32) {
         self.every.store(every, Ordering::Relaxed);
+    }
+
+    /// The next connections are the first ones again. Called with each sample.
+    pub fn begin_anew(&self) {
+        self.seen.store(0, Ordering::Relaxed);
     }
 
     /// Whether a connection that was accepted is to be looked at.
@@ -101,7 +110,10 @@ impl AcceptCounts {
         match self.every.load(Ordering::Relaxed) {
             0 => false,
             1 => true,
-            every => self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(every),
+            every => {
+                let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+                seen < LOOKED_AT_FIRST || seen.is_multiple_of(every)
+            }
         }
     }
 

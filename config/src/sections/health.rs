@@ -22,8 +22,8 @@ impl Keys for Health {
             "accepts_looked_at",
             Count { min: 0, max: 1_000_000 },
             &mut self.accepts_looked_at,
-            "Each how-manieth accepted connection is asked how long it waited in the accept queue and how often its SYN-ACK \
-             was repeated, with one system call: 1 is each, 0 none.",
+            "Which accepted connections are asked, with one system call, how long they waited in the accept queue and how often \
+             their SYN-ACK was repeated: the first 100 of a listener after each sample, then each how-manieth. 1: all; 0: none.",
         );
         v.table(
             "thresholds",

@@ -185,7 +185,7 @@ hosts = ["A.example"]
 origin = "a"
 [health]
 sample_every = "2s"
-accepts_looked_at = 10
+accepts_looked_at = 7
 [health.thresholds]
 window_short = "20s"
 drops_min = 7

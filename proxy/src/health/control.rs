@@ -171,7 +171,10 @@ fn accepts(listeners: &[(Leg, Arc<Bound>)]) -> Vec<AcceptSample> {
         let mine = listeners
             .iter()
             .filter(move |(other, bound)| *other == leg && bound.local_addr.is_some());
-        let counts = mine.map(|(_, bound)| bound.accepts.get());
+        let counts = mine.map(|(_, bound)| {
+            bound.accepts.begin_anew();
+            bound.accepts.get()
+        });
         let sum = counts.reduce(|(all, repeated), (more, of_these)| (all + more, repeated + of_these));
         sum.map(|(accepted, synack_repeated)| AcceptSample {
             leg,

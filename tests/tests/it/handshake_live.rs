@@ -18,7 +18,8 @@ fn a_machine_that_loses_nothing_is_well() {
     alone("a healthy machine", &[], || {
         const CONNECTIONS: u64 = 300;
         let origin = Origin::saying("hello");
-        let tidegate = Setup::of(&origin.address()).uncached().start();
+        let setup = Setup::of(&origin.address()).set("health.accepts_looked_at", "1");
+        let tidegate = setup.uncached().start();
         let admin = tidegate.front.address("admin");
         for _ in 0..CONNECTIONS {
             assert_eq!(tidegate.get("/").status, 200);

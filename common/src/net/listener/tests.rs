@@ -250,3 +250,15 @@ fn times_become_whole_seconds_and_never_zero() {
         assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
     }
 }
+
+#[test]
+fn the_first_connections_after_each_sample_are_looked_at_and_then_a_part() {
+    let looked_at = |counts: &AcceptCounts, of: u32| (0..of).filter(|_| counts.wants_a_look()).count();
+    for (every, expected) in [(0, 0), (1, 300), (10, 120), (1000, 100)] {
+        let counts = AcceptCounts::default();
+        counts.look_at_each(every);
+        assert_eq!(looked_at(&counts, 300), expected, "each {every}th");
+        counts.begin_anew();
+        assert_eq!(looked_at(&counts, 300), expected, "each {every}th, after another sample");
+    }
+}
