@@ -259,6 +259,10 @@ fn the_first_connections_after_each_sample_are_looked_at_and_then_a_part() {
         counts.look_at_each(every);
         assert_eq!(looked_at(&counts, 300), expected, "each {every}th");
         counts.begin_anew();
-        assert_eq!(looked_at(&counts, 300), expected, "each {every}th, after another sample");
+        assert_eq!(
+            looked_at(&counts, 300),
+            expected,
+            "each {every}th, after another sample"
+        );
     }
 }
