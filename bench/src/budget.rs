@@ -32,6 +32,9 @@ const WARM_UP: u32 = 300;
 const REQUESTS: u32 = 2000;
 /// A path may grow by this much (in percent) before somebody has to say why.
 const GROWTH_MAX: f64 = 3.0;
+/// What is counted without the look at the kernel as well, and what that may cost of it, in percent.
+const WATCHED: [&str; 2] = ["hit-1k", "close-1k"];
+const WATCHING_MAX: f64 = 1.0;
 
 /// What `bench budget` is asked to do.
 pub(crate) struct Order<'a> {
@@ -50,10 +53,10 @@ pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
     let (mut counted, mut over) = (BTreeMap::new(), Vec::new());
     for (name, case, is_new) in CASES {
         let case = Case::by_name(case).map_err(anyhow::Error::msg)?;
-        let count = count(&tidegate, &program, case, is_new)?;
+        let count = count(&tidegate, &program, case, is_new, true)?;
         counted.insert(name, count);
         let budget = budgets.get(name).copied();
-        let growth = budget.map(|budget| (f64::from(count) / f64::from(budget) - 1.0) * 100.0);
+        let growth = budget.map(|budget| growth(count, budget));
         match (budget, growth) {
             (Some(budget), Some(growth)) => {
                 writeln!(
@@ -67,6 +70,15 @@ pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
             _ => writeln!(out, "{name}: {count} instructions per request, no budget")?,
         }
     }
+    for name in WATCHED {
+        let case = Case::by_name(name).map_err(anyhow::Error::msg)?;
+        let growth = growth(counted[name], count(&tidegate, &program, case, false, false)?);
+        writeln!(out, "{name}: watching the kernel is {growth:+.1} % of it")?;
+        ensure!(
+            growth <= WATCHING_MAX,
+            "{name}: watching costs more than {WATCHING_MAX} %"
+        );
+    }
     if let Some(reason) = order.reason {
         return write(order.file, &counted, reason);
     }
@@ -78,8 +90,13 @@ pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
     Ok(())
 }
 
+/// In percent.
+fn growth(count: u32, before: u32) -> f64 {
+    (f64::from(count) / f64::from(before) - 1.0) * 100.0
+}
+
 /// Instructions of the worker per request.
-fn count(valgrind: &Installed, tidegate: &Path, case: &Case, is_new: bool) -> Result<u32> {
+fn count(valgrind: &Installed, tidegate: &Path, case: &Case, is_new: bool, watches: bool) -> Result<u32> {
     let cores = Cores::choose()?;
     let scratch = tempfile::tempdir_in(scratch_root())?;
     let files = scratch.path().join("callgrind.out");
@@ -91,6 +108,7 @@ fn count(valgrind: &Installed, tidegate: &Path, case: &Case, is_new: bool) -> Re
     let origin = start_origin(cores.load, scratch.path())?;
     let setup = Setup {
         access_log: case.access_log,
+        watches,
         ..Setup::new(scratch.path(), origin.address)
     };
     let running = valgrind.start_behind(&prefix, &[cores.subject], &setup)?;

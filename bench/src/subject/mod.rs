@@ -212,6 +212,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls: Option<&'a Files>,
     /// It will have to take another certificate over.
     pub(crate) reloads: bool,
+    /// It watches the kernel, as tidegate does by default.
+    pub(crate) watches: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -225,6 +227,7 @@ impl<'a> Setup<'a> {
             store_mib: 1024,
             tls: None,
             reloads: false,
+            watches: true,
         }
     }
 }

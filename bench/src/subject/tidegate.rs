@@ -12,6 +12,11 @@ pub(super) fn launch(setup: &Setup<'_>) -> Launch {
     } else {
         String::new()
     };
+    let health = if setup.watches {
+        ""
+    } else {
+        "[health]\nsample_every = \"1h\"\naccepts_looked_at = 0\n"
+    };
     let (listener, tls) = setup.tls.map_or_else(Default::default, |files| {
         let (certificate, key) = (files.certificate.display(), files.key.display());
         let every = if setup.reloads { "reload_every = \"1s\"\n" } else { "" };
@@ -46,7 +51,7 @@ listen = "127.0.0.1:0"
 
 [log]
 level = "info"
-{access_log}"#,
+{access_log}{health}"#,
         workers = setup.workers,
         store = setup.store_mib,
         origin = setup.origin

@@ -148,6 +148,7 @@ async fn ten_thousand_requests_that_fail_in_all_ways_leave_no_place_taken() {
         OriginError::HttpResponseIncomplete,
         OriginError::HttpResponseTimeout,
         OriginError::HttpProtocolError,
+        OriginError::HttpResponseTransferCoding,
     ];
     assert!(errors.iter().all(|error| documented.contains(error)), "{errors:?}");
     for expected in [
