@@ -286,7 +286,7 @@ impl Process {
             pin: config.process.workers.pin,
             limit: Arc::clone(&limit),
             tick_every: TICK,
-            ticks: housekeeping(&parts),
+            ticks: housekeeping(&parts, &limit),
         };
         let no_thread = |error| Failure::new(Code::System, format_args!("the thread of the backends: {error}"));
         let backend_control = BackendControl::start(&parts.backends).map_err(no_thread)?;
@@ -386,8 +386,8 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<
 }
 
 /// What each worker does now and then.
-fn housekeeping(parts: &Parts) -> Vec<Tick> {
-    let backends = parts.backends.clone();
+fn housekeeping(parts: &Parts, limit: &Arc<ConnectionLimit>) -> Vec<Tick> {
+    let (backends, limit) = (parts.backends.clone(), Arc::clone(limit));
     vec![
         Box::new(|worker: &Arc<Worker>| worker.pulse.beat(mono_now())),
         Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
@@ -397,7 +397,7 @@ fn housekeeping(parts: &Parts) -> Vec<Tick> {
                 backend.warm(worker);
             }
         }),
-        Box::new(|_| allocator::give_back()),
+        Box::new(move |_| allocator::give_back(limit.open())),
     ]
 }
 

@@ -103,6 +103,12 @@ fn memory_is_as_before_when_a_crowd_has_left() {
             &format!("memory is back to {most} of {base} bytes after {what}, which took {during}; before: {told}"),
             || process.memory() <= most,
         );
+        eprintln!(
+            "DBG {what}: base {} during {} after {}",
+            base / 1024,
+            during / 1024,
+            process.memory() / 1024
+        );
         told.push_str(&format!(
             "{what}: {} MiB, then {}; ",
             during / MIB,
