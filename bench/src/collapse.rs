@@ -8,13 +8,13 @@ mod slow; // an origin that takes its time, and knows when
 mod crowd; // many clients, one request each, at once
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::machine::{Cores, Machine, scratch_root};
+use crate::machine::{self, Cores, scratch_root};
+use crate::options::Usual;
 use crate::sheet::{Check, Sheet, Table};
 use crate::subject::{Installed, Setup, Subject};
 use crate::sys;
@@ -36,12 +36,8 @@ pub(crate) struct Options {
     /// Only these subjects.
     #[arg(long, value_delimiter = ',')]
     subjects: Vec<Subject>,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    pub(crate) tidegate: Option<PathBuf>,
-    /// Writes the tables, as Markdown and JSON, into a directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) usual: Usual,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,10 +63,7 @@ struct Row {
 
 /// Lets the crowd loose on each subject that is installed.
 pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
-    let machine = Machine::look();
-    let cores = Cores::choose()?;
-    sys::raise_descriptor_limit()?;
-    sys::pin(cores.load)?;
+    let (machine, cores) = machine::ready_to_load()?;
     sys::exact_timers()?;
     let wanted = |subject: &Subject| options.subjects.is_empty() || options.subjects.contains(subject);
     let (mut rows, mut about, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +96,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
         tables: vec![table(own.iter().chain(&others))],
         remarks,
     };
-    sheet.publish(options.save.as_deref())
+    sheet.publish(options.usual.save.as_deref())
 }
 
 fn bursts(installed: &Installed, cores: Cores, clients: usize) -> Result<Vec<Row>> {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::sys;
+
 /// Who runs where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cores {
@@ -47,6 +49,15 @@ impl Cores {
     }
 }
 
+/// Gets this process ready to load: told are the machine and who runs where; it may open what it may, and stays on its core.
+pub(crate) fn ready_to_load() -> Result<(Machine, Cores)> {
+    // Once pinned there is one core to see.
+    let (machine, cores) = (Machine::look(), Cores::choose()?);
+    sys::raise_descriptor_limit().context("cannot raise RLIMIT_NOFILE")?;
+    sys::pin(cores.load).context("cannot pin to a core")?;
+    Ok((machine, cores))
+}
+
 /// What the machine is.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -56,8 +67,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Reads it from `/proc`; before pinning, which would leave one core to see.
-    pub(crate) fn look() -> Self {
+    /// Reads it from `/proc`.
+    fn look() -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let models: Vec<&str> = processors
@@ -133,6 +144,6 @@ mod tests {
 
     #[test]
     fn the_chosen_cores_are_allowed_ones() {
-        crate::sys::pin(Cores::choose().unwrap().load).unwrap();
+        sys::pin(Cores::choose().unwrap().load).unwrap();
     }
 }

@@ -9,10 +9,12 @@ mod clock; // the only file that reads a clock
 mod machine; // which cores are ours, and what the machine is
 mod usage; // what processes cost, from /proc
 mod process; // children, ended whatever happens
+mod ask; // one small question
 mod pattern; // which bytes stand behind a URL of many
 mod canned; // the floor, and the origin
 mod certificate; // what TLS needs
 mod subject; // what is measured
+mod options; // what several commands are told alike
 mod load; // the load generator
 mod case; // the rows of the table
 mod outside; // second opinions
@@ -33,18 +35,17 @@ mod scale; // workers, connections, stored responses
 mod soak; // whether it stays where it is
 mod budget; // instructions per request, for CI
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use case::{CASES, Case, QUICK};
-use machine::{Cores, Machine};
 use measure::Plan;
+use options::{HOW_TO_BUILD, Ours};
 use report::Report;
 use subject::{Installed, Subject};
 
@@ -92,14 +93,13 @@ struct Options {
     #[arg(long, value_delimiter = ',')]
     subjects: Vec<Subject>,
     /// Rounds of each case.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = options::rounds)]
     rounds: usize,
     /// Seconds of load in each round [default: 0.6 for quick, 0.8 for compare].
-    #[arg(long)]
+    #[arg(long, value_parser = options::seconds)]
     seconds: Option<f64>,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    tidegate: Option<PathBuf>,
+    #[command(flatten)]
+    ours: Ours,
     /// Writes the tables, JSON with all rounds, versions and configurations, and a picture into a directory.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
     save: Option<PathBuf>,
@@ -113,9 +113,8 @@ struct Budget {
     /// Writes what was counted as the new budgets, with this reason.
     #[arg(long, value_name = "REASON")]
     update: Option<String>,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    tidegate: Option<PathBuf>,
+    #[command(flatten)]
+    ours: Ours,
 }
 
 fn main() -> ExitCode {
@@ -131,11 +130,11 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Action::Quick(options) => bench("quick", &options, &[Subject::Tidegate, Subject::Floor], 0.6),
         Action::Compare(options) => bench("compare", &options, &Subject::ALL, 0.8),
-        Action::Memory(options) => memory::run(&find_tidegate(options.tidegate.as_ref())?, &options),
-        Action::Collapse(options) => collapse::run(&find_tidegate(options.tidegate.as_ref())?, &options),
-        Action::Tiers(options) => tiers::run(&find_tidegate(options.tidegate.as_ref())?, &options),
-        Action::Scale(options) => scale::run(&find_tidegate(options.tidegate.as_ref())?, &options),
-        Action::Soak(options) => soak::run(&find_tidegate(options.tidegate.as_ref())?, &options),
+        Action::Memory(options) => memory::run(&options.usual.ours.installed()?, &options),
+        Action::Collapse(options) => collapse::run(&options.usual.ours.installed()?, &options),
+        Action::Tiers(options) => tiers::run(&options.usual.ours.installed()?, &options),
+        Action::Scale(options) => scale::run(&options.usual.ours.installed()?, &options),
+        Action::Soak(options) => soak::run(&options.usual.ours.installed()?, &options),
         Action::Budget(options) => budget(&options),
         Action::Floor => canned::serve("floor"),
         Action::Origin => canned::serve("origin"),
@@ -144,15 +143,6 @@ fn run(arguments: Arguments) -> Result<()> {
 
 fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f64) -> Result<()> {
     let seconds = options.seconds.unwrap_or(seconds);
-    ensure!((0.05..=3600.0).contains(&seconds), "--seconds: from 0.05 to 3600");
-    ensure!((1..=1000).contains(&options.rounds), "--rounds: from 1 to 1000");
-    let cores = Cores::choose()?;
-    let plan = Plan {
-        rounds: options.rounds,
-        time: Duration::from_secs_f64(seconds),
-        warm_up: Duration::from_secs_f64(seconds / 4.0),
-        cores,
-    };
     let (subjects, absent) = find_subjects(options, usual)?;
     let is_usual = |case: &&Case| command != "quick" || QUICK.contains(&case.name);
     let cases: Vec<&'static Case> = if options.only.is_empty() {
@@ -161,10 +151,14 @@ fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f
         options.only.clone()
     };
 
-    let machine = Machine::look();
-    sys::raise_descriptor_limit().context("cannot raise RLIMIT_NOFILE")?;
-    sys::pin(cores.load).context("cannot pin to a core")?;
+    let (machine, cores) = machine::ready_to_load()?;
     sys::exact_timers()?;
+    let plan = Plan {
+        rounds: options.rounds,
+        time: Duration::from_secs_f64(seconds),
+        warm_up: Duration::from_secs_f64(seconds / 4.0),
+        cores,
+    };
     let rows = suite::run(&cases, &subjects, plan)?;
 
     let report = Report {
@@ -184,7 +178,7 @@ fn bench(command: &'static str, options: &Options, usual: &[Subject], seconds: f
 }
 
 fn budget(options: &Budget) -> Result<()> {
-    let tidegate = find_tidegate(options.tidegate.as_ref())?;
+    let tidegate = options.ours.installed()?;
     let order = budget::Order {
         file: &options.file,
         reason: options.update.as_deref(),
@@ -192,56 +186,19 @@ fn budget(options: &Budget) -> Result<()> {
     budget::run(tidegate, &order)
 }
 
-/// Ours.
-fn find_tidegate(given: Option<&PathBuf>) -> Result<Installed> {
-    let binary = tidegate_binary(given, &[Subject::Tidegate])?;
-    let found = Installed::find(Subject::Tidegate, &binary)?;
-    found.with_context(|| format!("no {}", binary.display()))
-}
-
 /// The subjects that are here, and those that are not.
 fn find_subjects(options: &Options, usual: &[Subject]) -> Result<(Vec<Installed>, Vec<Subject>)> {
     let named = !options.subjects.is_empty();
     let wanted = if named { &options.subjects } else { usual };
-    let tidegate = tidegate_binary(options.tidegate.as_ref(), wanted)?;
+    let tidegate = options.ours.binary(wanted)?;
     let (mut found, mut absent) = (Vec::new(), Vec::new());
     for &subject in wanted {
         match Installed::find(subject, &tidegate)? {
             Some(installed) => found.push(installed),
-            None if subject == Subject::Tidegate => {
-                bail!(
-                    "no {}: build it with cargo build --release -p proxy",
-                    tidegate.display()
-                )
-            }
+            None if subject == Subject::Tidegate => bail!("no {}: {HOW_TO_BUILD}", tidegate.display()),
             None if named => bail!("{} is not installed", subject.name()),
             None => absent.push(subject),
         }
     }
     Ok((found, absent))
-}
-
-/// The binary to measure, built from the sources as they are when cargo runs us: a stale one would be a lie.
-fn tidegate_binary(given: Option<&PathBuf>, wanted: &[Subject]) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.clone());
-    }
-    if wanted.contains(&Subject::Tidegate)
-        && let Some(cargo) = std::env::var_os("CARGO")
-    {
-        build_tidegate(&cargo)?;
-    }
-    let this = std::env::current_exe()?;
-    Ok(this.parent().unwrap_or_else(|| Path::new(".")).join("tidegate"))
-}
-
-fn build_tidegate(cargo: &OsStr) -> Result<()> {
-    let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "-p", "proxy", "--bin", "tidegate"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let status = command.status().context("cannot run cargo")?;
-    ensure!(status.success(), "tidegate does not build");
-    Ok(())
 }

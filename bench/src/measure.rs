@@ -2,14 +2,14 @@
 //!
 //! Nothing is under way when the CPU time is read, before and after; so requests and CPU time belong together.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::ask;
 use crate::case::{AnsweredBy, Case, Kind, Protocol};
 use crate::certificate::Identity;
 use crate::clock;
@@ -206,9 +206,9 @@ impl Bench<'_> {
         let (pid, cores) = (running.process.pid(), self.cores());
         let shares = cores.contains(&self.plan.cores.load);
         let known = if shares { std::process::id().cast_signed() } else { pid };
-        let origin_before = self.origin_count()?;
+        let origin_before = ask::count_of(self.origin)?;
         let sample = metered(pid, &cores, known, &mut generator, pace)?;
-        let fetched = self.origin_count()?.saturating_sub(origin_before);
+        let fetched = ask::count_of(self.origin)?.saturating_sub(origin_before);
         self.check_origin(&sample.outcome, fetched)?;
         Ok(LoadSample { fetched, ..sample })
     }
@@ -240,16 +240,6 @@ impl Bench<'_> {
             },
             ..Target::get(running.address, case.path, case.body_bytes, case.connections)
         }
-    }
-
-    /// How many requests the origin has answered.
-    fn origin_count(&self) -> Result<u64> {
-        let mut stream = TcpStream::connect(self.origin).context("the origin is gone")?;
-        stream.write_all(b"GET /count HTTP/1.1\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (_, count) = text.split_once("\r\n\r\n").context("the origin gave no count")?;
-        Ok(count.parse()?)
     }
 
     /// A hit that asked the origin is none, and neither is a pass that did not.

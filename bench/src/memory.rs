@@ -6,18 +6,17 @@ mod churn; // the budget holds while the store turns over
 mod stored; // one stored response, and a million of them
 mod connections; // idle ones, and such with a request under way
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::clock;
-use crate::machine::{Cores, Machine};
+use crate::machine;
+use crate::options::Usual;
 use crate::rig::{Rig, Tidegate};
 use crate::sheet::{Check, Sheet, Table};
 use crate::subject::Installed;
-use crate::sys;
 
 /// How long a process rests before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -39,12 +38,8 @@ pub(crate) struct Options {
     /// Idle connections of either kind.
     #[arg(long, default_value_t = 10_000)]
     connections: u32,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    pub(crate) tidegate: Option<PathBuf>,
-    /// Writes the tables, as Markdown and JSON, into a directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) usual: Usual,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,10 +68,7 @@ struct Found {
 
 /// Measures all parts, or those asked for.
 pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
-    let machine = Machine::look();
-    let cores = Cores::choose()?;
-    sys::raise_descriptor_limit()?;
-    sys::pin(cores.load)?;
+    let (machine, cores) = machine::ready_to_load()?;
     let mut found = Found::default();
     for &part in Part::value_variants() {
         if options.only.is_empty() || options.only.contains(&part) {
@@ -105,7 +97,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
         checks: found.checks,
         remarks: found.remarks,
     };
-    sheet.publish(options.save.as_deref().map(Path::new))
+    sheet.publish(options.usual.save.as_deref())
 }
 
 impl Part {

@@ -3,22 +3,17 @@
 //! Configuration and addresses only; everything not named here is as it is by default. The cases of `compare` have `subject`.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::clock;
+use crate::ask;
 use crate::machine::{Cores, scratch_root};
 use crate::process::Process;
-use crate::subject::{Running, start_origin};
+use crate::subject::{Running, announced, site, start_origin};
 use crate::usage;
-
-/// How long tidegate has to be ready.
-const READY: Duration = Duration::from_secs(20);
 
 /// A busy machine may take minutes to make ten thousand connections: none of them is given up meanwhile.
 pub(crate) const PATIENCE: &str = "idle_timeout = \"1h\"\nsend_timeout = \"1h\"\n";
@@ -97,23 +92,18 @@ impl Rig {
         fs::write(&file, configuration).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(&self.program);
         command.args(["run", "-c"]).arg(&file);
-        let mut process = Process::start_on("tidegate", command, cpus, self.dir.path())?;
-        let addresses = clock::poll_until("ready", READY, || {
-            process.check_alive()?;
-            let told = process.stderr();
-            let is_ready = told
-                .lines()
-                .any(|line| line.split_whitespace().any(|word| word == "ready"));
-            let front = address(&told, "front").or_else(|| address(&told, "cache"));
-            Ok(front.zip(address(&told, "admin")).filter(|_| is_ready))
-        });
-        let (front, admin) = addresses.with_context(|| format!("it said: {}", process.last_words()))?;
-        Ok(Tidegate { process, front, admin })
+        let process = Process::start_on("tidegate", command, cpus, self.dir.path())?;
+        let Running { process, address } = Running::announcing(process)?;
+        Ok(Tidegate {
+            admin: announced(&process.stderr(), |role| role == "admin").context("no admin listener")?,
+            front: address,
+            process,
+        })
     }
 
     /// How many requests have reached the origin.
     pub(crate) fn asked_of_origin(&self) -> Result<u64> {
-        Ok(get(self.origin.address, "/count")?.trim().parse()?)
+        ask::count_of(self.origin.address)
     }
 }
 
@@ -125,7 +115,7 @@ impl Tidegate {
 
     /// The sum of a metric's samples whose line begins so; 0 where there is none.
     pub(crate) fn metric(&self, start: &str) -> Result<f64> {
-        let text = get(self.admin, "/metrics")?;
+        let text = ask::get(self.admin, "/metrics")?;
         let of_line = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
         Ok(text
             .lines()
@@ -137,134 +127,29 @@ impl Tidegate {
 
 /// The configuration of one that is front and store.
 pub(crate) fn configuration(shape: &Shape, origin: SocketAddr) -> String {
-    let Shape {
-        workers,
-        memory_mib,
-        listen,
-        tables,
-    } = shape;
-    let cache = if *memory_mib == 0 {
-        String::new()
-    } else {
-        format!("[cache]\nmemory = \"{memory_mib}MiB\"\n")
+    let Shape { listen, tables, .. } = shape;
+    let cache = match shape.memory_mib {
+        0 => String::new(),
+        memory_mib => format!("[cache]\nmemory = \"{memory_mib}MiB\"\n"),
     };
-    format!(
-        r#"[process]
-workers = {workers}
-
-[front]
-{listen}
-
-{cache}
-[origin.o]
-servers = ["{origin}"]
-
-[[site]]
-hosts = ["bench.test"]
-default = true
-origin = "o"
-
-[[site.route]]
-prefix = "/pass"
-cache = false
-
-[admin]
-listen = "127.0.0.1:0"
-
-{tables}"#
-    )
+    let served = format!("[front]\n{listen}\n\n{cache}\n{tables}");
+    whole(shape.workers, &served, origin)
 }
 
 /// The configuration of one that serves its store to fronts.
 pub(crate) fn cache_server(shape: &Shape, origin: SocketAddr) -> String {
-    let (workers, memory_mib) = (shape.workers, shape.memory_mib);
-    format!(
-        r#"[process]
-workers = {workers}
-
-[cache]
-memory = "{memory_mib}MiB"
-listen = ["127.0.0.1:0"]
-
-[origin.o]
-servers = ["{origin}"]
-
-[[site]]
-hosts = ["bench.test"]
-default = true
-origin = "o"
-
-[admin]
-listen = "127.0.0.1:0"
-"#
-    )
+    let memory_mib = shape.memory_mib;
+    let served = format!("[cache]\nmemory = \"{memory_mib}MiB\"\nlisten = [\"127.0.0.1:0\"]\n");
+    whole(shape.workers, &served, origin)
 }
 
 /// The configuration of a front whose cache tier is a cache server.
 pub(crate) fn front_before(server: SocketAddr, origin: SocketAddr) -> String {
-    format!(
-        r#"[process]
-workers = 1
-
-[front]
-listen = ["127.0.0.1:0"]
-
-[cache]
-servers = ["{server}"]
-
-[origin.o]
-servers = ["{origin}"]
-
-[[site]]
-hosts = ["bench.test"]
-default = true
-origin = "o"
-
-[admin]
-listen = "127.0.0.1:0"
-"#
-    )
+    let served = format!("[front]\nlisten = [\"127.0.0.1:0\"]\n\n[cache]\nservers = [\"{server}\"]\n");
+    whole(1, &served, origin)
 }
 
-/// The address of the first listener of that role.
-fn address(stderr: &str, role: &str) -> Option<SocketAddr> {
-    let role = format!("role=\"{role}\"");
-    let is_it = |line: &&str| line.contains("listening") && line.split_whitespace().any(|word| word == role);
-    let mut words = stderr.lines().find(is_it)?.split_whitespace();
-    words
-        .find_map(|word| word.strip_prefix("address="))?
-        .trim_matches('"')
-        .parse()
-        .ok()
-}
-
-/// The body of a small answer.
-fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("{address} is gone"))?;
-    stream.set_read_timeout(Some(READY))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream
-        .read_to_string(&mut text)
-        .with_context(|| format!("{address}{path}"))?;
-    let (_, body) = text
-        .split_once("\r\n\r\n")
-        .with_context(|| format!("{address}{path}: no answer"))?;
-    Ok(body.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_found_by_its_role() {
-        let told =
-            "INFO listening role=\"admin\" address=127.0.0.1:1\nINFO listening role=\"front\" address=127.0.0.1:2\n";
-        assert_eq!(address(told, "front"), Some(([127, 0, 0, 1], 2).into()));
-        assert_eq!(address(told, "cache"), None);
-    }
+fn whole(workers: usize, served: &str, origin: SocketAddr) -> String {
+    let site = site(origin);
+    format!("[process]\nworkers = {workers}\n\n{served}\n{site}")
 }

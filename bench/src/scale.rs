@@ -3,20 +3,19 @@
 //! CPU per request of a stored 1 KiB on kept-alive connections, one thing changed at a time.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::load::{Generator, Keys, Length, Pace, Target};
-use crate::machine::{Cores, Machine, available_memory};
+use crate::machine::{self, Cores, available_memory};
 use crate::measure::{LoadSample, sampled};
+use crate::options::{self, Usual};
 use crate::rig::{Rig, Shape, Tidegate, configuration};
 use crate::sheet::{Check, Sheet, Table};
 use crate::stats::{SPREAD_MAX, Summary, summarize};
 use crate::subject::Installed;
-use crate::sys;
 
 /// Bytes of each body.
 const BODY: u64 = 1024;
@@ -37,17 +36,13 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
     /// Rounds of each step.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = options::rounds)]
     rounds: usize,
     /// Seconds of load in each round.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = options::seconds)]
     seconds: f64,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    pub(crate) tidegate: Option<PathBuf>,
-    /// Writes the tables, as Markdown and JSON, into a directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) usual: Usual,
 }
 
 /// One step of one axis.
@@ -60,16 +55,8 @@ struct Step {
 
 /// Measures all three axes.
 pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
-    ensure!(
-        (0.05..=3600.0).contains(&options.seconds),
-        "--seconds: from 0.05 to 3600"
-    );
-    ensure!((1..=1000).contains(&options.rounds), "--rounds: from 1 to 1000");
-    let machine = Machine::look();
-    let cores = Cores::choose()?;
     let all = Cores::all()?;
-    sys::raise_descriptor_limit()?;
-    sys::pin(cores.load)?;
+    let (machine, cores) = machine::ready_to_load()?;
     let rig = Rig::new(&tidegate.program, cores)?;
     let most = options.workers.unwrap_or(all.len());
     let mut remarks = vec![
@@ -100,7 +87,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
         tables: vec![table(&steps)],
         remarks,
     };
-    sheet.publish(options.save.as_deref())
+    sheet.publish(options.usual.save.as_deref())
 }
 
 /// The same load on 1, 2, 3… workers.

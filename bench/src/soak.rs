@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,11 +13,11 @@ use clap::Args;
 
 use crate::clock;
 use crate::load::{Generator, Keys, Length, Pace, Target};
-use crate::machine::{Cores, Machine};
+use crate::machine;
+use crate::options::Usual;
 use crate::rig::{Rig, Shape, Tidegate};
 use crate::sheet::{Check, Sheet, Table};
 use crate::subject::Installed;
-use crate::sys;
 use crate::usage;
 
 /// How long each kind of load lasts in a cycle.
@@ -38,12 +37,8 @@ pub(crate) struct Options {
     /// How long (90s, 10m, 2h).
     #[arg(long = "for", default_value = "2m", value_parser = duration)]
     time: Duration,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    pub(crate) tidegate: Option<PathBuf>,
-    /// Writes the tables as Markdown and JSON, and every look as CSV, into a directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) usual: Usual,
 }
 
 /// One look at it, at rest.
@@ -62,10 +57,7 @@ struct Look {
 
 /// Loads it until the time is over.
 pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
-    let machine = Machine::look();
-    let cores = Cores::choose()?;
-    sys::raise_descriptor_limit()?;
-    sys::pin(cores.load)?;
+    let (machine, cores) = machine::ready_to_load()?;
     let rig = Rig::new(&tidegate.program, cores)?;
     let running = rig.start(&Shape::store(STORE_MIB))?;
     let started = clock::now();
@@ -83,7 +75,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
         )?;
         looks.push(look);
     }
-    if let Some(dir) = &options.save {
+    if let Some(dir) = &options.usual.save {
         save_csv(dir, &looks)?;
     }
     let sheet = Sheet {
@@ -100,7 +92,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
                 .to_owned(),
         ],
     };
-    sheet.publish(options.save.as_deref())
+    sheet.publish(options.usual.save.as_deref())
 }
 
 /// All kinds of load, one after the other, then a look.

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::load::{Generator, Outcome, Pace, Target};
-use crate::machine::{Cores, Machine};
+use crate::machine;
+use crate::options::{self, Usual};
 use crate::process::Process;
 use crate::rig::{Rig, Shape, Tidegate, cache_server, front_before};
 use crate::sheet::{Check, Sheet, Table};
 use crate::stats::{SPREAD_MAX, summarize};
 use crate::subject::{self, Installed, Running, Setup, Subject};
-use crate::sys;
 use crate::usage;
 
 /// Cases: word, body bytes, connections.
@@ -33,17 +33,13 @@ const CASES: [(&str, u64, usize); 3] = [
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rounds of each case.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = options::rounds)]
     rounds: usize,
     /// Seconds of load in each round.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = options::seconds)]
     seconds: f64,
-    /// Our binary; without this, the one beside this program, built before if cargo runs us.
-    #[arg(long)]
-    pub(crate) tidegate: Option<PathBuf>,
-    /// Writes the tables, as Markdown and JSON, into a directory.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "bench/results")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) usual: Usual,
 }
 
 /// A front and a cache behind it.
@@ -66,15 +62,7 @@ struct Cell {
 
 /// Measures both chains in turns.
 pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
-    ensure!(
-        (0.05..=3600.0).contains(&options.seconds),
-        "--seconds: from 0.05 to 3600"
-    );
-    ensure!((1..=1000).contains(&options.rounds), "--rounds: from 1 to 1000");
-    let machine = Machine::look();
-    let cores = Cores::choose()?;
-    sys::raise_descriptor_limit()?;
-    sys::pin(cores.load)?;
+    let (machine, cores) = machine::ready_to_load()?;
     let rig = Rig::new(&tidegate.program, cores)?;
     let mut about = vec![format!("tidegate: {}", tidegate.version)];
     let mut remarks = Vec::new();
@@ -116,7 +104,7 @@ pub(crate) fn run(tidegate: &Installed, options: &Options) -> Result<()> {
         }],
         remarks,
     };
-    sheet.publish(options.save.as_deref())
+    sheet.publish(options.usual.save.as_deref())
 }
 
 fn measure(rig: &Rig, chains: &[Chain], options: &Options, case: (u64, usize)) -> Result<Vec<Cell>> {

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::machine::in_path;
 use crate::process::Process;
 use crate::usage;
+pub(crate) use tidegate::site;
 
 /// How long a subject has to be ready.
 const READY: Duration = Duration::from_secs(20);
@@ -256,6 +257,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// One that tells where it listens, and when it is ready.
+    pub(crate) fn announcing(process: Process) -> Result<Self> {
+        Self::when_ready(process, Ready::Announced)
+    }
+
     /// One that is ready as soon as it accepts connections.
     pub(crate) fn accepting(process: Process, address: SocketAddr) -> Result<Self> {
         Self::when_ready(process, Ready::Accepts(address))
@@ -265,7 +271,7 @@ impl Running {
         let address = clock::poll_until("ready", READY, || {
             process.check_alive()?;
             Ok(match ready {
-                Ready::Announced => announced_address(&process.stderr()),
+                Ready::Announced => announced(&process.stderr(), |role| role != "admin"),
                 Ready::Accepts(address) => TcpStream::connect(address).is_ok().then_some(address),
             })
         });
@@ -283,15 +289,17 @@ fn canned(role: &str) -> Launch {
     }
 }
 
-/// The address in `listening … role=front address=127.0.0.1:4711`, once `ready` was said too.
-fn announced_address(stderr: &str) -> Option<SocketAddr> {
-    let is_ready = |line: &str| line.split_whitespace().any(|word| word == "ready");
-    stderr.lines().find(|line| is_ready(line))?;
-    stderr
-        .lines()
-        .filter(|line| line.contains("listening") && !line.contains("role=admin"))
-        .find_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("address=")))
-        .and_then(|address| address.trim_matches('"').parse().ok())
+/// The address in `listening … role=front address=127.0.0.1:4711` of the first role that `is_it`, once `ready` was said too.
+pub(crate) fn announced(stderr: &str, is_it: impl Fn(&str) -> bool) -> Option<SocketAddr> {
+    let has_word = |line: &str, expected: &str| line.split_whitespace().any(|word| word == expected);
+    stderr.lines().find(|line| has_word(line, "ready"))?;
+    let value = |line: &'_ str, name: &str| {
+        let found = line.split_whitespace().find_map(|word| word.strip_prefix(name))?;
+        Some(found.trim_matches('"').to_owned())
+    };
+    let mut listening = stderr.lines().filter(|line| has_word(line, "listening"));
+    let line = listening.find(|line| value(line, "role=").is_some_and(|role| is_it(&role)))?;
+    value(line, "address=")?.parse().ok()
 }
 
 fn first_line(program: &Path, flag: &str) -> Result<String> {
@@ -318,15 +326,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_counts_once_it_is_ready() {
-        let listening = "2026-11-22T12:00:00Z  INFO listening role=admin address=127.0.0.1:1\n\
-                         2026-11-22T12:00:00Z  INFO listening role=front address=127.0.0.1:4711 backlog=4096\n";
-        assert_eq!(announced_address(listening), None);
+    fn an_address_is_found_by_its_role_once_all_is_ready() {
+        let listening = "2026-11-22T12:00:00Z  INFO listening role=\"admin\" address=127.0.0.1:1\n\
+                         2026-11-22T12:00:00Z  INFO listening role=front address=\"127.0.0.1:4711\" backlog=4096\n";
+        let front = |stderr: &str| announced(stderr, |role| role != "admin");
+        assert_eq!(front(listening), None);
         let ready = format!("{listening}2026-11-22T12:00:00Z  INFO ready\n");
+        assert_eq!(front(&ready), Some(([127, 0, 0, 1], 4711).into()));
         assert_eq!(
-            announced_address(&ready),
-            Some(SocketAddr::from(([127, 0, 0, 1], 4711)))
+            announced(&ready, |role| role == "admin"),
+            Some(([127, 0, 0, 1], 1).into())
         );
-        assert_eq!(announced_address("already ready\n"), None);
+        assert_eq!(announced(&ready, |role| role == "cache"), None);
+        assert_eq!(front("already ready\n"), None);
     }
 }

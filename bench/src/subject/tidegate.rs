@@ -1,5 +1,7 @@
 //! tidegate: a front with the cache in the same process, everything else as it is by default.
 
+use std::net::SocketAddr;
+
 use super::{Launch, Ready, Setup};
 
 pub(super) fn launch(setup: &Setup<'_>) -> Launch {
@@ -34,7 +36,26 @@ listen = [{{ address = "127.0.0.1:0"{listener} }}]
 [cache]
 memory = "{store}MiB"
 
-[origin.o]
+{site}
+[log]
+level = "info"
+{access_log}{health}"#,
+        workers = setup.workers,
+        store = setup.store_mib,
+        site = site(setup.origin),
+    );
+    Launch {
+        arguments: vec!["run".into(), "-c".into(), file.clone().into()],
+        files: vec![(file, text)],
+        environment: &[],
+        ready: Ready::Announced,
+    }
+}
+
+/// What all shapes have in common: where requests go to, and the admin listener.
+pub(crate) fn site(origin: SocketAddr) -> String {
+    format!(
+        r#"[origin.o]
 servers = ["{origin}"]
 
 [[site]]
@@ -48,18 +69,6 @@ cache = false
 
 [admin]
 listen = "127.0.0.1:0"
-
-[log]
-level = "info"
-{access_log}{health}"#,
-        workers = setup.workers,
-        store = setup.store_mib,
-        origin = setup.origin
-    );
-    Launch {
-        arguments: vec!["run".into(), "-c".into(), file.clone().into()],
-        files: vec![(file, text)],
-        environment: &[],
-        ready: Ready::Announced,
-    }
+"#
+    )
 }
