@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -19,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::Made;
-use crate::tls_origin;
+use crate::{tls_origin, websocket};
 
 /// A running origin; it ends with the value.
 pub struct DualOrigin {
@@ -182,12 +179,11 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(socket: S, http2: Http2)
     }
 }
 
-/// What agrees to the key in a head (RFC 6455 §4.2.2).
+/// What agrees to the key in a head.
 fn accept_of(head: &str) -> String {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     let key = lines.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
-    let key = key.map_or("", |(_, key)| key).to_owned() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes()))
+    websocket::accept(key.map_or("", |(_, key)| key))
 }
 
 async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> std::io::Result<()> {

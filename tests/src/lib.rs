@@ -18,6 +18,7 @@ pub mod certificates; // made on the spot
 pub mod tls; // a TLS client that looks at what it gets
 pub mod tls_origin; // an origin that speaks TLS
 pub mod proxied_origin; // an origin whose connections begin with a PROXY header
+pub mod websocket; // what a server says to agree
 pub mod dual_origin; // an origin that speaks HTTP/1.1 and HTTP/2
 pub mod http2; // an HTTP/2 client made of exact frames
 pub mod streams; // an HTTP/2 client that opens tunnels

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::binary::workspace;
 
-/// All Rust sources of the workspace's crates.
+/// All Rust sources: the workspace's crates, and the fuzz targets.
 ///
 /// # Panics
 /// When there are hardly any: the search itself is broken.
 pub fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for name in ["common", "config", "cache", "proxy", "bench", "tests"] {
+    for name in ["common", "config", "cache", "proxy", "bench", "tests", "fuzz"] {
         collect(&workspace().join(name), &mut files);
     }
     assert!(files.len() > 20, "{files:?}");

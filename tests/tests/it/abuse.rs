@@ -8,18 +8,14 @@ use std::time::Duration;
 use tests::certificates::Made;
 use tests::client::{Client, get, request};
 use tests::http2::{DATA, HEADERS, PING, RST_STREAM, SETTINGS, head};
-use tests::origin::Origin;
 use tests::programs::skipped;
-use tests::script::Script;
 use tests::setup::Setup;
 use tests::sys::raise_open_files;
 use tests::tidegate::{Tidegate, folder};
 use tests::tls::Tls;
 use tests::wait::{Gate, eventually};
 
-const MIB: u64 = 1 << 20;
-/// Bytes of a representation that nobody can take in one go.
-const LARGE: usize = 1 << 20;
+use crate::crowds::{LARGE, MIB, origin};
 
 /// Where the listeners are.
 struct Target {
@@ -117,11 +113,7 @@ fn whoever_abuses_the_front_others_are_served_and_the_memory_comes_back() {
     if limit < 2_048 {
         return skipped(&format!("abuse: only {limit} files may be open"));
     }
-    let origin = Origin::start(|request| match request.path() {
-        "/large" => Script::cacheable("x".repeat(LARGE)),
-        "/passed" => Script::ok("x".repeat(LARGE)),
-        _ => Script::cacheable("hello"),
-    });
+    let origin = origin();
     let (_folder, path) = folder();
     let certificate = Made::ecdsa(&["www.example.com"]).write(&path, "www");
     let listen = "[{ address = '127.0.0.1:0', http2 = true }, { address = '[::1]:0', tls = 'test' }, \

@@ -15,8 +15,9 @@ use tests::tidegate::{Tidegate, folder};
 use tests::tls::{Tls, TlsClient};
 use tests::wait::{PATIENCE, eventually};
 
-const LARGE: usize = 1 << 20;
-const MIB: u64 = 1 << 20;
+/// Bytes of a representation that nobody can take in one go.
+pub(crate) const LARGE: usize = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// Connections of one sort that are held until this is dropped.
 enum Held {
@@ -62,11 +63,7 @@ fn memory_is_as_before_when_a_crowd_has_left() {
     if limit < 6_000 {
         return skipped(&format!("crowds: only {limit} files may be open"));
     }
-    let origin = Origin::start(|request| match request.path() {
-        "/large" => Script::cacheable("x".repeat(LARGE)),
-        "/passed" => Script::ok("x".repeat(LARGE)),
-        _ => Script::cacheable("hello"),
-    });
+    let origin = origin();
     let (_folder, path) = folder();
     let certificate = Made::ecdsa(&["www.example.com"]).write(&path, "www");
     let tidegate = Setup::of(&origin.address())
@@ -103,18 +100,21 @@ fn memory_is_as_before_when_a_crowd_has_left() {
             &format!("memory is back to {most} of {base} bytes after {what}, which took {during}; before: {told}"),
             || process.memory() <= most,
         );
-        eprintln!(
-            "DBG {what}: base {} during {} after {}",
-            base / 1024,
-            during / 1024,
-            process.memory() / 1024
-        );
         told.push_str(&format!(
             "{what}: {} MiB, then {}; ",
             during / MIB,
             process.memory() / MIB
         ));
     }
+}
+
+/// An origin of something small, of something large, and of something large that is not stored.
+pub(crate) fn origin() -> Origin {
+    Origin::start(|request| match request.path() {
+        "/large" => Script::cacheable("x".repeat(LARGE)),
+        "/passed" => Script::ok("x".repeat(LARGE)),
+        _ => Script::cacheable("hello"),
+    })
 }
 
 impl Held {

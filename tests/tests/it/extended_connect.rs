@@ -1,8 +1,5 @@
 //! WebSocket and other tunnels over HTTP/2 (RFC 8441): as those over HTTP/1.1, on a stream.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use h2::Reason;
 use http::{Method, Request};
 use tests::browser::{Browser, Screen};
@@ -16,6 +13,7 @@ use tests::streams::{Ended, Streams};
 use tests::sys::SIGTERM;
 use tests::tidegate::{Tidegate, folder};
 use tests::wait::{Gate, eventually};
+use tests::websocket;
 
 /// A front that speaks HTTP/2 by prior knowledge.
 fn setup(origin: &Origin) -> Setup {
@@ -24,15 +22,10 @@ fn setup(origin: &Origin) -> Setup {
 
 /// What agrees to a WebSocket (RFC 6455 §4.2.2).
 fn switched(request: &message::Request) -> String {
-    let key = request.field("sec-websocket-key").unwrap_or("none").to_owned();
-    let digest = digest(
-        &SHA1_FOR_LEGACY_USE_ONLY,
-        (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes(),
-    );
+    let accept = websocket::accept(request.field("sec-websocket-key").unwrap_or("none"));
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
-        STANDARD.encode(digest)
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
     )
 }
 

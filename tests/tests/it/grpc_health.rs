@@ -1,6 +1,5 @@
 //! Health checks by gRPC's health protocol, against a scripted HTTP/2 server: only SERVING is well.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,11 +7,10 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use parking_lot::Mutex;
+use tests::dual_origin::{DualOrigin, Http2};
 use tests::setup::Setup;
 use tests::tidegate::Tidegate;
 use tests::wait::eventually;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 /// What the server answers to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,59 +38,28 @@ struct Asked {
 }
 
 struct Server {
-    address: SocketAddr,
+    origin: DualOrigin,
     says: Arc<Mutex<Says>>,
     asked: Arc<Mutex<Asked>>,
-    /// Dropped, it ends.
-    _running: oneshot::Sender<()>,
 }
 
 impl Server {
     fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
         let (says, asked) = (Arc::new(Mutex::new(SERVING)), Arc::new(Mutex::new(Asked::default())));
         let (told, heard) = (Arc::clone(&says), Arc::clone(&asked));
-        let (running, stopped) = oneshot::channel::<()>();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                tokio::select! {
-                    () = serve(listener, told, heard) => {}
-                    _ = stopped => {}
-                }
-            });
+        let http2 = Http2::answering(move |request, respond| {
+            let says = *told.lock();
+            answer(request, respond, says, Arc::clone(&heard))
         });
         Self {
-            address,
+            origin: DualOrigin::plain(http2),
             says,
             asked,
-            _running: running,
         }
     }
 
     fn says(&self, what: Says) {
         *self.says.lock() = what;
-    }
-}
-
-async fn serve(listener: TcpListener, says: Arc<Mutex<Says>>, asked: Arc<Mutex<Asked>>) {
-    while let Ok((socket, _)) = listener.accept().await {
-        let (says, asked) = (Arc::clone(&says), Arc::clone(&asked));
-        tokio::spawn(async move {
-            let Ok(mut connection) = h2::server::handshake(socket).await else {
-                return;
-            };
-            while let Some(Ok((request, respond))) = connection.accept().await {
-                let says = *says.lock();
-                tokio::spawn(answer(request, respond, says, Arc::clone(&asked)));
-            }
-        });
     }
 }
 
@@ -150,7 +117,7 @@ async fn answer(
 }
 
 fn start(server: &Server, service: &str) -> Tidegate {
-    Setup::of(&server.address.to_string())
+    Setup::of(&server.origin.address())
         .uncached()
         .set("origin.o.protocol", "'http2'")
         .set("origin.o.health.grpc", &format!("'{service}'"))
@@ -163,7 +130,7 @@ fn start(server: &Server, service: &str) -> Tidegate {
 }
 
 fn wait_for_state(tidegate: &Tidegate, server: &Server, state: &str, why: &str) {
-    let labels = format!(r#"server="{}",state="{state}""#, server.address);
+    let labels = format!(r#"server="{}",state="{state}""#, server.origin.address());
     eventually(&format!("the server is {state} with {why}"), || {
         tidegate.metric("tidegate_backend_server_state", &labels) == 1
     });

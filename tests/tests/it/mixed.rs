@@ -25,15 +25,15 @@ fn counting() -> Origin {
 }
 
 /// Starts a server and waits until its unix socket takes connections.
-fn serve(command: Command, socket: &Path) -> Process {
+pub(crate) fn serve(command: Command, socket: &Path) -> Process {
     let process = Process::spawn(command);
     let address = socket.to_str().unwrap();
     eventually("it listens", || Client::try_connect(address).is_ok());
     process
 }
 
-/// nginx with this `server` block.
-fn nginx(mut command: Command, folder: &Path, server: &str) -> Command {
+/// nginx with this in its `server` block, which listens on `socket` in `folder`, as `listen` says.
+pub(crate) fn nginx(mut command: Command, folder: &Path, listen: &str, server: &str) -> Command {
     let path = folder.display();
     let text = format!(
         "daemon off; master_process off; pid {path}/pid; error_log stderr;\n\
@@ -41,7 +41,7 @@ fn nginx(mut command: Command, folder: &Path, server: &str) -> Command {
          http {{ access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
          fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
          proxy_cache_path {path}/cache keys_zone=kept:1m;\n\
-         server {{ listen unix:{path}/socket; location / {{ {server} }} }} }}\n"
+         server {{ listen unix:{path}/socket {listen}; {server} }} }}\n"
     );
     std::fs::write(folder.join("nginx.conf"), text).unwrap();
     command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(folder);
@@ -82,10 +82,10 @@ fn nginx_is_a_cache_server_behind_our_front() {
     let (_folder, path) = folder();
     let origin = counting();
     let server = format!(
-        "proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $host; proxy_cache kept;",
+        "location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $host; proxy_cache kept; }}",
         origin.address()
     );
-    let cache = serve(nginx(command, &path, &server), &path.join("socket"));
+    let cache = serve(nginx(command, &path, "", &server), &path.join("socket"));
     check(cache, &path, &origin);
 }
 
@@ -123,10 +123,11 @@ fn nginx_is_a_front_before_our_cache_server() {
     let origin = counting();
     let tidegate = Setup::of(&origin.address()).shape(Shape::TwoTier(1)).start();
     let server = format!(
-        "proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Connection '';",
+        "location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $host; \
+         proxy_set_header Connection ''; }}",
         tidegate.cache_servers[0].address("cache")
     );
-    let _front = serve(nginx(command, &path, &server), &path.join("socket"));
+    let _front = serve(nginx(command, &path, "", &server), &path.join("socket"));
     let mut client = Client::connect(path.join("socket").to_str().unwrap());
     let first = client.get("/a");
     assert_eq!(first.status, 200, "{first:?}");

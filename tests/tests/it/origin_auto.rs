@@ -1,6 +1,5 @@
 //! `protocol = "auto"`: what origins choose by ALPN, and HTTP/2 connections that say GOAWAY while requests come.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -8,11 +7,12 @@ use http::HeaderMap;
 use tests::certificates::Made;
 use tests::client::{Client, get, request};
 use tests::dual_origin::{DualOrigin, Http2};
-use tests::process::Process;
 use tests::programs::installed;
 use tests::setup::Setup;
 use tests::tidegate::{Tidegate, folder};
 use tests::wait::eventually;
+
+use crate::mixed::{nginx, serve};
 
 const CLIENTS: usize = 8;
 
@@ -134,8 +134,10 @@ fn no_request_fails_while_connections_say_goaway() {
 
 #[test]
 fn no_request_fails_while_nginx_says_goaway() {
+    let Some(command) = installed("nginx") else { return };
     let (_folder, path) = folder();
-    let Some(_nginx) = nginx(&path) else { return };
+    let server = "keepalive_requests 10; location / { return 200 nginx; }";
+    let _nginx = serve(nginx(command, &path, "http2", server), &path.join("socket"));
     let tidegate = Setup::of(&format!("unix:{}/socket", path.display()))
         .uncached()
         .set("process.workers", "1")
@@ -146,24 +148,4 @@ fn no_request_fails_while_nginx_says_goaway() {
     let connects = tidegate.metric("tidegate_backend_connects_total", "");
     assert!((10..=200).contains(&connects), "{connects}");
     tidegate.wait_until_no_backend_is_busy();
-}
-
-/// One that speaks HTTP/2 and says GOAWAY after ten requests of a connection.
-fn nginx(folder: &Path) -> Option<Process> {
-    let mut command = installed("nginx")?;
-    let path = folder.display();
-    let text = format!(
-        "daemon off; master_process off; pid {path}/pid; error_log stderr;\n\
-         events {{}}\n\
-         http {{ access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p;\n\
-         fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-         keepalive_requests 10;\n\
-         server {{ listen unix:{path}/socket http2; location / {{ return 200 nginx; }} }} }}\n"
-    );
-    std::fs::write(folder.join("nginx.conf"), text).unwrap();
-    command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(folder);
-    let process = Process::spawn(command);
-    let socket = folder.join("socket");
-    eventually("it listens", || Client::try_connect(socket.to_str().unwrap()).is_ok());
-    Some(process)
 }

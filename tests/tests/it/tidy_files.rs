@@ -57,7 +57,13 @@ fn no_identifier_uses_the_words_of_two_meanings() {
 
 #[test]
 fn nothing_is_left_to_do() {
-    let marks = ["TODO", "FIXME", "XXX", "unimplemented"];
+    // In pieces, so that a search of the sources for them finds none here.
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("X", "XX"),
+        concat!("unimple", "mented"),
+    ];
     expect_no_line("is left to do", without_strings, |line| {
         words(line).any(|word| marks.contains(&word))
     });
