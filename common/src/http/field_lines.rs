@@ -32,9 +32,7 @@ impl FieldLines {
     /// All fields of `map`, in its order.
     pub fn from_map(map: &HeaderMap) -> Self {
         let mut lines = Self::with_capacity(map.len() * 40);
-        for (name, value) in map {
-            lines.push(name, value);
-        }
+        write_map(&mut lines.bytes, map);
         lines
     }
 
@@ -197,7 +195,16 @@ impl FieldLines {
     }
 }
 
-/// Rendered lines as pairs of name and value.
+/// Appends the lines of all fields of `map`, in its order.
+pub(crate) fn write_map(out: &mut Vec<u8>, map: &HeaderMap) {
+    for (name, value) in map {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 fn is_named(line: &[u8], names: &[HeaderName]) -> bool {
     names.iter().any(|name| {
         let name = name.as_str().as_bytes();
@@ -205,6 +212,7 @@ fn is_named(line: &[u8], names: &[HeaderName]) -> bool {
     })
 }
 
+/// Rendered lines as pairs of name and value.
 fn pairs(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = lines;
     std::iter::from_fn(move || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::body::Body;
-use super::field_lines::FieldLines;
+use super::field_lines::{self, FieldLines};
 
 /// A response, before any transport has seen it.
 #[derive(Debug)]
@@ -157,14 +157,7 @@ impl Fields {
         match &self.base {
             Base::Shared(shared) => out.extend_from_slice(shared.0.as_bytes()),
             Base::Lines(lines) => out.extend_from_slice(lines.as_bytes()),
-            Base::Owned(map) => {
-                for (name, value) in map.as_ref() {
-                    out.extend_from_slice(name.as_str().as_bytes());
-                    out.extend_from_slice(b": ");
-                    out.extend_from_slice(value.as_bytes());
-                    out.extend_from_slice(b"\r\n");
-                }
-            }
+            Base::Owned(map) => field_lines::write_map(out, map),
         }
         out.extend_from_slice(self.added.as_bytes());
     }

@@ -4,6 +4,7 @@
 
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use crate::http::field_lines;
 use crate::http::outgoing::OutgoingHead;
 use crate::http::response::Fields;
 
@@ -64,7 +65,7 @@ pub(crate) fn interim_head(out: &mut Vec<u8>, status: StatusCode, map: &HeaderMa
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(out, map);
+    field_lines::write_map(out, map);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -78,7 +79,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, head: &OutgoingHead, coding: Codin
         _ => out.push(b'/'),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(out, &request.headers);
+    field_lines::write_map(out, &request.headers);
     out.extend_from_slice(head.own_fields().as_bytes());
     match coding {
         Coding::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -89,16 +90,6 @@ pub(crate) fn request_head(out: &mut Vec<u8>, head: &OutgoingHead, coding: Codin
         Coding::None | Coding::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Appends every field of `map`.
-fn fields(out: &mut Vec<u8>, map: &HeaderMap) {
-    for (name, value) in map {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// Appends the line that starts a chunk of `size` bytes.
@@ -115,7 +106,7 @@ pub(crate) fn chunk_size(out: &mut Vec<u8>, size: usize) {
 pub(crate) fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(out, trailers);
+        field_lines::write_map(out, trailers);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -107,7 +107,7 @@ impl Received {
     /// The fields as a map, as they came but for what is plain.
     pub(super) fn into_map(self) -> HeaderMap {
         match self {
-            Self::Plain(plain) => Fields::from(plain.lines).into_map(),
+            Self::Plain(plain) => plain.lines.into_map(),
             Self::Map(map) => map,
         }
     }
