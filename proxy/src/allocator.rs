@@ -70,9 +70,44 @@ const CROWD: usize = 4;
 /// Looks after which those who left are not expected back.
 const QUIET_LOOKS: u32 = 10;
 
+/// What is remembered of the clients that were connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Crowd {
+    /// The most there were since a crowd left last.
+    most: usize,
+    /// For how many looks no more than half of them have been here.
+    quiet_looks: u32,
+}
+
 thread_local! {
-    /// The most clients since a crowd left last, and for how many looks less than half of them have been here.
-    static CROWD_SEEN: Cell<(usize, u32)> = const { Cell::new((0, 0)) };
+    static CROWD_SEEN: Cell<Crowd> = const { Cell::new(Crowd::NOBODY) };
+}
+
+impl Crowd {
+    const NOBODY: Self = Self {
+        most: 0,
+        quiet_looks: 0,
+    };
+
+    /// What is remembered after a look that finds `open` clients, and whether a crowd has left for good.
+    fn look(self, open: usize) -> (Self, bool) {
+        let Self { most, quiet_looks } = self;
+        if most < CROWD || open > most / 2 {
+            let most = most.max(open);
+            return (Self { most, quiet_looks: 0 }, false);
+        }
+        if quiet_looks < QUIET_LOOKS {
+            let quiet_looks = quiet_looks + 1;
+            return (Self { most, quiet_looks }, false);
+        }
+        (
+            Self {
+                most: open,
+                ..Self::NOBODY
+            },
+            true,
+        )
+    }
 }
 
 /// Gives back what the calling thread freed, and what any thread freed more than a second ago; `open` is how many clients
@@ -81,14 +116,44 @@ thread_local! {
 /// Takes about a microsecond when there is nothing, however much is in use: only pages with room are looked at. When a crowd
 /// has left, all pages of the thread are looked at once, for what other threads have freed in them.
 pub fn give_back(open: usize) {
-    let (most, quiet) = CROWD_SEEN.get();
-    let has_left = most >= CROWD && open <= most / 2;
-    let looks_everywhere = has_left && quiet >= QUIET_LOOKS;
-    CROWD_SEEN.set(match (looks_everywhere, has_left) {
-        (true, _) => (open, 0),
-        (false, true) => (most, quiet + 1),
-        (false, false) => (most.max(open), 0),
-    });
+    let (crowd, has_left) = CROWD_SEEN.get().look(open);
+    CROWD_SEEN.set(crowd);
     // SAFETY: mi_collect() takes a flag, may be called at any time from any thread, and frees only what nobody has.
-    unsafe { mi_collect(looks_everywhere) }
+    unsafe { mi_collect(has_left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At which looks a crowd was found to have left, when each of these numbers of clients is seen so many times.
+    fn left(seen: &[(usize, u32)]) -> Vec<u32> {
+        let (mut crowd, mut look, mut left) = (Crowd::NOBODY, 0, Vec::new());
+        for (open, times) in seen {
+            for _ in 0..*times {
+                let has_left;
+                (crowd, has_left) = crowd.look(*open);
+                look += 1;
+                left.extend(has_left.then_some(look));
+            }
+        }
+        left
+    }
+
+    #[test]
+    fn a_crowd_has_left_when_half_of_it_is_gone_for_eleven_looks_and_it_leaves_once() {
+        for (seen, expected) in [
+            (&[(3, 5), (0, 50)][..], vec![]),
+            (&[(4, 1), (0, 50)], vec![12]),
+            (&[(100, 1), (51, 50)], vec![]),
+            (&[(100, 1), (50, 50)], vec![12]),
+            // Who comes back in between is expected again.
+            (&[(100, 1), (10, 10), (60, 1), (10, 10)], vec![]),
+            (&[(100, 1), (10, 10), (60, 1), (10, 11)], vec![23]),
+            // Those who stayed are the crowd that may leave next.
+            (&[(100, 1), (40, 11), (3, 11)], vec![12, 23]),
+        ] {
+            assert_eq!(left(seen), expected, "{seen:?}");
+        }
+    }
 }
