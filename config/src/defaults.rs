@@ -21,12 +21,11 @@ use common::http::origin_error::OriginError;
 use common::http::upgrade::Protocol;
 use common::http2::settings::Http2Settings;
 use common::kernel::diagnosis::settings::Thresholds;
+use common::kernel::usage::Budget;
 use common::net::settings::{Backlog, TcpKeepalive};
 use common::net::tls::settings::{TlsSettings, TlsVersion, UnknownName};
 use common::process::confine::{ConfineSettings, Wanted};
-use common::serve::settings::{
-    Budget, HalfClose, ServeSettings, ShedBy, SheddingSettings, SourceSettings, WorkerSettings,
-};
+use common::serve::settings::{HalfClose, ServeSettings, ShedBy, SheddingSettings, SourceSettings, WorkerSettings};
 use common::serve::source::SourcePrefixes;
 use common::telemetry::access_log::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use common::telemetry::log::LogFormat;

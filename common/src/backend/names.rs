@@ -123,18 +123,9 @@ mod tests {
                 note();
             }
             asked.lock().push((mono_now() - started).as_secs());
-            let answer = script.lock().pop_front();
-            async {
-                match answer {
-                    Some(answer) => answer,
-                    None => std::future::pending().await,
-                }
-            }
+            testing::next_of(&script)
         };
-        tokio::select! {
-            () = watch(Arc::clone(&backend), 0, look_up) => {}
-            () = tokio::time::sleep(Duration::from_secs(100_000)) => {}
-        }
+        drop(tokio::time::timeout(Duration::from_secs(100_000), watch(Arc::clone(&backend), 0, look_up)).await);
         let rows = asked.into_inner().into_iter().zip(seen.into_inner());
         rows.map(|(at, (addresses, error, unresolved))| (at, addresses, error, unresolved))
             .collect()

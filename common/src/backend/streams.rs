@@ -68,12 +68,10 @@ impl Backend {
                 return Ok(None);
             }
         };
-        facts.queued += ask.worker.clock.mono() - waiting;
+        let now = ask.worker.clock.mono();
+        facts.queued += now - waiting;
         let result = match lease {
-            Ok(lease) => {
-                let now = ask.worker.clock.mono();
-                self.connected(number, lease, ask, (source, now), facts).await
-            }
+            Ok(lease) => self.connected(number, lease, ask, (source, now), facts).await,
             Err(_) => Err(OriginError::ConnectionLimitReached),
         };
         match result {

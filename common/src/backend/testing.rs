@@ -1,5 +1,6 @@
 //! What the tests of this folder share: settings, workers, and scripted servers on loopback.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +43,17 @@ pub(super) fn limits() -> ExchangeLimits {
         send_timeout: LONG,
         head_bytes_max: 16 * 1024,
         fields_max: 100,
+    }
+}
+
+/// What comes next in a script; never, when it is over.
+pub(super) fn next_of<T>(script: &Mutex<VecDeque<T>>) -> impl Future<Output = T> + use<T> {
+    let next = script.lock().pop_front();
+    async {
+        match next {
+            Some(next) => next,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sampler on the running machine, on an empty root, and its cost.
+//! The sampler on the running machine and on an empty root.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -109,43 +109,4 @@ fn a_listener_of_this_machine_that_does_not_accept_is_found() {
         diagnosis_text(&engine)
     );
     drop(clients);
-}
-
-#[test]
-#[ignore = "a measurement, run by hand in a namespace with many sockets: see docs/tcp-health.md, Cost"]
-fn what_a_sample_costs() {
-    let mut sampler = Sampler::new(ProcRoot::default());
-    let time = |what: &str, run: &mut dyn FnMut() -> String| {
-        let started = mono_now();
-        let seen = (0..20).map(|_| run()).last();
-        println!(
-            "{what}: {:?} each, {}",
-            started.elapsed() / 20,
-            seen.unwrap_or_default()
-        );
-    };
-    time("half-open", &mut || {
-        let mut count = HalfOpen::default();
-        let complete = sampler.walk(HALF_OPEN_STATES, |entry| count.count(entry));
-        format!("{:?}, {complete:?}", count.incoming)
-    });
-    time("census", &mut || {
-        let mut count = Census::default();
-        let complete = sampler.walk(States::ALL, |entry| count.count(entry));
-        format!("{} sockets, {complete:?}", count.total.connections())
-    });
-    time("listeners", &mut || {
-        format!("{}", sampler.all_listeners().ok().map_or(0, |all| all.len()))
-    });
-    time("files only", &mut || {
-        sampler.half_open.keep(
-            mono_now() + Duration::from_secs(9),
-            Reading::Available(HalfOpen::default()),
-        );
-        sampler.census.keep(
-            mono_now() + Duration::from_secs(9),
-            Reading::Available(Census::default()),
-        );
-        format!("{:?}", sampler.sample(now(), Listeners::Own(&[])).netstat)
-    });
 }

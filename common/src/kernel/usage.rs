@@ -7,7 +7,17 @@ use super::memory::{groups, meminfo_bytes};
 use super::root::ProcRoot;
 use super::sockstat::ratio;
 use crate::process::rlimit;
-use crate::serve::settings::Budget;
+
+/// How much of something the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// What the system lets it take.
+    Auto,
+    /// So much.
+    Fixed(u64),
+    /// It is not watched.
+    Unlimited,
+}
 
 /// How much of something is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

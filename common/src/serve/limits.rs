@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::serve::settings::Budget;
+    use crate::kernel::usage::Budget;
     use crate::serve::source::SourcePrefixes;
 
     fn sources(connections_max: usize) -> SourceSettings {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::source::SourcePrefixes;
 use crate::http::forwarded::IpNetwork;
+use crate::kernel::usage::Budget;
 
 /// How connections of a listener are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,17 +116,6 @@ pub struct SheddingSettings {
     pub by: ShedBy,
     /// When a client that is told so may come again.
     pub retry_after: Duration,
-}
-
-/// How much of something the process may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Budget {
-    /// What the system lets it take.
-    Auto,
-    /// So much.
-    Fixed(u64),
-    /// It is not watched.
-    Unlimited,
 }
 
 /// What becomes of new connections while memory or descriptors run short.

@@ -72,7 +72,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::serve::settings::{Budget, ShedBy};
+    use crate::kernel::usage::Budget;
+    use crate::serve::settings::ShedBy;
 
     #[test]
     fn what_runs_short_does_so_until_it_is_well_below() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::serve::settings::Budget;
+use common::kernel::usage::Budget;
 use toml::Spanned;
 use toml::de::DeValue;
 

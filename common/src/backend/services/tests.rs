@@ -179,18 +179,9 @@ async fn the_last_good_servers_stay_while_the_look_up_fails_and_it_says_so() {
         let at = (mono_now() - started).as_secs();
         seen.lock()
             .push((at, shown(&backend).join(" "), service.unresolved, service.resolve_error));
-        let answer = script.lock().pop_front();
-        async {
-            match answer {
-                Some(answer) => answer,
-                None => std::future::pending().await,
-            }
-        }
+        testing::next_of(&script)
     };
-    tokio::select! {
-        () = watch(Arc::clone(&backend), 0, look_up) => {}
-        () = tokio::time::sleep(Duration::from_secs(100_000)) => {}
-    }
+    drop(tokio::time::timeout(Duration::from_secs(100_000), watch(Arc::clone(&backend), 0, look_up)).await);
     let (a, b) = ("a:80@10.0.0.1:80 Some(1) 1", "b:80@10.0.0.2:80 Some(1) 1");
     let row = |at, servers: &str, unresolved, error: Option<&str>| {
         (at, servers.to_owned(), unresolved, error.map(str::to_owned))

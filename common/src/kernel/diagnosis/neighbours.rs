@@ -56,7 +56,7 @@ fn check(cases: &[Case]) {
 }
 
 impl Case {
-    /// The engine after both looks, ten seconds apart.
+    /// The engine after both looks, [`LATER`] apart.
     fn observe(&self, roles: Roles) -> Engine {
         let boot = mono_now();
         let dir = tempfile::tempdir().expect("a directory");

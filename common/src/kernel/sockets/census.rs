@@ -127,15 +127,8 @@ mod tests {
 
     fn entry(state: State, local: &str, remote: &str, retransmits: u8) -> Entry {
         Entry {
-            state,
-            local: local.parse().expect("an address"),
-            remote: remote.parse().expect("an address"),
             retransmits,
-            receive_queue: 0,
-            send_queue: 0,
-            inode: 0,
-            cookie: 0,
-            drops: None,
+            ..Entry::of(state, local, remote)
         }
     }
 

@@ -93,3 +93,21 @@ impl States {
         self.0 & (1 << (state as u32)) != 0
     }
 }
+
+#[cfg(test)]
+impl Entry {
+    /// A socket of which nothing else is known.
+    pub(crate) fn of(state: State, local: &str, remote: &str) -> Self {
+        Self {
+            state,
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+            retransmits: 0,
+            receive_queue: 0,
+            send_queue: 0,
+            inode: 0,
+            cookie: 0,
+            drops: None,
+        }
+    }
+}

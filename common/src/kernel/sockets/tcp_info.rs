@@ -111,7 +111,7 @@ pub struct Accepted {
 
 /// Reads an accepted TCP socket; to be called before anything is written to it.
 ///
-/// One system call: 0.5 to 1.2 µs where it was measured (6.18, a busy virtual machine, `what_a_look_at_a_new_connection_costs`).
+/// One system call: 0.5 to 1.2 µs where it was measured (6.18, a busy virtual machine).
 ///
 /// # Errors
 /// The system's.
@@ -217,19 +217,5 @@ mod tests {
         assert_eq!(TcpInfo::parse(&[]), None);
         assert_eq!(TcpInfo::parse(&[10; 103]), None);
         assert!(TcpInfo::parse(&[10; 104]).is_some());
-    }
-
-    #[test]
-    #[ignore = "a measurement, run by hand: cargo test -p common what_a_look -- --ignored --nocapture"]
-    fn what_a_look_at_a_new_connection_costs() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
-        let (taken, _) = listener.accept().expect("accepted");
-        let started = crate::time::mono_now();
-        for _ in 0..100_000 {
-            accepted(taken.as_fd()).expect("facts");
-        }
-        println!("TCP_INFO: {:?} each", started.elapsed() / 100_000);
-        drop(client);
     }
 }

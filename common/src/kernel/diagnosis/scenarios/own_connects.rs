@@ -64,13 +64,8 @@ fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
     run.seconds(1, |sample| {
         let mut census = Census::watching([address]);
         for port in 0..95 {
-            let mut entry = Entry {
-                state: State::TimeWait,
-                remote: address,
-                ..listening_entry()
-            };
-            entry.local.set_port(40_000 + port);
-            census.count(&entry);
+            let local = format!("10.0.0.1:{}", 40_000 + port);
+            census.count(&Entry::of(State::TimeWait, &local, "10.9.0.7:8080"));
         }
         sample.census = Reading::Available(Arc::new(census));
         sample.settings.ip_local_port_range = Reading::Available([40_000, 40_099]);
@@ -95,20 +90,6 @@ fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
         [("local_ports_exhausted", "cache-origin", Some("idc1/10.9.0.7:8080"))]
     );
     assert_eq!(run.events().last(), Some(&("renamed", "local_ports_exhausted")));
-}
-
-fn listening_entry() -> Entry {
-    Entry {
-        state: State::Listen,
-        local: "10.0.0.1:80".parse().expect("an address"),
-        remote: "0.0.0.0:0".parse().expect("an address"),
-        retransmits: 0,
-        receive_queue: 0,
-        send_queue: 0,
-        inode: 0,
-        cookie: 0,
-        drops: None,
-    }
 }
 
 #[test]
