@@ -179,17 +179,13 @@ impl Process {
         self.status("VmHWM:")
     }
 
-    /// The CPU time that all its threads have used so far, in the kernel's ticks of 10 ms.
-    pub fn cpu(&self) -> std::time::Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // proc(5): after the name in parentheses utime and stime are the 12th and 13th.
-        let after = stat.rsplit(") ").next().unwrap();
-        let ticks = after
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u64>().unwrap());
-        std::time::Duration::from_millis(ticks.sum::<u64>() * 10)
+    /// The CPU time that its main thread has used so far.
+    pub fn main_thread_cpu(&self) -> std::time::Duration {
+        let id = self.child.id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/schedstat")).unwrap();
+        // Documentation/scheduler/sched-stats.rst: "time spent on the cpu (in nanoseconds)" comes first.
+        let nanos = text.split(' ').next().unwrap().parse().unwrap();
+        std::time::Duration::from_nanos(nanos)
     }
 
     fn status(&self, key: &str) -> u64 {

@@ -60,7 +60,7 @@ mod handshake_live; // health in network namespaces of its own
 mod handshake_causes; // each cause made to happen there
 mod cache_servers_health; // what cache servers say, on the front's page
 mod admin_access; // tokens, certificates, unix sockets
-mod sampler_cost; // what watching costs, on demand
+mod watching; // watching says nothing when nothing is wrong, and costs next to nothing
 mod tls; // certificates, handshakes, redirects
 mod tls_tickets; // keys of tickets that nodes share
 mod reload; // files that are read again on order
