@@ -17,12 +17,7 @@ pub(super) struct Facts {
 
 /// Reads a certificate; `None` where its DER is broken.
 pub(super) fn facts(certificate: &[u8]) -> Option<Facts> {
-    let mut outer = Der(certificate);
-    let mut tbs = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
-    tbs.skip_optional(VERSION)?;
-    tbs.take(INTEGER)?;
-    tbs.take(SEQUENCE)?; // signature algorithm
-    tbs.take(SEQUENCE)?; // issuer
+    let mut tbs = from_validity(certificate)?;
     let mut validity = Der(tbs.take(SEQUENCE)?);
     let not_before = time(validity.next()?)?;
     let not_after = time(validity.next()?)?;
@@ -44,14 +39,20 @@ pub(super) fn facts(certificate: &[u8]) -> Option<Facts> {
 
 /// The `RDNSequence` of the subject (RFC 5280 §4.1.2.6), without its head; `None` where the DER is broken.
 pub(super) fn subject(certificate: &[u8]) -> Option<&[u8]> {
+    let mut tbs = from_validity(certificate)?;
+    tbs.take(SEQUENCE)?; // validity
+    tbs.take(SEQUENCE)
+}
+
+/// A certificate's `TBSCertificate` (RFC 5280 §4.1) from `validity` on.
+fn from_validity(certificate: &[u8]) -> Option<Der<'_>> {
     let mut outer = Der(certificate);
     let mut tbs = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
     tbs.skip_optional(VERSION)?;
     tbs.take(INTEGER)?;
     tbs.take(SEQUENCE)?; // signature algorithm
     tbs.take(SEQUENCE)?; // issuer
-    tbs.take(SEQUENCE)?; // validity
-    tbs.take(SEQUENCE)
+    Some(tbs)
 }
 
 /// Whether this is an OCSP response that says something about a certificate: status `successful`, and the response's bytes
