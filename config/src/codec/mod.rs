@@ -3,6 +3,7 @@
 mod scalar; // durations, sizes, numbers, choices, texts
 mod address; // where to listen, where servers are, address blocks
 mod pattern; // hosts, paths, expressions, names
+mod by_status; // tables whose keys are statuses
 mod rules; // what cache rules are made of
 mod guard; // how often, and counted by what
 mod traffic; // what traffic rules are made of
@@ -11,12 +12,13 @@ pub(crate) use address::{
     ADDRESS, ADMIN_SERVER, BacklogCodec, DIRECTORY, FILE, IP, LIST_ITEM, LOG_TARGET, MODE, NAME_SERVER, NETWORK,
     SERVER, SHARE,
 };
+pub(crate) use by_status::ByStatus;
 pub(crate) use guard::{BudgetCodec, FREQUENCY, RATE_KEY};
 pub(crate) use pattern::{
     BODY_PART, CHECK_PATH, GRPC_SERVICE, HOST, HOST_FIELD, NAME, PATH, PREFIX, PROTOCOL, REGEX, USER, host_text,
     is_name,
 };
-pub(crate) use rules::{BYPASS, COOKIE, FIELD, HASH_BY, Negative, Query};
+pub(crate) use rules::{BYPASS, COOKIE, FIELD, HASH_BY, NEGATIVE, Query};
 pub(crate) use scalar::{Choice, Count, Duration, Flag, OneOf, Size, Text};
 pub(crate) use traffic::{
     BODY, CONTENT_TYPE, Direction, FieldValues, LOCATION, MEDIA_TYPE, PATH_TEMPLATE, REMOVED_IN_REQUEST,

@@ -1,14 +1,13 @@
 //! What cache rules are made of: field and cookie names, requests that go past the cache, parts of queries, lifetimes by
 //! status.
 
-use std::time;
-
 use common::backend::settings::HashBy;
 use http::{HeaderName, StatusCode};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::List;
+use super::by_status::ByStatus;
 use super::scalar::{Duration, Text};
 use crate::problem::Wrong;
 use crate::rules::{BypassRule, QueryRule};
@@ -58,7 +57,16 @@ const PARAMETER: Text<String> = Text {
 pub(crate) struct Query;
 
 /// Lifetimes by status.
-pub(crate) struct Negative;
+pub(crate) const NEGATIVE: ByStatus<StatusCode, Duration> = ByStatus {
+    kind: "table of statuses and durations",
+    example: "{ 404 = \"10s\" }",
+    read: |text| match text.parse::<StatusCode>() {
+        Ok(status) if (200..=599).contains(&status.as_u16()) && status != StatusCode::NOT_MODIFIED => Ok(status),
+        _ => Err("is not a status that can be stored"),
+    },
+    write: |status| status.as_str().to_owned(),
+    values: Duration::WAIT,
+};
 
 fn field(text: &str) -> Result<HeaderName, Wrong> {
     HeaderName::try_from(text).map_err(|_| Wrong::from(format!("{text:?} is not the name of a field")))
@@ -150,49 +158,6 @@ fn chosen(table: &DeTable<'_>, spot: &mut Spot<'_>) -> Option<QueryRule> {
         other => return spot.refuse(format!("{other:?} is neither only nor except")),
     };
     List::some(PARAMETER).read(names, spot).map(rule)
-}
-
-impl Codec<Vec<(StatusCode, time::Duration)>> for Negative {
-    fn kind(&self) -> String {
-        "table of statuses and durations".to_owned()
-    }
-
-    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<Vec<(StatusCode, time::Duration)>> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return spot.refuse_type(value.get_ref(), "a table such as { 404 = \"10s\" }");
-        };
-        let mut lifetimes = Vec::with_capacity(table.len());
-        for (key, value) in table.iter() {
-            let path = format!("{}.{}", spot.path, key.get_ref());
-            spot.notes.place(&path, key.span().start);
-            let mut spot = Spot {
-                path: &path,
-                notes: &mut *spot.notes,
-            };
-            let status = match key.get_ref().parse::<StatusCode>() {
-                Ok(status) if (200..=599).contains(&status.as_u16()) && status != StatusCode::NOT_MODIFIED => {
-                    Some(status)
-                }
-                _ => spot.refuse("is not a status that can be stored"),
-            };
-            let lifetime = Duration::WAIT.read(value, &mut spot);
-            lifetimes.extend(status.zip(lifetime));
-        }
-        (lifetimes.len() == table.len()).then_some(lifetimes)
-    }
-
-    fn write(&self, lifetimes: &Vec<(StatusCode, time::Duration)>) -> Option<String> {
-        let pairs = lifetimes.iter();
-        let pairs: Option<Vec<_>> = pairs
-            .map(|(status, lifetime)| Some(format!("{} = {}", status.as_str(), Duration::WAIT.write(lifetime)?)))
-            .collect();
-        let pairs = pairs?;
-        Some(if pairs.is_empty() {
-            "{}".to_owned()
-        } else {
-            format!("{{ {} }}", pairs.join(", "))
-        })
-    }
 }
 
 #[cfg(test)]

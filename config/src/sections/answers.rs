@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
-use toml::Spanned;
-use toml::de::DeValue;
 
-use crate::codec::{Duration, FIELD, FILE, Flag, List, Maybe, NETWORK, Text};
+use crate::codec::{ByStatus, Duration, FIELD, FILE, Flag, List, Maybe, NETWORK, Text};
 use crate::defaults;
 use crate::problem::Wrong;
-use crate::schema::{Codec, Keys, Spot, Visitor};
+use crate::schema::{Keys, Visitor};
 use crate::traffic::{Auth, Cors, ErrorPages, Maintenance, Statuses};
 
 impl Keys for Maintenance {
@@ -87,7 +85,7 @@ impl Keys for ErrorPages {
     fn visit<V: Visitor>(&mut self, v: &mut V) {
         let meaning = "Files by status or class, `{ 404 = \"/etc/tidegate/404.html\", 5xx = \"/etc/tidegate/5xx.html\" }`, read at \
                        the start; `{{request_id}}` and `{{status}}` are filled in. They take the place of tidegate's own errors.";
-        v.key("pages", Pages, &mut self.pages, meaning);
+        v.key("pages", PAGES, &mut self.pages, meaning);
         let meaning = "Whether they take the place of what the origin says with such a status, too.";
         v.key("origin", Flag, &mut self.origin, meaning);
     }
@@ -153,52 +151,21 @@ const METHOD: Text<Method> = Text {
 };
 
 /// Files by status or class.
-struct Pages;
-
-impl Codec<Vec<(Statuses, PathBuf)>> for Pages {
-    fn kind(&self) -> String {
-        "table of statuses and files".to_owned()
-    }
-
-    fn read(&self, value: &Spanned<DeValue<'_>>, spot: &mut Spot<'_>) -> Option<Vec<(Statuses, PathBuf)>> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return spot.refuse_type(value.get_ref(), "a table such as { 404 = \"/etc/tidegate/404.html\" }");
-        };
-        let mut pages = Vec::with_capacity(table.len());
-        for (key, value) in table.iter() {
-            let path = format!("{}.{}", spot.path, key.get_ref());
-            spot.notes.place(&path, key.span().start);
-            let mut spot = Spot {
-                path: &path,
-                notes: &mut *spot.notes,
-            };
-            let statuses = match (key.get_ref().as_ref(), key.get_ref().parse::<StatusCode>()) {
-                ("4xx", _) => Some(Statuses::Class(4)),
-                ("5xx", _) => Some(Statuses::Class(5)),
-                (_, Ok(status)) if (400..=599).contains(&status.as_u16()) => Some(Statuses::One(status)),
-                _ => spot.refuse("is neither 4xx nor 5xx, nor a status among them"),
-            };
-            let file = FILE.read(value, &mut spot);
-            pages.extend(statuses.zip(file));
-        }
-        (pages.len() == table.len()).then_some(pages)
-    }
-
-    fn write(&self, pages: &Vec<(Statuses, PathBuf)>) -> Option<String> {
-        let pairs = pages.iter().map(|(statuses, file)| {
-            let key = match statuses {
-                Statuses::One(status) => status.as_str().to_owned(),
-                Statuses::Class(class) => format!("{class}xx"),
-            };
-            Some(format!("{key} = {}", FILE.write(file)?))
-        });
-        let pairs: Option<Vec<_>> = pairs.collect();
-        Some(match pairs?.join(", ") {
-            none if none.is_empty() => "{}".to_owned(),
-            pairs => format!("{{ {pairs} }}"),
-        })
-    }
-}
+const PAGES: ByStatus<Statuses, Text<PathBuf>> = ByStatus {
+    kind: "table of statuses and files",
+    example: "{ 404 = \"/etc/tidegate/404.html\" }",
+    read: |text| match (text, text.parse::<StatusCode>()) {
+        ("4xx", _) => Ok(Statuses::Class(4)),
+        ("5xx", _) => Ok(Statuses::Class(5)),
+        (_, Ok(status)) if (400..=599).contains(&status.as_u16()) => Ok(Statuses::One(status)),
+        _ => Err("is neither 4xx nor 5xx, nor a status among them"),
+    },
+    write: |statuses| match statuses {
+        Statuses::One(status) => status.as_str().to_owned(),
+        Statuses::Class(class) => format!("{class}xx"),
+    },
+    values: FILE,
+};
 
 impl Cors {
     /// What browsers refuse: "`*`" beside credentials (Fetch standard, CORS protocol and credentials).

@@ -5,7 +5,7 @@ use std::time;
 
 use http::HeaderName;
 
-use crate::codec::{BYPASS, COOKIE, Choice, Count, Duration, FIELD, Flag, List, Maybe, Negative, Query, Size};
+use crate::codec::{BYPASS, COOKIE, Choice, Count, Duration, FIELD, Flag, List, Maybe, NEGATIVE, Query, Size};
 use crate::defaults;
 use crate::rules::{
     AcceptEncodingRule, AcceptLanguageRule, BypassRule, OriginDirectives, QueryRule, Rules, SetCookieRule, WaitOver,
@@ -66,7 +66,7 @@ keys! {
         "The lifetime of every storable response with a status below 400, whatever it says itself.";
     lifetime_min: Option<time::Duration> = lifetime.min, lifetime(), "No response that has a lifetime has a shorter one.";
     lifetime_max: Option<time::Duration> = lifetime.max, lifetime(), "No response has a longer lifetime.";
-    negative: Vec<(http::StatusCode, time::Duration)> = negative, Negative,
+    negative: Vec<(http::StatusCode, time::Duration)> = negative, NEGATIVE,
         "Lifetimes by status, for responses that say nothing about their own: `{ 404 = \"10s\" }`.";
     origin_directives: OriginDirectives = origin_directives,
         Choice(&[("obeyed", OriginDirectives::Obeyed), ("ignored", OriginDirectives::Ignored)]),
