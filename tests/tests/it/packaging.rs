@@ -99,6 +99,24 @@ fn every_panel_of_the_dashboard_asks_for_something_and_none_covers_another() {
     }
 }
 
+/// systemd refuses a call that is not in the sets which a unit names, and then `landlock` and `seccomp` are "unavailable".
+#[test]
+fn the_unit_lets_the_process_confine_itself() {
+    let unit = read("packaging/systemd/tidegate.service");
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    let allowed: BTreeSet<_> = lines.flat_map(str::split_whitespace).collect();
+    let own = [
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+        "seccomp",
+    ];
+    // capset() and prctl() are of these.
+    for call in own.iter().chain(&["@system-service"]) {
+        assert!(allowed.contains(call), "{call}");
+    }
+}
+
 /// docs/exit-codes.md says which ends a service manager should not answer by starting again.
 #[test]
 fn the_unit_does_not_restart_what_cannot_start() {
