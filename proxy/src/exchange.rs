@@ -160,37 +160,27 @@ impl<'a> UnderWay<'a> {
         if let Some(guard) = &route.guard {
             body = guard.pass(&head, body, conn, &exchange.forwarded, began)?;
         }
-        if let Some(traffic) = &route.traffic {
-            let (greeting, rest) = traffic.greet(&head, conn, &self.record.id);
-            self.passage = Some(rest);
-            let greeting = greeting?;
-            let routed = Routed {
-                head,
-                body,
-                notable,
-                route,
-            };
-            return match greeting {
-                Greeting::Answer(response) => Ok(Step::Answer(Soon::Ready(response.into()))),
-                Greeting::Open => self.enter(routed, traffic, desk).map(Step::Answer),
-                Greeting::Locked(lock, claim) => Ok(Step::Verify(Box::new(Held {
-                    lock,
-                    claim,
-                    traffic,
-                    routed,
-                }))),
-            };
+        let routed = Routed {
+            head,
+            body,
+            notable,
+            route,
+        };
+        let Some(traffic) = &route.traffic else {
+            return self.proceed(routed, desk).map(Step::Answer);
+        };
+        let (greeting, rest) = traffic.greet(&routed.head, conn, &self.record.id);
+        self.passage = Some(rest);
+        match greeting? {
+            Greeting::Answer(response) => Ok(Step::Answer(Soon::Ready(response.into()))),
+            Greeting::Open => self.enter(routed, traffic, desk).map(Step::Answer),
+            Greeting::Locked(lock, claim) => Ok(Step::Verify(Box::new(Held {
+                lock,
+                claim,
+                traffic,
+                routed,
+            }))),
         }
-        self.proceed(
-            Routed {
-                head,
-                body,
-                notable,
-                route,
-            },
-            desk,
-        )
-        .map(Step::Answer)
     }
 
     /// Goes on with a request when its claim has been verified.

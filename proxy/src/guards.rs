@@ -46,7 +46,7 @@ impl Guards {
             .map(|(index, site)| {
                 let path = format!("site[{index}]");
                 let own = reader.level(&path, &site.guard);
-                let of_route = |route: &config::Route| reader.level(&path, &route.guard);
+                let of_route = |route: &config::Route| reader.level(&format!("{path}.route"), &route.guard);
                 let routes = site.routes.iter().map(of_route).collect();
                 Site { own, routes }
             })

@@ -120,24 +120,16 @@ mod tests {
     use common::http::forwarded::IpNetwork;
     use common::net::address_block;
     use common::net::address_list::{AddressList, ListItem};
-    use common::telemetry::access_log::AccessLog;
-    use common::time::{Clock, mono_now};
-    use common::worker::Worker;
+    use common::time::mono_now;
     use rate::Quota;
 
+    use super::super::traffic::testing;
     use super::*;
 
     fn conn(client: &str) -> ConnInfo {
         ConnInfo {
-            id: 1,
             client: Some(format!("{client}:1000").parse().unwrap()),
-            local: None,
-            listener: "test".into(),
-            tls: false,
-            certificate: None,
-            accepted: mono_now(),
-            accept_wait: None,
-            worker: Worker::new(0, Clock::System, AccessLog::disabled()),
+            ..testing::conn()
         }
     }
 
