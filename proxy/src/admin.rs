@@ -78,17 +78,14 @@ pub struct Watched {
 
 /// Answers the admin listener's requests.
 pub struct Admin {
-    /// What is demanded of requests, where anything is.
-    gate: Option<Arc<Gate>>,
     watched: Watched,
     live: Live,
 }
 
 impl Admin {
     /// Tells about these.
-    pub fn new(watched: Watched, gate: Option<Arc<Gate>>) -> Self {
+    pub fn new(watched: Watched) -> Self {
         Self {
-            gate,
             watched,
             live: Live::new(Moment::now(&Clock::System)),
         }
@@ -126,7 +123,7 @@ impl Admin {
                 None => text(StatusCode::OK, "ready\n"),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             },
-            "/metrics" => metrics::page(&self.watched, self.gate.as_deref()),
+            "/metrics" => metrics::page(&self.watched),
             "/dashboard" => dashboard::page(),
             "/events" => self.events(request.method()),
             "/history" => json(StatusCode::OK, self.live.history()),
@@ -165,7 +162,7 @@ impl Admin {
     /// Whether a request may come in.
     fn admits(&self, path: &str, request: &Request<Body>) -> bool {
         let is_open = matches!(path, "/live" | "/ready");
-        let gate = self.gate.as_ref().filter(|_| !is_open);
+        let gate = self.watched.parts.admin.gate.as_ref().filter(|_| !is_open);
         gate.is_none_or(|gate| gate.admits(request.headers()))
     }
 

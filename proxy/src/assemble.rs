@@ -41,6 +41,10 @@ pub struct Parts {
     pub tier: Arc<Tier>,
     /// The certificates, each as one `[tls.NAME]` has them.
     pub tls: Vec<Arc<TlsContext>>,
+    /// What makes the handshakes of the front's listeners, in their order; `None` where no TLS is spoken.
+    pub acceptors: Vec<Option<Arc<TlsAcceptor>>>,
+    /// What keeps strangers away from the admin listener.
+    pub admin: AdminGuard,
     /// What TLS is spoken with to those backends that want it.
     pub connectors: Vec<Arc<TlsConnector>>,
     /// What admin listeners of cache servers are asked with, where they speak TLS.
@@ -57,6 +61,10 @@ pub struct Parts {
 pub struct Files {
     /// The certificates, each as one `[tls.NAME]` has them.
     pub tls: Vec<Arc<TlsContext>>,
+    /// What makes the handshakes of the front's listeners.
+    acceptors: Vec<Option<Arc<TlsAcceptor>>>,
+    /// What keeps strangers away from the admin listener.
+    admin: AdminGuard,
     /// Roots and certificates for connections to servers, by the name of the backend.
     backends: Vec<(String, BackendTls)>,
     /// What admin listeners of cache servers are asked with, where they speak TLS.
@@ -91,11 +99,17 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
         }
     }
     let listeners = config.front.iter().flat_map(|front| &front.listen);
-    for (index, listener) in listeners.enumerate() {
-        if let Err(error) = front_acceptor(listener, &tls) {
+    let acceptor = |(index, listener)| {
+        front_acceptor(listener, &tls).unwrap_or_else(|error| {
             wrong.push(format!("front.listen[{index}].client_ca: {error}"));
-        }
-    }
+            None
+        })
+    };
+    let acceptors = listeners.enumerate().map(acceptor).collect();
+    let admin = admin_guard(config, &tls).unwrap_or_else(|error| {
+        wrong.push(error);
+        AdminGuard::default()
+    });
     let mut backends = Vec::new();
     for (path, settings) in backend_settings(config) {
         match BackendTls::load(settings, now) {
@@ -116,6 +130,8 @@ pub fn files(config: &Config) -> Result<Files, Failure> {
     match guards {
         Ok(guards) if wrong.is_empty() => Ok(Files {
             tls,
+            acceptors,
+            admin,
             backends,
             asking,
             pages,
@@ -168,47 +184,47 @@ fn backend_settings(config: &Config) -> impl Iterator<Item = (String, &BackendSe
 ///
 /// # Errors
 /// The file of its clients' authorities cannot be used.
-pub fn front_acceptor(listener: &FrontListener, tls: &[Arc<TlsContext>]) -> Result<Option<TlsAcceptor>, TlsError> {
-    let named = |name: &String| tls.iter().find(|tls| tls.settings().name == *name);
-    let context = listener.tls.as_ref().and_then(named);
-    let acceptor = context.map(|context| context.acceptor(listener.http2, listener.clients.as_ref()));
+fn front_acceptor(listener: &FrontListener, tls: &[Arc<TlsContext>]) -> Result<Option<Arc<TlsAcceptor>>, TlsError> {
+    let acceptor =
+        named(tls, listener.tls.as_deref()).map(|context| context.acceptor(listener.http2, listener.clients.as_ref()));
     acceptor.transpose()
 }
 
 /// What keeps strangers away from the admin listener.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct AdminGuard {
     /// Demands a token.
     pub gate: Option<Arc<Gate>>,
     /// Makes its handshakes.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Arc<TlsAcceptor>>,
 }
 
-/// Reads the admin listener's tokens and the authorities of its clients.
+/// Reads the admin listener's tokens, and the authorities of its clients.
 ///
 /// # Errors
-/// A file that cannot be used.
-pub fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuard, Failure> {
+/// What is wrong with them.
+fn admin_guard(config: &Config, tls: &[Arc<TlsContext>]) -> Result<AdminGuard, String> {
     let Some(admin) = &config.admin else {
         return Ok(AdminGuard::default());
     };
     let gate = admin.token_file.as_deref().map(Gate::open).transpose();
-    let gate = gate.map_err(|error| Failure::new(Code::Config, format_args!("admin.token_file: {error}")))?;
-    let context = admin
-        .tls
-        .as_ref()
-        .and_then(|name| tls.iter().find(|tls| tls.settings().name == *name));
+    let gate = gate.map_err(|error| format!("admin.token_file: {error}"))?;
     let clients = admin.client_ca.clone().map(|authorities| ClientCertificates {
         authorities,
         demand: ClientDemand::Required,
     });
-    let acceptor = context.map(|context| context.acceptor(false, clients.as_ref()));
+    let acceptor = named(tls, admin.tls.as_deref()).map(|context| context.acceptor(false, clients.as_ref()));
     let tls = acceptor.transpose();
-    let tls = tls.map_err(|error| Failure::new(Code::Config, format_args!("admin.client_ca: {error}")))?;
     Ok(AdminGuard {
         gate: gate.map(Arc::new),
-        tls,
+        tls: tls.map_err(|error| format!("admin.client_ca: {error}"))?,
     })
+}
+
+/// The `[tls.NAME]` that a listener names.
+fn named<'a>(tls: &'a [Arc<TlsContext>], name: Option<&str>) -> Option<&'a Arc<TlsContext>> {
+    let name = name?;
+    tls.iter().find(|tls| tls.settings().name == name)
 }
 
 /// Makes the parts of a process from its configuration; reads certificates, resolves the names of servers.
@@ -281,6 +297,8 @@ pub fn assemble(config: &Config) -> Result<Parts, Failure> {
             .collect(),
         asking: files.asking,
         tls: files.tls,
+        acceptors: files.acceptors,
+        admin: files.admin,
         guards: files.guards,
         users: files.users.into_values().collect(),
         verifying,

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, Watched};
 use crate::allocator;
-use crate::assemble::{self, AdminGuard, Parts};
+use crate::assemble::{self, Parts};
 use crate::exchange::{Exchange, door::Door};
 use crate::exit::{Code, Failure};
 use crate::health::control::Control;
@@ -276,11 +276,10 @@ impl Process {
         let listening = serving.iter().map(listening).collect();
         let legs = serving.iter().filter_map(|open| open.role.leg()).collect();
         let backends = parts.backends.clone();
-        let endpoint = |open: Open| Ok((open.bound, endpoint(config, &parts, open.role, open.index)?));
-        let listeners = serving.into_iter().map(endpoint).collect::<Result<_, Failure>>()?;
+        let endpoint = |open: Open| (open.bound, endpoint(config, &parts, open.role, open.index));
+        let listeners = serving.into_iter().map(endpoint).collect();
         let lists_every = config.limits.lists_reload_every;
-        let guard = assemble::admin_guard(config, &parts.tls)?;
-        let files = FileThread::start(Sources::new(&parts, guard.gate.as_ref(), lists_every))?;
+        let files = FileThread::start(Sources::new(&parts, lists_every))?;
         let plan = Plan {
             thread_name: "tidegate-w",
             pin: config.process.workers.pin,
@@ -310,7 +309,7 @@ impl Process {
         let admin = admin
             .into_iter()
             .next()
-            .map(|open| start_admin(guard, open.bound, watched, count))
+            .map(|open| start_admin(open.bound, watched, count))
             .transpose()?;
         Ok(Self {
             serving,
@@ -360,29 +359,28 @@ impl Process {
     }
 }
 
-fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Result<Arc<dyn Endpoint>, Failure> {
+fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Arc<dyn Endpoint> {
     let (Role::Front, Some(exchange), Some(front)) = (role, &parts.front, &config.front) else {
-        return Ok(Arc::new(HttpEndpoint::plain(
+        return Arc::new(HttpEndpoint::plain(
             Arc::clone(&parts.cache_server),
             config.cache.serve.clone(),
-        )));
+        ));
     };
     let listener = &front.listen[index];
-    let tls = assemble::front_acceptor(listener, &parts.tls);
     let door = Door::new(listener.redirect_https, listener.hsts).telling_certificates(front.certificate_field.clone());
-    Ok(Arc::new(HttpEndpoint {
+    Arc::new(HttpEndpoint {
         service: Arc::new(Exchange {
             door,
             ..Exchange::clone(exchange)
         }),
         settings: Arc::new(front.serve.clone()),
-        tls: tls.map_err(|error| Failure::new(Code::Config, error))?.map(Arc::new),
+        tls: parts.acceptors[index].clone(),
         http2: listener.http2.then_some(front.http2),
         proxied: listener.proxied.clone().map(Arc::new),
         access: Some(&parts.guards.listeners[index])
             .filter(|access| !access.is_open())
             .cloned(),
-    }))
+    })
 }
 
 /// What each worker does now and then.
@@ -414,13 +412,14 @@ fn fold(config: &Config, connector: Option<Arc<TlsConnector>>) -> Result<(Arc<Fo
     Ok((folded, threads))
 }
 
-fn start_admin(guard: AdminGuard, bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
+fn start_admin(bound: Bound, watched: Watched, index: usize) -> Result<Running, Failure> {
     let worker = Worker::new(index, Clock::System, AccessLog::disabled());
-    let service = Arc::new(Admin::new(watched, guard.gate));
+    let tls = watched.parts.admin.tls.clone();
+    let service = Arc::new(Admin::new(watched));
     let admin = Arc::clone(&service);
     let tick: Tick = Box::new(move |worker: &Arc<Worker>| admin.tick(Moment::now(&worker.clock)));
     let endpoint = HttpEndpoint {
-        tls: guard.tls.map(Arc::new),
+        tls,
         ..HttpEndpoint::plain(service, config::SERVE)
     };
     let plan = Plan {

@@ -1,6 +1,7 @@
 //! A thread that reads files again: now and then those that have changed, and all of them on order (SIGHUP, `POST
 //! /reload`). Neither workers nor the admin thread may wait for a disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -8,34 +9,28 @@ use std::time::Duration;
 
 use common::net::reload::{Occasion, Reload, Reloaded};
 use common::net::tls::connector;
-use common::time::Clock;
-use parking_lot::Mutex;
+use common::time::{Clock, MonoTime, mono_now};
 use tokio::sync::oneshot;
 
-use crate::admin::Gate;
 use crate::assemble::Parts;
 use crate::exit::{Code, Failure};
 
 /// How often files of passwords and tokens are looked at.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked where nothing says so.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// What is read from files, and how often it is looked whether they have changed.
-pub struct Sources {
-    all: Vec<Arc<dyn Reload>>,
-    every: Duration,
-}
+#[derive(Default)]
+pub struct Sources(Vec<(Arc<dyn Reload>, Duration)>);
 
 impl Sources {
     /// Those of a process; lists are looked at as often as `lists_every` says.
-    pub fn new(parts: &Parts, gate: Option<&Arc<Gate>>, lists_every: Duration) -> Self {
-        let mut sources = Self {
-            all: Vec::new(),
-            every: IDLE,
-        };
+    pub fn new(parts: &Parts, lists_every: Duration) -> Self {
+        let mut sources = Self::default();
         for context in &parts.tls {
             sources.add(context, context.settings().reload_every);
+        }
+        for acceptor in parts.acceptors.iter().flatten().chain(&parts.admin.tls) {
+            sources.add(acceptor, acceptor.reload_every());
         }
         for connector in &parts.connectors {
             sources.add(connector, connector::RELOAD_EVERY);
@@ -46,21 +41,29 @@ impl Sources {
         for users in &parts.users {
             sources.add(users, SECRETS_EVERY);
         }
-        if let Some(gate) = gate {
+        if let Some(gate) = &parts.admin.gate {
             sources.add(gate, SECRETS_EVERY);
         }
         sources
     }
 
     fn add<T: Reload + 'static>(&mut self, source: &Arc<T>, every: Duration) {
-        self.all.push(Arc::clone(source) as Arc<dyn Reload>);
-        self.every = self.every.min(every);
+        self.0.push((Arc::clone(source) as Arc<dyn Reload>, every));
     }
 
-    fn reload(&self, occasion: Occasion) -> Vec<Reloaded> {
-        let now = Clock::System.wall();
-        let sources = self.all.iter();
-        sources.flat_map(|source| source.reload(occasion, now)).collect()
+    fn all(&self) -> impl Iterator<Item = &Arc<dyn Reload>> {
+        self.0.iter().map(|(source, _)| source)
+    }
+
+    /// Looks at the files of those whose time has come; until when there is nothing to do then.
+    fn look(&self, due: &mut [MonoTime], now: MonoTime) -> Option<MonoTime> {
+        for ((source, every), due) in self.0.iter().zip(&mut *due) {
+            if *due <= now {
+                source.reload(Occasion::Change, Clock::System.wall());
+                *due = now + *every;
+            }
+        }
+        due.iter().min().copied()
     }
 }
 
@@ -74,11 +77,8 @@ pub struct FileThread {
 #[derive(Clone)]
 pub struct Reloads {
     orders: Sender<Order>,
-    counts: Arc<Mutex<Counts>>,
+    sources: Arc<Sources>,
 }
-
-/// How often files of each kind were taken over, and how often they could not be used.
-type Counts = Vec<(&'static str, [u64; 2])>;
 
 enum Order {
     /// To read all files again, and tell what came of it.
@@ -95,12 +95,12 @@ impl FileThread {
         let (orders, ordered) = mpsc::channel();
         let desk = Reloads {
             orders,
-            counts: Arc::default(),
+            sources: Arc::new(sources),
         };
         let of_thread = desk.clone();
         let thread = std::thread::Builder::new()
             .name("tidegate-files".to_owned())
-            .spawn(move || of_thread.work(&sources, &ordered));
+            .spawn(move || of_thread.work(&ordered));
         let thread = thread.map_err(|error| Failure::new(Code::System, format_args!("thread: {error}")))?;
         Ok(Self {
             desk,
@@ -125,44 +125,52 @@ impl Reloads {
     }
 
     /// How often files of each kind were taken over, and how often they could not be used.
-    pub fn counts(&self) -> Vec<(&'static str, [u64; 2])> {
-        self.counts.lock().clone()
+    pub fn counts(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        let mut counts = BTreeMap::new();
+        let sets = self.sources.all().flat_map(|source| source.file_sets());
+        for set in sets.filter(|set| !set.is_empty()) {
+            let (taken_over, failed) = set.counts();
+            let sum = counts.entry(set.kind()).or_insert((0, 0));
+            *sum = (sum.0 + taken_over, sum.1 + failed);
+        }
+        counts
     }
 
-    fn work(&self, sources: &Sources, ordered: &Receiver<Order>) {
+    fn work(&self, ordered: &Receiver<Order>) {
+        let begun = mono_now();
+        let mut due: Vec<_> = self.sources.0.iter().map(|(_, every)| begun + *every).collect();
         loop {
-            match ordered.recv_timeout(sources.every) {
+            let now = mono_now();
+            let next = self.sources.look(&mut due, now).unwrap_or(now + IDLE);
+            match ordered.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(Order::Reload(done)) => {
-                    let all = sources.reload(Occasion::Order);
-                    self.count(&all);
-                    let kept = all.iter().filter(|one| one.kept.is_some()).count();
-                    tracing::info!(
-                        taken_over = all.len() - kept,
-                        kept,
-                        "all files were read again, on order"
-                    );
+                    let all = self.read_all();
                     if done.send(all).is_err() {
                         tracing::trace!("nobody waits for what came of it");
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.count(&sources.reload(Occasion::Change)),
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn count(&self, all: &[Reloaded]) {
-        let mut counts = self.counts.lock();
-        for one in all {
-            let place = counts.iter().position(|(kind, _)| *kind == one.kind);
-            let place = place.unwrap_or_else(|| {
-                counts.push((one.kind, [0; 2]));
-                counts.len() - 1
-            });
-            counts[place].1[usize::from(one.kept.is_some())] += 1;
-        }
+    fn read_all(&self) -> Vec<Reloaded> {
+        let now = Clock::System.wall();
+        let all: Vec<_> = self
+            .sources
+            .all()
+            .flat_map(|source| source.reload(Occasion::Order, now))
+            .collect();
+        let kept = all.iter().filter(|one| one.kept.is_some()).count();
+        let taken_over = all.len() - kept;
+        tracing::info!(taken_over, kept, "all files were read again, on order");
+        all
     }
 }
+
+/// How long the thread sleeps where there are no files.
+const IDLE: Duration = Duration::from_secs(3600);
 
 impl Drop for FileThread {
     fn drop(&mut self) {
@@ -176,45 +184,84 @@ impl Drop for FileThread {
 
 #[cfg(test)]
 mod tests {
+    use common::net::reload::FileSet;
     use common::time::WallTime;
 
     use super::*;
 
-    /// Good and bad by turns.
-    struct Source(&'static str, Option<&'static str>);
+    struct Source {
+        files: FileSet,
+        is_good: bool,
+    }
+
+    fn source(kind: &'static str, is_good: bool) -> Arc<dyn Reload> {
+        let files = FileSet::new(kind, "n", vec!["/no/such/file".into()]);
+        Arc::new(Source { files, is_good })
+    }
 
     impl Reload for Source {
         fn reload(&self, occasion: Occasion, _: WallTime) -> Vec<Reloaded> {
-            let told = Reloaded {
-                kind: self.0,
-                name: "n".to_owned(),
-                kept: self.1.map(str::to_owned),
-            };
-            (occasion == Occasion::Order).then_some(told).into_iter().collect()
+            let read = || self.is_good.then_some(()).ok_or("bad");
+            self.files.read_again(occasion, read, drop).into_iter().collect()
+        }
+
+        fn file_sets(&self) -> Vec<&FileSet> {
+            vec![&self.files]
         }
     }
 
     #[test]
     fn an_order_reads_everything_and_is_counted_by_kind() {
-        let sources = Sources {
-            all: vec![
-                Arc::new(Source("certificates", None)),
-                Arc::new(Source("users", Some("bad"))),
-                Arc::new(Source("users", None)),
-            ],
-            every: IDLE,
-        };
+        let sources = [
+            source("certificates", true),
+            source("users", false),
+            source("users", true),
+        ];
+        let sources = Sources(sources.map(|source| (source, IDLE)).into());
         let thread = FileThread::start(sources).unwrap();
-        let told = thread.desk().order().blocking_recv().unwrap();
+        let desk = thread.desk().clone();
+        let zeros = BTreeMap::from([("certificates", (0, 0)), ("users", (0, 0))]);
+        assert_eq!(
+            desk.counts(),
+            zeros,
+            "a counter that is not there from the start cannot be seen to rise"
+        );
+        let told = desk.order().blocking_recv().unwrap();
         assert_eq!(
             told.iter()
                 .map(|one| (one.kind, one.kept.is_some()))
                 .collect::<Vec<_>>(),
             [("certificates", false), ("users", true), ("users", false)]
         );
-        assert_eq!(thread.desk().counts(), [("certificates", [1, 0]), ("users", [1, 1])]);
-        let desk = thread.desk().clone();
+        assert_eq!(
+            desk.counts(),
+            BTreeMap::from([("certificates", (1, 0)), ("users", (1, 1))])
+        );
         drop(thread);
         assert!(desk.order().blocking_recv().is_err(), "it has ended");
+    }
+
+    #[test]
+    fn each_is_looked_at_in_its_own_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        let files = || FileSet::new("users", "n", vec![file.clone()]);
+        let (often, seldom) = [files(), files()]
+            .map(|files| Arc::new(Source { files, is_good: true }))
+            .into();
+        let mut sources = Sources::default();
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        sources.add(&often, second);
+        sources.add(&seldom, hour);
+        let now = mono_now();
+        let mut due = vec![now + second, now + hour];
+        std::fs::write(&file, "changed").unwrap();
+        let mut counts = |after| {
+            let next = sources.look(&mut due, now + after);
+            (next.unwrap(), often.files.counts().0, seldom.files.counts().0)
+        };
+        assert_eq!(counts(Duration::ZERO), (now + second, 0, 0));
+        assert_eq!(counts(second), (now + second * 2, 1, 0));
+        assert_eq!(counts(hour), (now + hour + second, 1, 1));
     }
 }

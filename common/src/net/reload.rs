@@ -16,6 +16,9 @@ use crate::time::WallTime;
 pub trait Reload: Send + Sync {
     /// Reads its files again where there is occasion to, and tells what came of it.
     fn reload(&self, occasion: Occasion, now: WallTime) -> Vec<Reloaded>;
+
+    /// Its files, with what came of that so far.
+    fn file_sets(&self) -> Vec<&FileSet>;
 }
 
 /// Why files are read again.
@@ -100,9 +103,9 @@ impl FileSet {
         self.files.is_empty()
     }
 
-    /// What they hold, and whose they are.
-    pub fn label(&self) -> (&'static str, &str) {
-        (self.kind, &self.name)
+    /// What they hold, in one word.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// How often they were taken over, and how often they could not be used.
@@ -145,7 +148,7 @@ mod tests {
         assert_eq!((again(Occasion::Change), current.get()), (Some(false), 22));
         assert_eq!(again(Occasion::Change), None, "tried once");
         assert_eq!(again(Occasion::Order), Some(false));
-        assert_eq!((set.counts(), set.label()), ((2, 2), ("numbers", "n")));
+        assert_eq!((set.counts(), set.kind()), ((2, 2), "numbers"));
     }
 
     #[test]

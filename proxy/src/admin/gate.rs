@@ -1,7 +1,7 @@
 //! Who may use the admin listener: with a token file, who shows one of its tokens (RFC 6750).
 //!
-//! The file is read at the start, and again as `reload` says; a bad one leaves the tokens as they were. `/live` and `/ready` say one word to anybody: orchestrators have no tokens. Client certificates are the
-//! TLS acceptor's business.
+//! The file is read at the start, and again as `reload` says; a bad one leaves the tokens as they were. `/live` and `/ready`
+//! say one word to anybody: orchestrators have no tokens. Client certificates are the TLS acceptor's business.
 
 use std::fs;
 use std::hint::black_box;
@@ -93,6 +93,10 @@ impl Reload for Gate {
         let take = |tokens| *self.tokens.lock() = tokens;
         let read = || read(&self.file);
         self.files.read_again(occasion, read, take).into_iter().collect()
+    }
+
+    fn file_sets(&self) -> Vec<&FileSet> {
+        vec![&self.files]
     }
 }
 

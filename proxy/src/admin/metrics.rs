@@ -8,10 +8,10 @@ use common::telemetry::metrics::Family;
 use common::time::Clock;
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Gate, Watched};
+use super::Watched;
 
 /// The page.
-pub fn page(watched: &Watched, gate: Option<&Gate>) -> Response {
+pub fn page(watched: &Watched) -> Response {
     let mut page = Exposition::default();
     page.workers(watched.workers.iter().map(|worker| &worker.metrics));
     let version = [
@@ -31,7 +31,7 @@ pub fn page(watched: &Watched, gate: Option<&Gate>) -> Response {
     super::handshake_metrics::expose(&mut page, watched);
     certificates(&mut page, watched);
     page.family(Family::AdminUnauthorized)
-        .sample(&[], gate.map_or(0, Gate::refused));
+        .sample(&[], watched.parts.admin.gate.as_ref().map_or(0, |gate| gate.refused()));
     let content_type = HeaderValue::from_static(CONTENT_TYPE);
     Response::new(StatusCode::OK, page.finish()).with(header::CONTENT_TYPE, content_type)
 }
@@ -104,13 +104,8 @@ fn certificates(page: &mut Exposition, watched: &Watched) {
         reloads.sample(&[("tls", &*tls.settings().name), ("result", "taken_over")], done);
         reloads.sample(&[("tls", &*tls.settings().name), ("result", "failed")], failed);
     }
-    let lists = watched.parts.guards.lists.iter().map(|list| list.reloads());
-    let (done, failed) = lists.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
-    page.family(Family::ListReloads)
-        .sample(&[("result", "taken_over")], done)
-        .sample(&[("result", "failed")], failed);
     let mut of_kinds = page.family(Family::FileReloads);
-    for (kind, [done, failed]) in watched.reloads.counts() {
+    for (kind, (done, failed)) in watched.reloads.counts() {
         of_kinds.sample(&[("kind", kind), ("result", "taken_over")], done);
         of_kinds.sample(&[("kind", kind), ("result", "failed")], failed);
     }

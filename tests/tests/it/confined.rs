@@ -147,7 +147,11 @@ fn what_is_read_and_written_while_serving_still_is() {
     symlink(elsewhere.join("secret"), &link).unwrap();
     std::fs::rename(link, path.join("deny")).unwrap();
     if states(&tidegate.front)[1] == "on" {
-        tidegate.expect_metric("tidegate_address_list_reloads_total", "result=\"failed\"", 1);
+        tidegate.expect_metric(
+            "tidegate_file_reloads_total",
+            "kind=\"address_list\",result=\"failed\"",
+            1,
+        );
         let log = tidegate.front.process.log();
         assert!(log.contains("Permission denied"), "{log}");
         assert!(

@@ -271,14 +271,22 @@ fn lists_keep_peers_out_and_are_taken_over_when_they_change() {
     tidegate.expect_metric("tidegate_requests_denied_total", "", 1);
 
     std::fs::write(&deny, "127.0.0.64/30\n").unwrap();
-    tidegate.expect_metric("tidegate_address_list_reloads_total", "result=\"taken_over\"", 1);
+    tidegate.expect_metric(
+        "tidegate_file_reloads_total",
+        "kind=\"address_list\",result=\"taken_over\"",
+        1,
+    );
     expect_shed(&mut from(GREEDY));
     assert_eq!(shed(&tidegate, "denied"), 1);
     assert_eq!(greedy.get("/").status, 200, "a connection that is open stays so");
     assert_eq!(from(MODEST).get("/").status, 200);
 
     std::fs::write(&deny, "127.0.0.64/30\nnonsense\n").unwrap();
-    tidegate.expect_metric("tidegate_address_list_reloads_total", "result=\"failed\"", 1);
+    tidegate.expect_metric(
+        "tidegate_file_reloads_total",
+        "kind=\"address_list\",result=\"failed\"",
+        1,
+    );
     expect_shed(&mut from(GREEDY));
     let log = tidegate.front.process.log();
     assert!(log.contains(&format!("{}:2: ", deny.display())), "{log}");

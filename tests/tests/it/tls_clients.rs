@@ -125,6 +125,34 @@ fn a_certificate_that_is_optional_may_be_missing_but_not_bad() {
 }
 
 #[test]
+fn changed_authorities_are_taken_over_and_bad_ones_leave_the_old_in_use() {
+    const RELOADS: &str = "tidegate_file_reloads_total";
+    let (_folder, path) = folder();
+    let origin = telling();
+    let (bob, eve) = (Made::called("bob"), Made::called("eve"));
+    let tidegate = setup(Setup::of(&origin.address()), &path, &bob, "required")
+        .set("tls.test.reload_every", "'100ms'")
+        .start();
+    let admits = |made: &Made| ask(&Tls::showing(made), tidegate.address(), FORGED).is_some();
+    let mut open = Tls::showing(&bob)
+        .connect(tidegate.address(), "www.example.com")
+        .unwrap();
+    let asks = "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+    let told = "verified;subject=\"CN=bob\" nothing";
+    assert!(open.ask(asks, told).starts_with("HTTP/1.1 200"));
+    assert!(!admits(&eve));
+
+    std::fs::write(path.join("known.pem"), "garbage").unwrap();
+    tidegate.expect_metric(RELOADS, r#"kind="client_authorities",result="failed""#, 1);
+    assert!(admits(&bob) && !admits(&eve), "the old ones stay");
+
+    eve.write(&path, "known");
+    tidegate.expect_metric(RELOADS, r#"kind="client_authorities",result="taken_over""#, 1);
+    assert!(admits(&eve) && !admits(&bob));
+    assert!(open.ask(asks, told).starts_with("HTTP/1.1 200"), "who is here stays");
+}
+
+#[test]
 fn an_ocsp_response_is_given_to_clients_that_ask_for_it() {
     let Some(mut openssl) = installed("openssl") else {
         return;

@@ -1,31 +1,39 @@
-//! The handshakes of one listener: limited in number and time, counted, failures told but not flooding the log.
+//! The handshakes of one listener: limited in number and time, counted, failures told but not flooding the log. The
+//! authorities of its clients are read again while running.
 //!
 //! Called by `serve::endpoint` on the task that then serves the connection.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::NoServerSessionStorage;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection};
 
-use super::context::TlsContext;
+use super::clients;
+use super::context::{TlsContext, TlsError};
 use super::failure::HandshakeFailure;
 use super::session::TlsStream;
-use super::settings::{TlsVersion, UnknownName};
+use super::settings::{ClientCertificates, TlsVersion, UnknownName};
+use crate::net::reload::{FileSet, Occasion, Reload, Reloaded};
 use crate::net::stream::Stream;
 use crate::telemetry::metrics::Counter;
-use crate::time::{MonoTime, mono_now};
+use crate::time::{MonoTime, WallTime, mono_now};
 use crate::worker::Worker;
 
 /// Makes the handshakes of one listener.
 #[derive(Debug)]
 pub struct TlsAcceptor {
     context: Arc<TlsContext>,
-    config: Arc<ServerConfig>,
+    http2: bool,
+    clients: Option<ClientCertificates>,
+    config: ArcSwap<ServerConfig>,
+    /// Authorities of clients; the context has those of its certificates.
+    files: FileSet,
 }
 
 /// A handshake that failed; counted and logged already.
@@ -38,41 +46,35 @@ pub struct Refused {
 }
 
 impl TlsAcceptor {
-    pub(super) fn new(
+    /// Reads the authorities of its clients.
+    ///
+    /// # Errors
+    /// Their file cannot be used, or the library refuses the settings.
+    pub(super) fn load(
         context: Arc<TlsContext>,
         http2: bool,
-        clients: Option<Arc<dyn ClientCertVerifier>>,
-    ) -> Result<Self, rustls::Error> {
-        let versions = match context.settings.min_version {
-            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
-            TlsVersion::Tls13 => &[&TLS13],
-        };
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&context.provider)).with_protocol_versions(versions)?;
-        // A resumed session is not verified again: a certificate that has ended meanwhile, or that another listener has
-        // taken, would pass.
-        let gives_tickets = context.settings.session_tickets && clients.is_none();
-        let builder = match clients {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_cert_resolver(Arc::<super::choice::Resolver>::clone(&context.resolver));
-        config.ignore_client_order = true;
-        // Tickets keep the state with the client; nothing is stored here per session.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = usize::from(gives_tickets);
-        if gives_tickets {
-            config.ticketer = match &context.tickets {
-                Some(keys) => Arc::<super::tickets::TicketKeys>::clone(keys),
-                None => Ticketer::new()?,
-            };
-        }
-        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        clients: Option<ClientCertificates>,
+    ) -> Result<Self, TlsError> {
+        let authorities = clients.as_ref().map(|clients| clients.authorities.clone());
+        let name = authorities.as_ref().map(|file| file.display().to_string());
+        let files = FileSet::new(
+            "client_authorities",
+            &name.unwrap_or_default(),
+            authorities.into_iter().collect(),
+        );
+        let config = server_config(&context, http2, clients.as_ref())?;
         Ok(Self {
+            config: ArcSwap::from_pointee(config),
             context,
-            config: Arc::new(config),
+            http2,
+            clients,
+            files,
         })
+    }
+
+    /// How often it is to be looked whether the authorities of its clients have changed.
+    pub fn reload_every(&self) -> Duration {
+        self.context.settings.reload_every
     }
 
     /// Makes the handshake of a connection that was accepted at `accepted`.
@@ -83,7 +85,7 @@ impl TlsAcceptor {
         let Some(_place) = Place::take(&self.context) else {
             return Err(self.refused(HandshakeFailure::Limit, None, worker));
         };
-        let session = match ServerConnection::new(Arc::clone(&self.config)) {
+        let session = match ServerConnection::new(self.config.load_full()) {
             Ok(session) => session,
             Err(error) => {
                 tracing::error!(%error, "no TLS session could be made");
@@ -127,6 +129,57 @@ impl TlsAcceptor {
         }
         Refused { failure, plain }
     }
+}
+
+impl Reload for TlsAcceptor {
+    /// Connections that are open, and handshakes that run, keep what they have.
+    fn reload(&self, occasion: Occasion, _: WallTime) -> Vec<Reloaded> {
+        let read = || server_config(&self.context, self.http2, self.clients.as_ref());
+        let take = |config| self.config.store(Arc::new(config));
+        self.files.read_again(occasion, read, take).into_iter().collect()
+    }
+
+    fn file_sets(&self) -> Vec<&FileSet> {
+        vec![&self.files]
+    }
+}
+
+fn server_config(
+    context: &TlsContext,
+    http2: bool,
+    clients: Option<&ClientCertificates>,
+) -> Result<ServerConfig, TlsError> {
+    let refused = |source| TlsError::Library {
+        name: context.settings.name.clone(),
+        source,
+    };
+    let versions = match context.settings.min_version {
+        TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&context.provider));
+    let builder = builder.with_protocol_versions(versions).map_err(refused)?;
+    // A resumed session is not verified again: a certificate that has ended meanwhile, or that another listener has
+    // taken, would pass.
+    let gives_tickets = context.settings.session_tickets && clients.is_none();
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, &context.provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::<super::choice::Resolver>::clone(&context.resolver));
+    config.ignore_client_order = true;
+    // Tickets keep the state with the client; nothing is stored here per session.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = usize::from(gives_tickets);
+    if gives_tickets {
+        config.ticketer = match &context.tickets {
+            Some(keys) => Arc::<super::tickets::TicketKeys>::clone(keys),
+            None => Ticketer::new().map_err(refused)?,
+        };
+    }
+    let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
 }
 
 /// A running handshake's place.

@@ -2,7 +2,6 @@
 //!
 //! Called by `context`, at the start and whenever the files change.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, SignatureAlgorithm};
 
+use super::file::{FileError, content, read};
 use super::settings::{CertificateFiles, ServerCertificate};
 use super::x509;
 use crate::time::WallTime;
@@ -36,22 +36,9 @@ pub struct Certificate {
 /// Why a certificate cannot be used. The file to look at is named first.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file cannot be read.
-    #[error("{}: {source}", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("{}: {what}", file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
+    /// A file cannot be read, or does not hold what it should.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The key belongs to another certificate.
     #[error("{}: is not the key of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
@@ -89,8 +76,8 @@ pub fn load(
 ) -> Result<Certificate, CertificateError> {
     let certificate = load_pair(files, provider, now)?;
     if certificate.names.is_empty() {
-        let what = "the certificate is for no DNS name (subject alternative name)".to_owned();
-        return Err(content(&files.certificate, what));
+        let what = "the certificate is for no DNS name (subject alternative name)";
+        return Err(content(&files.certificate, what).into());
     }
     Ok(certificate)
 }
@@ -105,7 +92,7 @@ pub(super) fn load_stapled(
     if let Some(file) = &entry.ocsp {
         let response = read(file)?;
         if !x509::is_ocsp_answer(&response) {
-            return Err(content(file, "is no successful OCSP response in DER".to_owned()));
+            return Err(content(file, "is no successful OCSP response in DER").into());
         }
         let mut key = CertifiedKey::clone(&certificate.key);
         key.ocsp = Some(response);
@@ -129,7 +116,7 @@ fn load_pair(
     now: WallTime,
 ) -> Result<Certificate, CertificateError> {
     let chain = chain(&files.certificate)?;
-    let bad = |what: String| content(&files.certificate, what);
+    let bad = |what: String| CertificateError::from(content(&files.certificate, what));
     let facts = chain.first().and_then(|leaf| x509::facts(leaf));
     let facts = facts.ok_or_else(|| bad("the certificate is malformed".to_owned()))?;
     if facts.not_after < now {
@@ -151,7 +138,7 @@ fn load_pair(
             certificate: files.certificate.clone(),
         },
         rustls::Error::InvalidCertificate(error) => bad(format!("the certificate is malformed: {error}")),
-        other => content(&files.key, format!("the key cannot be used: {other}")),
+        other => content(&files.key, format!("the key cannot be used: {other}")).into(),
     })?;
     Ok(Certificate {
         file: files.certificate.clone(),
@@ -174,39 +161,24 @@ impl Certificate {
 }
 
 /// All certificates of a PEM file; at least one.
-pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let text = read(file)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(content(file, "holds no certificate in PEM".to_owned())),
+        Ok(chain) if chain.is_empty() => Err(content(file, "holds no certificate in PEM")),
         Ok(chain) => Ok(chain),
         Err(error) => Err(content(file, format!("is not PEM: {error}"))),
     }
 }
 
-fn key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let text = read(file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => content(
-            file,
-            "holds no private key in PEM (an encrypted one cannot be used)".to_owned(),
-        ),
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            content(file, "holds no private key in PEM (an encrypted one cannot be used)")
+        }
         other => content(file, format!("is not PEM: {other}")),
     })
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(file).map_err(|source| CertificateError::Read {
-        file: file.to_owned(),
-        source,
-    })
-}
-
-fn content(file: &Path, what: String) -> CertificateError {
-    CertificateError::Content {
-        file: file.to_owned(),
-        what,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Which certificates a listener demands of clients: a file of authorities → rustls' verifier (RFC 5280, by webpki); and
 //! what origins are told about the one that a client has shown. No revocation lists.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -11,25 +10,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::certificate::{self, CertificateError};
+use super::certificate;
+use super::file::{self, FileError};
 use super::settings::{ClientCertificates, ClientDemand};
 use super::subject;
-
-/// Why a file of authorities cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientCaError {
-    /// It cannot be read, or has no certificate.
-    #[error("{0}")]
-    File(#[from] CertificateError),
-    /// One of them is no authority.
-    #[error("{}: {what}", file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-}
 
 /// Bytes of a subject that origins are told; a longer one is left out.
 const SUBJECT_MAX: usize = 2048;
@@ -41,17 +25,13 @@ const SUBJECT_MAX: usize = 2048;
 pub(super) fn verifier(
     clients: &ClientCertificates,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, ClientCaError> {
-    let file: &Path = &clients.authorities;
-    let bad = |what: String| ClientCaError::Content {
-        file: file.to_owned(),
-        what,
-    };
+) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
+    let file = &clients.authorities;
+    let bad = |what: String| file::content(file, what);
     let mut authorities = RootCertStore::empty();
     for authority in certificate::chain(file)? {
-        authorities
-            .add(authority)
-            .map_err(|error| bad(format!("a certificate is malformed: {error}")))?;
+        let malformed = |error| bad(format!("a certificate is malformed: {error}"));
+        authorities.add(authority).map_err(malformed)?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider));
     let builder = match clients.demand {

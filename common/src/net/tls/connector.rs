@@ -19,6 +19,7 @@ use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, Strea
 
 use super::certificate::{self, CertificateError};
 use super::context::provider;
+use super::file::{self, FileError};
 use super::session::TlsStream;
 use super::settings::{ConnectorSettings, TlsVersion};
 use super::unverified::Unverified;
@@ -53,9 +54,12 @@ pub struct Secured {
 /// Why TLS cannot be spoken to servers.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
-    /// A file cannot be used.
+    /// Our certificate cannot be used.
     #[error(transparent)]
-    File(#[from] CertificateError),
+    Certificate(#[from] CertificateError),
+    /// The file of roots cannot be used.
+    #[error(transparent)]
+    Roots(#[from] FileError),
     /// The system has none.
     #[error("this system has no root certificates{}: install them (ca-certificates), or name a file with `roots`", because(.0))]
     NoRoots(Vec<String>),
@@ -148,6 +152,10 @@ impl Reload for TlsConnector {
         let take = |config| self.config.store(Arc::new(config));
         self.files.read_again(occasion, read, take).into_iter().collect()
     }
+
+    fn file_sets(&self) -> Vec<&FileSet> {
+        vec![&self.files]
+    }
 }
 
 fn client_config(
@@ -182,14 +190,12 @@ fn client_config(
 ///
 /// The system's are read by rustls-native-certs and judged by rustls, the same on every machine; on Linux the "platform
 /// verifier" does just that, with more code around it.
-fn roots(file: Option<&Path>) -> Result<RootCertStore, ConnectorError> {
+fn roots(path: Option<&Path>) -> Result<RootCertStore, ConnectorError> {
     let mut roots = RootCertStore::empty();
-    if let Some(file) = file {
-        for root in certificate::chain(file)? {
-            roots.add(root).map_err(|error| CertificateError::Content {
-                file: file.to_owned(),
-                what: format!("a certificate cannot be a root: {error}"),
-            })?;
+    if let Some(path) = path {
+        for root in certificate::chain(path)? {
+            let bad = |error| file::content(path, format!("a certificate cannot be a root: {error}"));
+            roots.add(root).map_err(bad)?;
         }
         return Ok(roots);
     }

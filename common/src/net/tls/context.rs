@@ -15,7 +15,7 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use super::acceptor::TlsAcceptor;
 use super::certificate::{self, Certificate, EXPIRY_WARNING};
 use super::choice::{Resolver, Table};
-use super::clients::{self, ClientCaError};
+use super::file::FileError;
 use super::settings::{ClientCertificates, TlsSettings};
 use super::tickets::TicketKeys;
 use crate::net::pace::LogGate;
@@ -47,7 +47,7 @@ pub enum TlsError {
     Files(Vec<String>),
     /// The authorities of clients cannot be used.
     #[error(transparent)]
-    Clients(#[from] ClientCaError),
+    Clients(#[from] FileError),
     /// The library refuses the settings.
     #[error("tls.{name}: {source}")]
     Library {
@@ -100,14 +100,8 @@ impl TlsContext {
         self: &Arc<Self>,
         http2: bool,
         clients: Option<&ClientCertificates>,
-    ) -> Result<TlsAcceptor, TlsError> {
-        let verifier = clients
-            .map(|clients| clients::verifier(clients, &self.provider))
-            .transpose()?;
-        TlsAcceptor::new(Arc::clone(self), http2, verifier).map_err(|source| TlsError::Library {
-            name: self.settings.name.clone(),
-            source,
-        })
+    ) -> Result<Arc<TlsAcceptor>, TlsError> {
+        TlsAcceptor::load(Arc::clone(self), http2, clients.cloned()).map(Arc::new)
     }
 
     /// Once a day, for each certificate that has little time left.
@@ -147,9 +141,8 @@ impl TlsContext {
 
     /// How often files were taken over, and how often they could not be used.
     pub fn reloads(&self) -> (u64, u64) {
-        let certificates = self.files.counts();
-        let tickets = self.tickets.as_ref().map_or((0, 0), |keys| keys.reloads());
-        (certificates.0 + tickets.0, certificates.1 + tickets.1)
+        let counts = self.file_sets().into_iter().map(FileSet::counts);
+        counts.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
     }
 
     /// Handshakes that run now.
@@ -167,6 +160,11 @@ impl Reload for TlsContext {
         let tickets = self.tickets.as_ref().and_then(|keys| keys.reload(occasion));
         self.warn_of_expiry(now);
         certificates.into_iter().chain(tickets).collect()
+    }
+
+    fn file_sets(&self) -> Vec<&FileSet> {
+        let tickets = self.tickets.iter().map(|keys| keys.file_set());
+        std::iter::once(&self.files).chain(tickets).collect()
     }
 }
 

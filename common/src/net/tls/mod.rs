@@ -6,6 +6,7 @@
 //! names and dates.
 
 pub mod settings; // plain settings
+mod file; // bytes of a file, and what is wrong with it
 mod x509; // names and dates of a certificate
 pub mod certificate; // files → certificate and key
 mod subject; // whom a certificate is for, as text
@@ -19,7 +20,7 @@ pub mod acceptor; // handshakes of one listener
 mod unverified; // any certificate, where the operator wants that
 pub mod connector; // handshakes with the servers of one backend
 
-pub use clients::ClientCaError;
+pub use file::FileError;
 pub use session::TlsStream;
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! by HKDF-SHA256. The tickets of other programs are not understood, their key files are.
 
 use std::fmt;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::rand;
 use rustls::server::ProducesTickets;
 
+use super::file::{self, FileError, content};
 use crate::net::reload::{FileSet, Occasion, Reloaded};
 use crate::time::{Clock, WallTime};
 
@@ -27,8 +27,6 @@ const NONCE: usize = 12;
 const ISSUED: usize = 8;
 /// What a key file may be long: names and secrets of 128 and 256 bits, twice.
 const FILE_BYTES: [usize; 2] = [48, 80];
-/// More is read of none.
-const READ_MAX: u64 = 4096;
 /// What the drawn key is for.
 const PURPOSE: &[u8] = b"tidegate session ticket 1";
 
@@ -61,27 +59,6 @@ pub enum Opened {
     Bad,
 }
 
-/// Why keys cannot be used. The file to look at is named first.
-#[derive(Debug, thiserror::Error)]
-pub enum TicketKeyError {
-    /// It cannot be read.
-    #[error("{}: {source}", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It does not hold a key.
-    #[error("{}: {what}", file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-}
-
 impl Opened {
     /// All of them, in the order of their counts.
     pub const ALL: [Self; 5] = [Self::Current, Self::Older, Self::UnknownKey, Self::Expired, Self::Bad];
@@ -103,7 +80,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// What is wrong with which file.
-    pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, TicketKeyError> {
+    pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, FileError> {
         let set = FileSet::new("ticket_keys", name, files.to_vec());
         Ok(Self {
             keys: ArcSwap::from_pointee(read_all(files)?),
@@ -119,9 +96,9 @@ impl TicketKeys {
         self.set.read_again(occasion, || read_all(&self.files), take)
     }
 
-    /// How often changed files were taken over, and how often they could not be used.
-    pub fn reloads(&self) -> (u64, u64) {
-        self.set.counts()
+    /// Its files, with what came of reading them again.
+    pub(super) const fn file_set(&self) -> &FileSet {
+        &self.set
     }
 
     /// Files that everybody on this machine may read.
@@ -202,7 +179,7 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
-fn read_all(files: &[PathBuf]) -> Result<Vec<TicketKey>, TicketKeyError> {
+fn read_all(files: &[PathBuf]) -> Result<Vec<TicketKey>, FileError> {
     let mut keys: Vec<(&Path, Vec<u8>)> = Vec::with_capacity(files.len());
     for file in files {
         let bytes = read(file)?;
@@ -224,14 +201,8 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<TicketKey>, TicketKeyError> {
         .collect()
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, TicketKeyError> {
-    let unreadable = |source| TicketKeyError::Read {
-        file: file.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file).map_err(unreadable)?;
-    io::Read::read_to_end(&mut io::Read::take(opened, READ_MAX), &mut bytes).map_err(unreadable)?;
+fn read(file: &Path) -> Result<Vec<u8>, FileError> {
+    let bytes = file::read(file)?;
     if !FILE_BYTES.contains(&bytes.len()) {
         let what = format!(
             "has {} bytes; a key is 48 or 80 random ones (openssl rand 80)",
@@ -240,21 +211,14 @@ fn read(file: &Path) -> Result<Vec<u8>, TicketKeyError> {
         return Err(content(file, what));
     }
     if bytes.iter().all(|byte| *byte == bytes[0]) {
-        return Err(content(file, "is one byte over and over, and no key".to_owned()));
+        return Err(content(file, "is one byte over and over, and no key"));
     }
     Ok(bytes)
 }
 
-fn content(file: &Path, what: String) -> TicketKeyError {
-    TicketKeyError::Content {
-        file: file.to_owned(),
-        what,
-    }
-}
-
 impl TicketKey {
-    fn new(file: &Path, bytes: &[u8]) -> Result<Self, TicketKeyError> {
-        let refused = || content(file, "the library draws no key from it".to_owned());
+    fn new(file: &Path, bytes: &[u8]) -> Result<Self, FileError> {
+        let refused = || content(file, "the library draws no key from it");
         let (name, secret) = bytes.split_first_chunk::<NAME>().ok_or_else(refused)?;
         let drawn = Salt::new(HKDF_SHA256, &[]).extract(secret);
         let key = drawn.expand(&[PURPOSE], &AES_256_GCM_SIV).map_err(|_| refused())?;
@@ -278,7 +242,7 @@ mod tests {
             .collect()
     }
 
-    fn keys(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<TicketKeys, TicketKeyError> {
+    fn keys(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<TicketKeys, FileError> {
         let write = |(name, bytes): &(&str, Vec<u8>)| {
             let file = folder.join(name);
             std::fs::write(&file, bytes).unwrap();
@@ -382,6 +346,6 @@ mod tests {
         assert_eq!(change(b"short"), (false, true));
         assert_eq!(change(&bytes(9, 80)), (true, false));
         assert_eq!(change(&bytes(1, 80)[..79]), (false, false));
-        assert_eq!(keys.reloads(), (1, 2));
+        assert_eq!(keys.file_set().counts(), (1, 2));
     }
 }

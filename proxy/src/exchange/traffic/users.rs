@@ -146,6 +146,10 @@ impl Reload for Users {
         let read = || Loaded::read(&self.file);
         self.files.read_again(occasion, read, take).into_iter().collect()
     }
+
+    fn file_sets(&self) -> Vec<&FileSet> {
+        vec![&self.files]
+    }
 }
 
 impl Loaded {
