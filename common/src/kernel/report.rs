@@ -121,7 +121,16 @@ fn leg_line(leg: &LegReport, window: Option<&Window<'_>>) -> String {
             ),
         );
         if let Some((used, range)) = client.local_ports {
-            write_to(&mut text, format_args!("; {used} of {range} local ports taken"));
+            let held = client
+                .destinations
+                .iter()
+                .flatten()
+                .next()
+                .map_or(0, |most| most.time_wait);
+            write_to(
+                &mut text,
+                format_args!("; {used} of {range} local ports taken, {held} of them in TIME_WAIT"),
+            );
         }
     }
     text

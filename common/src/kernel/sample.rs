@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::connects::ConnectCounts;
 use super::counters::Counters;
 use super::reading::Reading;
-use super::sockets::census::{Census, HalfOpen};
+use super::sockets::census::{Census, HalfOpen, StateCounts};
 use super::sockets::tcp_info::AcceptQueue;
 use super::sockstat::{Sockstat, Softnet};
 use super::sysctl::Sysctls;
@@ -130,10 +130,24 @@ pub struct ServerSample {
     pub backend: Arc<str>,
     /// The server as configured.
     pub server: Arc<str>,
-    /// Where it is, to count the local ports that it takes.
-    pub address: Option<SocketAddr>,
+    /// Where it is, to count the local ports that each of its addresses takes; none on a unix socket.
+    pub addresses: Vec<SocketAddr>,
     /// All connects since the start.
     pub counts: ConnectCounts,
+}
+
+impl ServerSample {
+    /// The sockets towards each of its addresses, where these were counted.
+    pub fn sockets<'a>(&'a self, census: &'a Census) -> impl Iterator<Item = (SocketAddr, &'a StateCounts)> {
+        let counted = |address: &SocketAddr| Some((*address, census.by_server.get(address)?));
+        self.addresses.iter().filter_map(counted)
+    }
+
+    /// The sockets towards the address that takes most local ports: each address has all of these for itself.
+    pub fn busiest<'a>(&'a self, census: &'a Census) -> Option<&'a StateCounts> {
+        let counts = self.sockets(census).map(|(_, counts)| counts);
+        counts.max_by_key(|counts| counts.connections())
+    }
 }
 
 /// Everything that is known at one moment.

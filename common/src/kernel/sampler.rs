@@ -63,6 +63,8 @@ pub struct Sampler {
 
 const HALF_OPEN_STATES: States = States::of(&[State::SynRecv, State::SynSent]);
 const HALF_OPEN_INTERVAL: Duration = Duration::from_secs(1);
+/// Addresses that sockets are told apart by.
+const SERVERS_MAX: usize = 4096;
 const CENSUS_INTERVAL: Duration = Duration::from_secs(10);
 const ANOTHER_ROOT: Why = Why::NotAsked("the counters are read from another root than this machine's");
 
@@ -90,9 +92,10 @@ impl Sampler {
         &self.root
     }
 
-    /// The servers towards which sockets are counted; replaces those of before.
-    pub fn watch_servers(&mut self, servers: Vec<SocketAddr>) {
-        self.servers = servers;
+    /// The servers towards which sockets are counted, 4,096 at most; replaces those of before.
+    pub fn watch_servers(&mut self, servers: impl IntoIterator<Item = SocketAddr>) {
+        self.servers.clear();
+        self.servers.extend(servers.into_iter().take(SERVERS_MAX));
     }
 
     /// Reads everything. `accepts`, `connects` and `pauses` of the sample are empty: their owner fills them.

@@ -187,7 +187,7 @@ fn local_ports(page: &mut Exposition, sample: &Sample) {
         return;
     };
     for server in &sample.connects {
-        if let Some(counts) = server.address.and_then(|address| census.by_server.get(&address)) {
+        if let Some(counts) = server.busiest(census) {
             ports.sample(
                 &[("backend", &server.backend), ("server", &server.server)],
                 u64::from(counts.connections()),
@@ -247,8 +247,12 @@ fn sockets_by_state(page: &mut Exposition, sample: &Sample) {
     }
     let mut servers = page.family(Family::BackendSockets);
     for server in &sample.connects {
-        let counts = server.address.and_then(|address| census?.by_server.get(&address));
-        for (state, count) in counts.into_iter().flat_map(taken) {
+        let mut sum = StateCounts::default();
+        census
+            .into_iter()
+            .flat_map(|census| server.sockets(census))
+            .for_each(|(_, counts)| sum.add(counts));
+        for (state, count) in taken(&sum) {
             servers.sample(
                 &[
                     ("backend", &server.backend),

@@ -4,6 +4,7 @@
 //! millisecond and blocks; walks over many sockets are paced by the sampler.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ impl Control {
     fn sample(&mut self) -> Sample {
         let connects = self.connects();
         self.sampler
-            .watch_servers(connects.iter().filter_map(|server| server.address).collect());
+            .watch_servers(connects.iter().flat_map(|server| server.addresses.iter().copied()));
         let at = Moment::now(&Clock::System);
         // Held while the sample is taken, so that no listener closes under it.
         let looks: Vec<_> = self
@@ -190,11 +191,16 @@ fn server_sample(leg: Leg, backend: Arc<str>, server: &ServerSnapshot) -> Server
         leg,
         backend,
         server: Arc::clone(&server.address),
-        address: server.addresses.iter().find_map(|address| match address {
-            SocketAddrOrUnix::Tcp(address) => Some(*address),
-            SocketAddrOrUnix::Unix(_) => None,
-        }),
+        addresses: server.addresses.iter().filter_map(ip_and_port).collect(),
         counts: server.handshakes,
+    }
+}
+
+/// As it is counted: an IPv4 address in IPv6 form is the IPv4 address.
+fn ip_and_port(address: &SocketAddrOrUnix) -> Option<SocketAddr> {
+    match address {
+        SocketAddrOrUnix::Tcp(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        SocketAddrOrUnix::Unix(_) => None,
     }
 }
 

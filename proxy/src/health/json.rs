@@ -260,6 +260,18 @@ fn client_end(mut object: Object<'_>, end: &ClientEnd) {
         .some("local_ports_used", end.local_ports.map(|(used, _)| used))
         .some("local_ports", end.local_ports.map(|(_, range)| range))
         .some("time_wait", end.time_wait);
+    if let Some(destinations) = &end.destinations {
+        let mut array = object.array("destinations");
+        for destination in destinations {
+            array
+                .object()
+                .field("backend", &*destination.backend)
+                .field("server", &*destination.server)
+                .field("address", &*destination.address.to_string())
+                .field("local_ports_used", destination.local_ports)
+                .field("time_wait", destination.time_wait);
+        }
+    }
 }
 
 fn setting(mut object: Object<'_>, finding: &preflight::finding::Finding) {

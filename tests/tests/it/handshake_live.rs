@@ -41,6 +41,49 @@ fn a_machine_that_loses_nothing_is_well() {
     });
 }
 
+#[test]
+fn local_ports_and_time_wait_are_told_by_destination() {
+    alone("sockets by destination", &[], || {
+        const ENDED: u64 = 7;
+        let origins = [(); 2].map(|()| Origin::saying("hello"));
+        // Who closes first holds the TIME_WAIT.
+        let sites = "[[site]]\nhosts = ['www.example.com']\norigin = 'o'\ncache = false\n\
+                     [[site.route]]\nprefix = '/p'\norigin = 'p'\n";
+        let tidegate = Setup::with_sites(sites)
+            .origin("o", &origins[0].address())
+            .origin("p", &origins[1].address())
+            .set("origin.o.connection_requests_max", "1")
+            .start();
+        for _ in 0..ENDED {
+            assert_eq!(tidegate.get("/").status, 200);
+        }
+        assert_eq!(tidegate.get("/p").status, 200);
+        let admin = tidegate.front.address("admin");
+        let told = || {
+            let report = report(admin);
+            let client = report["legs"][2]["client"].clone();
+            let mut told = Vec::new();
+            for to in client["destinations"].as_array().into_iter().flatten() {
+                told.push((
+                    to["backend"].as_str().unwrap().to_owned(),
+                    to["address"].as_str().unwrap().to_owned(),
+                    to["local_ports_used"].as_u64().unwrap(),
+                    to["time_wait"].as_u64().unwrap(),
+                ));
+            }
+            told
+        };
+        // Sockets are counted every 10 s.
+        let expected = [
+            ("o".to_owned(), origins[0].address(), ENDED, ENDED),
+            ("p".to_owned(), origins[1].address(), 1, 0),
+        ];
+        eventually("each destination has its own", || told() == expected);
+        tidegate.expect_metric("tidegate_backend_local_ports", r#"backend="o""#, ENDED);
+        tidegate.expect_metric("tidegate_backend_sockets", r#"backend="o""#, ENDED);
+    });
+}
+
 /// As many as an accept queue takes in these tests.
 const LIMIT: usize = 600;
 

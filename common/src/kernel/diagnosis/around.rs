@@ -164,7 +164,7 @@ fn time_wait_overflow(context: &Context<'_>, findings: &mut Vec<Finding>) {
             .last
             .connects
             .iter()
-            .find(|server| busiest.is_some() && server.address == busiest);
+            .find(|server| busiest.is_some_and(|busiest| server.addresses.contains(&busiest)));
         if by_servers > by_listeners
             && let Some(server) = server
         {

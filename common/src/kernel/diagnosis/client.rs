@@ -133,10 +133,7 @@ fn local_ports(context: &Context<'_>, server: &ServerWindow<'_>, findings: &mut 
     let none_left = server.counts.no_local_port;
     let range = context.settings().local_ports();
     let census = context.window.last.census.as_ref().ok();
-    let held = server
-        .last
-        .address
-        .and_then(|address| census?.by_server.get(&address).copied());
+    let held = census.and_then(|census| server.last.busiest(census));
     let used = held.map(|counts| u64::from(counts.connections()));
     let share = used.zip(range).map_or(0.0, |(used, range)| ratio(used, range));
     let cause = match none_left {

@@ -2,10 +2,15 @@
 //!
 //! Pure. Counters are those of the whole network namespace; queues and connects are our own.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use super::super::counters::Counter;
 use super::super::reading::{Reading, Why};
-use super::super::sample::{Leg, Sample, Side};
-use super::super::sockets::census::Half;
+use super::super::sample::{Leg, Sample, ServerSample, Side};
+use super::super::sockets::census::{Census, Half};
 use super::super::sockets::entry::State;
 use super::cause::Impact;
 use super::context::Roles;
@@ -93,7 +98,7 @@ pub struct WorstQueue {
 }
 
 /// The last minute at the connecting end, all servers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientEnd {
     /// `connect()` calls that ended.
     pub attempts: u64,
@@ -101,11 +106,31 @@ pub struct ClientEnd {
     pub failed: u64,
     /// Those that lost a SYN or SYN-ACK.
     pub lossy: u64,
-    /// Local ports taken towards the server that takes most of them, and how many there are.
+    /// Local ports taken towards the destination that takes most of them, and how many there are.
     pub local_ports: Option<(u64, u64)>,
-    /// Sockets in TIME_WAIT towards the servers.
+    /// Sockets in TIME_WAIT towards all destinations.
     pub time_wait: Option<u64>,
+    /// The destinations that take most local ports, these first: [`DESTINATIONS_MAX`] at most.
+    pub destinations: Option<Vec<Destination>>,
 }
+
+/// One address of a server: it has all local ports for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The backend's name.
+    pub backend: Arc<str>,
+    /// The server as configured.
+    pub server: Arc<str>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Local ports taken towards it by any program of this namespace, TIME_WAIT included.
+    pub local_ports: u64,
+    /// Those of them that are held by TIME_WAIT.
+    pub time_wait: u64,
+}
+
+/// Destinations told of one leg.
+pub const DESTINATIONS_MAX: usize = 20;
 
 /// The legs in the order of a request's way; and the machine, when it is all there is or something is wrong with it.
 pub(super) fn reports(
@@ -181,7 +206,7 @@ fn server_end(leg: Leg, window: &Window<'_>) -> ServerEnd {
         .filter_map(|listener| Some((listener, listener.last.queue.get()?)))
         .max_by_key(|(listener, queue)| u64::from(listener.depth_peak) * 1000 / (u64::from(queue.limit) + 1));
     let half_open = window.last.half_open.as_ref().ok().map(|half_open| {
-        let ports: std::collections::BTreeSet<u16> = listeners().filter_map(|listener| listener.last.port).collect();
+        let ports: BTreeSet<u16> = listeners().filter_map(|listener| listener.last.port).collect();
         let mine = half_open
             .by_port
             .iter()
@@ -222,26 +247,40 @@ fn accepted(leg: Leg, window: &Window<'_>) -> Option<(u64, u64)> {
 
 fn client_end(leg: Leg, window: &Window<'_>) -> ClientEnd {
     let mut end = ClientEnd::default();
-    let census = match &window.last.census {
-        Reading::Available(census) => Some(census),
-        Reading::Unavailable(_) => None,
-    };
-    end.time_wait = census.map(|_| 0);
-    for server in window.servers.iter().filter(|server| server.last.leg == leg) {
+    let servers = || window.servers.iter().filter(|server| server.last.leg == leg);
+    for server in servers() {
         end.attempts += server.counts.attempts;
         end.failed += server.counts.attempts.saturating_sub(server.counts.established);
         end.lossy += server.counts.lossy();
-        let Some(counts) = server.last.address.and_then(|address| census?.by_server.get(&address)) else {
-            continue;
-        };
-        end.time_wait = end.time_wait.map(|sum| sum + u64::from(counts.get(State::TimeWait)));
-        if let Some(range) = window.last.settings.local_ports() {
-            let used = u64::from(counts.connections());
-            end.local_ports = Some(
-                end.local_ports
-                    .map_or((used, range), |(most, range)| (most.max(used), range)),
-            );
-        }
     }
+    let Reading::Available(census) = &window.last.census else {
+        return end;
+    };
+    let mut all = destinations(servers().map(|server| server.last), census);
+    end.time_wait = Some(all.iter().map(|destination| destination.time_wait).sum());
+    end.local_ports = all
+        .first()
+        .map(|most| most.local_ports)
+        .zip(window.last.settings.local_ports());
+    all.truncate(DESTINATIONS_MAX);
+    end.destinations = Some(all);
     end
+}
+
+/// Each address once, whoever names it; those that take most local ports first.
+fn destinations<'a>(servers: impl Iterator<Item = &'a ServerSample>, census: &Census) -> Vec<Destination> {
+    let mut known = BTreeSet::new();
+    let mut all = Vec::new();
+    for server in servers {
+        let new = server.sockets(census).filter(|(address, _)| known.insert(*address));
+        all.extend(new.map(|(address, counts)| Destination {
+            backend: Arc::clone(&server.backend),
+            server: Arc::clone(&server.server),
+            address,
+            local_ports: u64::from(counts.connections()),
+            time_wait: u64::from(counts.get(State::TimeWait)),
+        }));
+    }
+    all.sort_by_key(|destination| Reverse(destination.local_ports));
+    all
 }

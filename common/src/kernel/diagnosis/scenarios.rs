@@ -127,7 +127,7 @@ fn connects(leg: Leg, server: &str, counts: ConnectCounts) -> Vec<ServerSample> 
         leg,
         backend: Arc::from("idc1"),
         server: Arc::from(server),
-        address: None,
+        addresses: Vec::new(),
         counts,
     }]
 }

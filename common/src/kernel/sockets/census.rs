@@ -26,6 +26,13 @@ impl StateCounts {
             .sum()
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own = own.saturating_add(more);
+        }
+    }
+
     fn count(&mut self, state: State) {
         self.0[state as usize] = self.0[state as usize].saturating_add(1);
     }

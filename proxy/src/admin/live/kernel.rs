@@ -93,10 +93,7 @@ fn local_ports(sample: &Sample) -> Option<u64> {
     let Reading::Available(census) = &sample.census else {
         return None;
     };
-    let servers = sample
-        .connects
-        .iter()
-        .filter_map(|server| census.by_server.get(&server.address?));
+    let servers = sample.connects.iter().filter_map(|server| server.busiest(census));
     servers.map(|counts| u64::from(counts.connections())).max()
 }
 

@@ -1,6 +1,9 @@
 //! Our own connects, legs 2 and 3: which server, why, and local ports that run out.
 
+use std::net::SocketAddr;
+
 use super::*;
+use crate::kernel::diagnosis::legs::DESTINATIONS_MAX;
 
 #[test]
 fn own_connects_name_the_server_and_the_leg() {
@@ -70,7 +73,7 @@ fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
         sample.census = Reading::Available(Arc::new(census));
         sample.settings.ip_local_port_range = Reading::Available([40_000, 40_099]);
         sample.connects = connects(Leg::CacheOrigin, "10.9.0.7:8080", ConnectCounts::default());
-        sample.connects[0].address = Some(address);
+        sample.connects[0].addresses = vec![address];
     });
     assert_eq!(
         run.open(),
@@ -80,7 +83,7 @@ fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
             Some("idc1/10.9.0.7:8080")
         )]
     );
-    let client = run.engine.legs()[2].client.expect("a client end");
+    let client = run.engine.legs()[2].client.clone().expect("a client end");
     assert_eq!((client.local_ports, client.time_wait), (Some((95, 100)), Some(95)));
     run.seconds(1, |sample| {
         sample.connects[0].counts.record(ConnectOutcome::NoLocalPort)
@@ -90,6 +93,58 @@ fn local_ports_that_run_out_are_a_risk_before_they_are_a_loss() {
         [("local_ports_exhausted", "cache-origin", Some("idc1/10.9.0.7:8080"))]
     );
     assert_eq!(run.events().last(), Some(&("renamed", "local_ports_exhausted")));
+}
+
+#[test]
+fn local_ports_and_time_wait_are_told_by_destination() {
+    let address = |last: u8| SocketAddr::from(([10, 9, 0, last], 8080));
+    let mut run = Run::new(Roles {
+        connects: vec![Leg::FrontCache, Leg::CacheOrigin],
+        ..front()
+    });
+    run.seconds(1, |sample| {
+        let mut census = Census::watching((1..40).map(address));
+        // So many sockets are open towards each, and so many in TIME_WAIT.
+        for (last, open, time_wait) in [(1, 2, 1), (2, 0, 7), (3, 1, 0), (4, 5, 0)] {
+            for i in 0..open + time_wait {
+                let state = if i < open { State::Established } else { State::TimeWait };
+                let (local, remote) = (format!("10.0.0.1:{}", 40_000 + i), address(last).to_string());
+                census.count(&Entry::of(state, &local, &remote));
+            }
+        }
+        sample.census = Reading::Available(Arc::new(census));
+        sample.settings.ip_local_port_range = Reading::Available([40_000, 40_099]);
+        // The first two servers share an address, the last one is on another leg.
+        sample.connects = [
+            (Leg::CacheOrigin, 1..3),
+            (Leg::CacheOrigin, 2..4),
+            (Leg::FrontCache, 4..5),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(i, (leg, addresses))| ServerSample {
+            addresses: addresses.map(address).collect(),
+            ..connects(leg, &format!("server-{i}"), ConnectCounts::default()).remove(0)
+        })
+        .collect();
+    });
+    let told = |run: &Run, leg: usize| {
+        let client = run.engine.legs()[leg].client.clone().expect("a client end");
+        let destinations = client.destinations.expect("counted").into_iter();
+        let told = destinations.map(|to| (to.address, to.server.to_string(), to.local_ports, to.time_wait));
+        (client.local_ports, client.time_wait, told.collect::<Vec<_>>())
+    };
+    let row = |last, server: usize, used, time_wait| (address(last), format!("server-{server}"), used, time_wait);
+    let origins = vec![row(2, 0, 7, 7), row(1, 0, 3, 1), row(3, 1, 1, 0)];
+    assert_eq!(told(&run, 2), (Some((7, 100)), Some(8), origins));
+    assert_eq!(told(&run, 1), (Some((5, 100)), Some(0), vec![row(4, 2, 5, 0)]));
+    // Many addresses: those that take most are told, all are counted.
+    run.seconds(1, |sample| {
+        sample.connects[0].addresses = (1..40).map(address).collect()
+    });
+    let (_, time_wait, destinations) = told(&run, 2);
+    assert_eq!((time_wait, destinations.len()), (Some(8), DESTINATIONS_MAX));
+    assert_eq!(destinations[0], row(2, 0, 7, 7));
 }
 
 #[test]
