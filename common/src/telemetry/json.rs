@@ -72,6 +72,14 @@ impl<'a> Object<'a> {
     }
 }
 
+/// An object as a line of its own; `describe` writes its members.
+pub fn line(describe: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    describe(&mut Object::new(&mut out));
+    out.push(b'\n');
+    out
+}
+
 impl Drop for Object<'_> {
     fn drop(&mut self) {
         self.out.push(b'}');

@@ -3,7 +3,7 @@
 use common::http::body::Body;
 use common::http::response::Response;
 use common::net::reload::Reloaded;
-use common::telemetry::json::{Array, Object};
+use common::telemetry::json::{Array, Object, line};
 use http::{Request, StatusCode};
 
 use super::{json, not_on_purpose, text};
@@ -28,26 +28,22 @@ pub async fn answer(reloads: &Reloads, request: Request<Body>) -> Response {
 
 /// What came of it, as JSON.
 fn report(all: &[Reloaded]) -> Vec<u8> {
-    let mut content = Vec::new();
-    let mut object = Object::new(&mut content);
     let named = |object: &mut Object<'_>, one: &Reloaded| {
         object.field("kind", one.kind).field("name", &*one.name);
     };
-    let mut taken_over: Array<'_> = object.array("taken_over");
-    for one in all.iter().filter(|one| one.kept.is_none()) {
-        named(&mut taken_over.object(), one);
-    }
-    drop(taken_over);
-    let mut kept = object.array("kept");
-    for (one, reason) in all.iter().filter_map(|one| Some((one, one.kept.as_deref()?))) {
-        let mut object = kept.object();
-        named(&mut object, one);
-        object.field("reason", reason);
-    }
-    drop(kept);
-    drop(object);
-    content.push(b'\n');
-    content
+    line(|object| {
+        let mut taken_over: Array<'_> = object.array("taken_over");
+        for one in all.iter().filter(|one| one.kept.is_none()) {
+            named(&mut taken_over.object(), one);
+        }
+        drop(taken_over);
+        let mut kept = object.array("kept");
+        for (one, reason) in all.iter().filter_map(|one| Some((one, one.kept.as_deref()?))) {
+            let mut object = kept.object();
+            named(&mut object, one);
+            object.field("reason", reason);
+        }
+    })
 }
 
 #[cfg(test)]

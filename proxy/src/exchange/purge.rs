@@ -10,7 +10,7 @@ use cache::tier::{Purged, PurgedAt};
 use common::backend::Told;
 use common::http::forwarded::IpNetwork;
 use common::http::response::Response;
-use common::telemetry::json::Object;
+use common::telemetry::json::line;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -75,54 +75,46 @@ fn strength(fields: &HeaderMap) -> Result<Strength, Refusal> {
 
 /// What was done, as JSON. 502 when a cache server did not do it.
 pub fn answer(url: &str, strength: Strength, done: &PurgedAt) -> Response {
-    let mut content = Vec::new();
-    let mut status = StatusCode::OK;
-    match done {
-        PurgedAt::Here(purged) => content = report(strength, &[("url", url, *purged)]),
-        PurgedAt::Nowhere => content = report(strength, &[]),
-        PurgedAt::Servers(told) => {
-            let mut object = Object::new(&mut content);
-            object.field("strength", strength.word());
-            let mut servers = object.array("servers");
-            for Told { server, result } in told {
-                let mut one = servers.object();
-                one.field("server", &**server);
-                match result {
-                    Ok(status) => one.field("status", u64::from(status.as_u16())),
-                    Err(error) => one.field("error", error.word()),
-                };
-                if !result.is_ok_and(|status| status.is_success()) {
-                    status = StatusCode::BAD_GATEWAY;
-                }
-            }
-        }
-    }
-    if !content.ends_with(b"\n") {
-        content.push(b'\n');
-    }
+    let did_it = |told: &Told| told.result.is_ok_and(|status| status.is_success());
+    let (status, content) = match done {
+        PurgedAt::Here(purged) => (StatusCode::OK, report(strength, &[("url", url, *purged)])),
+        PurgedAt::Nowhere => (StatusCode::OK, report(strength, &[])),
+        PurgedAt::Servers(told) if told.iter().all(did_it) => (StatusCode::OK, told_by(strength, told)),
+        PurgedAt::Servers(told) => (StatusCode::BAD_GATEWAY, told_by(strength, told)),
+    };
     Response::new(status, bytes::Bytes::from(content))
         .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
+/// What each cache server said, as JSON.
+fn told_by(strength: Strength, told: &[Told]) -> Vec<u8> {
+    line(|object| {
+        let mut servers = object.field("strength", strength.word()).array("servers");
+        for Told { server, result } in told {
+            let mut one = servers.object();
+            one.field("server", &**server);
+            match result {
+                Ok(status) => one.field("status", u64::from(status.as_u16())),
+                Err(error) => one.field("error", error.word()),
+            };
+        }
+    })
+}
+
 /// What was purged, as JSON: by what, which, and how it went.
 pub fn report(strength: Strength, purged: &[(&str, &str, Purged)]) -> Vec<u8> {
-    let mut content = Vec::new();
-    let mut object = Object::new(&mut content);
-    object.field("strength", strength.word());
-    let mut purges = object.array("purges");
-    for (by, value, Purged { number, matched }) in purged {
-        purges
-            .object()
-            .field("by", *by)
-            .field("value", *value)
-            .field("number", *number)
-            .some("matched", *matched);
-    }
-    drop(purges);
-    drop(object);
-    content.push(b'\n');
-    content
+    line(|object| {
+        let mut purges = object.field("strength", strength.word()).array("purges");
+        for (by, value, Purged { number, matched }) in purged {
+            purges
+                .object()
+                .field("by", *by)
+                .field("value", *value)
+                .field("number", *number)
+                .some("matched", *matched);
+        }
+    })
 }
 
 #[cfg(test)]

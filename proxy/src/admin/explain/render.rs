@@ -3,29 +3,26 @@
 use std::fmt::Write as _;
 
 use cache::explain::{Explanation, Place, Quote, Slices, View};
-use common::telemetry::json::Object;
+use common::telemetry::json::{Object, line};
 
 use super::{Explained, Routed};
 
 /// For programs.
 pub fn as_json(explained: &Explained) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.field("method", explained.method.as_str());
-    object.field("url", &*explained.url);
-    match &explained.outcome {
-        Ok(routed) => routed_json(&mut object, routed),
-        Err(unasked) => {
-            let mut decision = object.object("decision");
-            decision.field("outcome", unasked.outcome);
-            decision.some("word", unasked.word);
-            decision.field("sentence", &*unasked.sentence);
-            decision.field("status", u64::from(unasked.status.as_u16()));
+    line(|object| {
+        object.field("method", explained.method.as_str());
+        object.field("url", &*explained.url);
+        match &explained.outcome {
+            Ok(routed) => routed_json(object, routed),
+            Err(unasked) => {
+                let mut decision = object.object("decision");
+                decision.field("outcome", unasked.outcome);
+                decision.some("word", unasked.word);
+                decision.field("sentence", &*unasked.sentence);
+                decision.field("status", u64::from(unasked.status.as_u16()));
+            }
         }
-    }
-    drop(object);
-    out.push(b'\n');
-    out
+    })
 }
 
 fn routed_json(object: &mut Object<'_>, routed: &Routed) {
