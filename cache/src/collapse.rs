@@ -26,7 +26,7 @@ pub(crate) enum Landing {
     Stored(Arc<Stored>),
     /// There is no answer: the fetch failed for everybody.
     Failed(OriginError),
-    /// The origin answered a validation with an error: that counts for everybody.
+    /// A validation came to an error, or nobody is to wait any longer: this answers everybody for whom nothing stale may.
     ServerError(ServerError),
     /// The answer is not for others: everybody asks for himself, at once.
     NotShareable,

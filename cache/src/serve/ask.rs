@@ -12,6 +12,7 @@ use common::http::origin_error::OriginError;
 use common::http::outgoing::Hop;
 use common::http::response::Response;
 use common::telemetry::metrics::Counter;
+use common::time::WallTime;
 use common::worker::Worker;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -44,8 +45,8 @@ pub(super) enum Turn {
 
 /// Whether what a leader found is for a waiter.
 pub(super) enum Fit {
-    /// It is, and so old.
-    This(Duration),
+    /// It is.
+    This,
     /// It is for others: another fetch of the key is for this request, and for all that are like it.
     Another(u64),
     /// It is for nobody else.
@@ -203,7 +204,7 @@ impl Local {
         }
         let digest = RequestDigest::of(&ask.client.method, request);
         match reuse(meta, stored.mark(), &digest, rules, now(&ask.worker)) {
-            Reuse::Fresh { age, .. } => Fit::This(age),
+            Reuse::Fresh { .. } => Fit::This,
             // Its content comes more slowly than it ages: all who come now wait for one more fetch.
             Reuse::Stale { .. } | Reuse::Validate(ValidateWhy::Stale) if !meta.was_born_stale() => {
                 Fit::Another(self.flight_after(hash, whole, Some(stored)))
@@ -214,28 +215,19 @@ impl Local {
 
     /// What the leader found, for a waiter: an answer where it fits the request.
     fn join(&self, ask: &Ask, stored: &Arc<Stored>, why: &Why, hash: KeyHash) -> Joined {
-        let age = match self.fit(ask, &ask.key(), (hash, hash), stored) {
-            Fit::This(age) => age,
+        match self.fit(ask, &ask.key(), (hash, hash), stored) {
+            Fit::This => {}
             Fit::Another(flight) => return Joined::Another(flight),
             Fit::Alone => return Joined::Alone,
-        };
-        let (rules, now) = (ask.rules(), now(&ask.worker));
-        let digest = RequestDigest::of(&ask.client.method, &ask.client.headers);
-        let ttl = Some(stored.meta.ttl(now));
+        }
+        let now = now(&ask.worker);
         let status = CacheStatus {
-            ttl,
+            ttl: Some(stored.meta.ttl(now)),
             collapsed: true,
             stored: true,
             ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd))
         };
-        let asked = Asked {
-            fields: &ask.client.headers,
-            digest: &digest,
-            rules,
-            now,
-            token: hash.0,
-        };
-        match answer(stored, &asked, age, true, status) {
+        match made(ask, stored, hash, true, status, now) {
             Made::Response(response) => Joined::Answered(done(response, status, ask, backend::Facts::default())),
             Made::AskOrigin | Made::Unreadable => Joined::Alone,
         }
@@ -299,6 +291,26 @@ fn wait_max(ask: &Ask) -> Duration {
         .waiting
         .timeout
         .unwrap_or_else(|| limits.connect_timeout + limits.response_timeout)
+}
+
+/// What a stored response gives for the request that asked for it; `is_current` as in [`answer`].
+pub(super) fn made(
+    ask: &Ask,
+    stored: &Stored,
+    hash: KeyHash,
+    is_current: bool,
+    status: CacheStatus<'static>,
+    now: WallTime,
+) -> Made {
+    let client = &ask.client;
+    let asked = Asked {
+        fields: &client.headers,
+        digest: &RequestDigest::of(&client.method, &client.headers),
+        rules: ask.rules(),
+        now,
+        token: hash.0,
+    };
+    answer(stored, &asked, stored.meta.current_age(now), is_current, status)
 }
 
 pub(super) fn facts(status: CacheStatus<'static>, ask: &Ask, backend: backend::Facts) -> Facts {

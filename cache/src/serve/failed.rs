@@ -11,10 +11,10 @@ use common::http1::client::ExchangeError;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-use super::ask::{done, facts, passed};
+use super::ask::{done, facts, made, passed};
 use super::lead::Lead;
 use super::{Local, NAME, Why, now};
-use crate::answer::{Asked, CACHE_STATUS, Made, answer};
+use crate::answer::{CACHE_STATUS, Made};
 use crate::collapse::{Landing, ServerError};
 use crate::fetch::{Ask, Fetched};
 use crate::policy::key::KeyHash;
@@ -90,14 +90,7 @@ impl Local {
             detail: Some(stale.word()),
             ..CacheStatus::new(NAME, Outcome::Fwd(why.fwd))
         };
-        let asked = Asked {
-            fields: &ask.client.headers,
-            digest: &digest,
-            rules,
-            now,
-            token: hash.0,
-        };
-        match answer(stored, &asked, stored.meta.current_age(now), false, status) {
+        match made(ask, stored, hash, false, status, now) {
             Made::Response(response) => {
                 self.stale.count(stale.word());
                 Some(done(response, status, ask, backend.cloned().unwrap_or_default()))

@@ -13,9 +13,9 @@ use common::telemetry::metrics::Counter;
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::ask::{done, is_partial_miss, passed};
+use super::ask::{done, is_partial_miss, made, passed};
 use super::{Local, NAME, Selected, Why, now};
-use crate::answer::{Asked, CACHE_STATUS, Made, answer};
+use crate::answer::{CACHE_STATUS, Made};
 use crate::collapse::{Landing, Permit};
 use crate::fetch::{self, Ask, Fetched};
 use crate::fill::{self, Filled};
@@ -79,7 +79,7 @@ impl Lead {
             }
             let forwards_conditions = has_conditions(&self.ask.fetch.parts.headers) && self.is_partial_miss();
             return match validate::read_answer(fetched.status, named.is_some()) {
-                validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), backend) {
+                validate::Answer::NotModified => match self.not_modified(&fetched, named.unwrap_or(0), &backend) {
                     Some(answer) => answer,
                     None => {
                         self.is_unconditional = true;
@@ -236,15 +236,7 @@ impl Lead {
         // A part is what came for the client's own range and conditions.
         if stored.meta.partial.is_none() && (digest.conditional || digest.range.is_some()) {
             let now = now(&self.ask.worker);
-            let asked = Asked {
-                fields: &client.headers,
-                digest: &digest,
-                rules: self.ask.rules(),
-                now,
-                token: self.hash.0,
-            };
-            let made = answer(stored, &asked, stored.meta.current_age(now), true, cache_status);
-            if let Made::Response(response) = made {
+            if let Made::Response(response) = made(&self.ask, stored, self.hash, true, cache_status, now) {
                 return response;
             }
         }
@@ -313,27 +305,23 @@ impl Lead {
     }
 
     /// A 304 answers the request. `None` when it is about none of what was asked about.
-    fn not_modified(&self, fetched: &Fetched, named: usize, backend: backend::Facts) -> Option<Answer> {
+    fn not_modified(&self, fetched: &Fetched, named: usize, backend: &backend::Facts) -> Option<Answer> {
         let stored = self.validated(fetched, named)?;
         self.land(Landing::Stored(Arc::clone(&stored)));
+        self.confirmed(&stored, fetched.status, backend)
+    }
+
+    /// The answer from what the origin has just confirmed, or completed, with this status.
+    pub(super) fn confirmed(&self, stored: &Stored, by: StatusCode, backend: &backend::Facts) -> Option<Answer> {
         let now = now(&self.ask.worker);
         let status = CacheStatus {
             ttl: Some(stored.meta.ttl(now)),
-            fwd_status: Some(StatusCode::NOT_MODIFIED),
+            fwd_status: Some(by),
             stored: true,
             ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
         };
-        let client = &self.ask.client;
-        let digest = RequestDigest::of(&client.method, &client.headers);
-        let asked = Asked {
-            fields: &client.headers,
-            digest: &digest,
-            rules: self.ask.rules(),
-            now,
-            token: self.hash.0,
-        };
-        match answer(&stored, &asked, stored.meta.current_age(now), true, status) {
-            Made::Response(response) => Some(done(response, status, &self.ask, backend)),
+        match made(&self.ask, stored, self.hash, true, status, now) {
+            Made::Response(response) => Some(done(response, status, &self.ask, backend.clone())),
             Made::AskOrigin | Made::Unreadable => None,
         }
     }

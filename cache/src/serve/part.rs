@@ -11,17 +11,14 @@ use common::http::response::SharedFields;
 use http::header::CONTENT_RANGE;
 use http::{Method, StatusCode};
 
-use super::ask::done;
+use super::Selected;
 use super::lead::Lead;
-use super::{NAME, Selected, now};
-use crate::answer::{Asked, Made, answer, cut};
+use crate::answer::cut;
 use crate::collapse::Landing;
 use crate::fetch::Fetched;
 use crate::policy::content_range::{ByteRange, partial_content};
 use crate::policy::freshen::freshen;
 use crate::policy::held;
-use crate::policy::outcome::{CacheStatus, Outcome};
-use crate::policy::request::RequestDigest;
 use crate::policy::validators::Validators;
 use crate::purge::tags::tags;
 use crate::store::Stored;
@@ -75,31 +72,9 @@ impl Lead {
             content,
             self.purging(tags(&fetched.fields, &rules.tags.fields)),
         );
-        let answer = self.completed(&stored, backend)?;
+        let answer = self.confirmed(&stored, StatusCode::PARTIAL_CONTENT, backend)?;
         self.land(Landing::Stored(Arc::clone(&stored)));
         Some((answer, stored))
-    }
-
-    fn completed(&self, stored: &Arc<Stored>, backend: &backend::Facts) -> Option<Answer> {
-        let now = now(&self.ask.worker);
-        let status = CacheStatus {
-            ttl: Some(stored.meta.ttl(now)),
-            fwd_status: Some(StatusCode::PARTIAL_CONTENT),
-            stored: true,
-            ..CacheStatus::new(NAME, Outcome::Fwd(self.why.fwd))
-        };
-        let client = &self.ask.client;
-        let asked = Asked {
-            fields: &client.headers,
-            digest: &RequestDigest::of(&client.method, &client.headers),
-            rules: self.ask.rules(),
-            now,
-            token: self.hash.0,
-        };
-        match answer(stored, &asked, stored.meta.current_age(now), true, status) {
-            Made::Response(response) => Some(done(response, status, &self.ask, backend.clone())),
-            Made::AskOrigin | Made::Unreadable => None,
-        }
     }
 
     /// A part together with what is stored already: `None` where it is to be stored as it is, an error where it is not.

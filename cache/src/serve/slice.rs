@@ -108,7 +108,7 @@ impl Sliced {
                 Turn::Landed(Landing::Stored(stored)) => {
                     let key = self.ask.key().of_slice(number);
                     match self.local.fit(&self.ask, &key, (hash, self.hash), &stored) {
-                        Fit::This(_) => match Part::of(stored, Outcome::Fwd(why.fwd)) {
+                        Fit::This => match Part::of(stored, Outcome::Fwd(why.fwd)) {
                             Some(part) => return self.checked(Brought::Slice(part.joined()), number, whole),
                             None => break,
                         },
