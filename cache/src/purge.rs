@@ -87,6 +87,15 @@ pub struct Purges {
     records: RwLock<Records>,
 }
 
+impl Target {
+    /// Whether a stored response is covered by this one purge; tells nothing of those that were.
+    pub fn covering(&self) -> impl Fn(&Subject<'_>) -> bool {
+        let only = Purges::default();
+        only.apply(self, Strength::Hard);
+        move |subject| only.verdict(&Subject { began: 0, ..*subject }) == Verdict::Gone
+    }
+}
+
 impl Purges {
     /// The number of the latest purge; 0 before the first.
     pub fn latest(&self) -> u64 {

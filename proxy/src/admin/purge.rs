@@ -1,4 +1,4 @@
-//! `POST /purge?url=…|prefix=…|host=…|tag=…|all[&soft]`: takes something out of the store. Each parameter that names
+//! `POST /purge?url=…|prefix=…|host=…|tag=…|all[&soft][&count]`: takes something out of the store. Each parameter that names
 //! something is one purge; all are checked before any is done.
 
 use cache::policy::target::TargetUri;
@@ -19,6 +19,20 @@ struct Asked {
     what: What,
 }
 
+/// How all of them are purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct How {
+    strength: Strength,
+    /// What each matches is counted.
+    counts: bool,
+}
+
+/// What a query asks for.
+struct Order {
+    asked: Vec<Asked>,
+    how: How,
+}
+
 /// What is to be purged.
 enum What {
     /// A URL, whose key follows its route's rules.
@@ -30,28 +44,29 @@ enum What {
 /// Purges what the query names.
 pub fn answer(watched: &Watched, query: &str) -> Response {
     let routes = watched.parts.known_routes();
-    let (asked, strength) = match read(query, routes) {
-        Ok(asked) => asked,
+    let Order { asked, how } = match read(query, routes) {
+        Ok(order) => order,
         Err(wrong) => return text(StatusCode::BAD_REQUEST, format!("{wrong}\n")),
     };
     let mut purged = Vec::with_capacity(asked.len());
     for one in &asked {
-        let Some(done) = apply(watched, one, strength) else {
+        let Some(done) = apply(watched, one, how) else {
             return text(
                 StatusCode::CONFLICT,
                 "this process stores nothing; purge its cache servers\n",
             );
         };
-        tracing::info!(by = one.by, value = %one.value, number = done.number, strength = strength.word(), "purged");
+        let (number, strength) = (done.number, how.strength.word());
+        tracing::info!(by = one.by, value = %one.value, number, strength, matched = done.matched, "purged");
         purged.push((one.by, &*one.value, done));
     }
-    json(StatusCode::OK, report(strength, &purged))
+    json(StatusCode::OK, report(how.strength, &purged))
 }
 
-fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged> {
+fn apply(watched: &Watched, asked: &Asked, how: How) -> Option<Purged> {
     let tier = &watched.parts.tier;
     match &asked.what {
-        What::Target(target) => tier.purge(target, strength),
+        What::Target(target) => tier.purge(target, how.strength, how.counts),
         What::Url => {
             let target = TargetUri::parse(&asked.value)?;
             let route = find(watched.parts.known_routes(), &target).ok()?;
@@ -62,7 +77,7 @@ fn apply(watched: &Watched, asked: &Asked, strength: Strength) -> Option<Purged>
                 .as_ref()
                 .and_then(|traffic| traffic.rewritten(target.path));
             let path = rewritten.as_deref().unwrap_or(target.path);
-            tier.purge_url(TargetUri { path, ..target }, rules, strength)
+            tier.purge_url(TargetUri { path, ..target }, rules, how.strength, how.counts)
         }
     }
 }
@@ -76,13 +91,21 @@ pub fn find<'a>(routes: &'a Routes, target: &TargetUri<'_>) -> Result<&'a Route,
         .map_err(|_| format!("no site and route serve {host}{}", target.path))
 }
 
-fn read(query: &str, routes: &Routes) -> Result<(Vec<Asked>, Strength), String> {
-    let mut strength = Strength::Hard;
+fn read(query: &str, routes: &Routes) -> Result<Order, String> {
+    let mut how = How {
+        strength: Strength::Hard,
+        counts: false,
+    };
     let mut asked = Vec::new();
     for (name, value) in query::parse(query)? {
+        let is_set = matches!(&*value, "" | "1" | "true");
         let (by, what) = match &*name {
-            "soft" if matches!(&*value, "" | "1" | "true") => {
-                strength = Strength::Soft;
+            "soft" if is_set => {
+                how.strength = Strength::Soft;
+                continue;
+            }
+            "count" if is_set => {
+                how.counts = true;
                 continue;
             }
             "url" => {
@@ -100,10 +123,10 @@ fn read(query: &str, routes: &Routes) -> Result<(Vec<Asked>, Strength), String> 
             }
             "host" if is_word(&value, b"/") => ("host", What::Target(Target::Host(value.clone()))),
             "tag" if is_word(&value, b",") => ("tag", What::Target(Target::Tag(value.clone()))),
-            "all" if matches!(&*value, "" | "1" | "true") => ("all", What::Target(Target::Everything)),
+            "all" if is_set => ("all", What::Target(Target::Everything)),
             _ => {
                 return Err(format!(
-                    "{name}={value} is none of url, prefix, host, tag, all and soft"
+                    "{name}={value} is none of url, prefix, host, tag, all, soft and count"
                 ));
             }
         };
@@ -112,7 +135,7 @@ fn read(query: &str, routes: &Routes) -> Result<(Vec<Asked>, Strength), String> 
     if asked.is_empty() {
         return Err("what? one of url=, prefix=, host=, tag= and all".to_owned());
     }
-    Ok((asked, strength))
+    Ok(Order { asked, how })
 }
 
 /// Whether a value is one word without these characters.
@@ -142,14 +165,24 @@ mod tests {
             ("host=a/b", None),
             ("prefix=a.test", None),
             ("all=no", None),
+            ("tag=a&count=no", None),
+            ("count", None),
             ("everything", None),
             ("url=/x", None),
             ("url=http://a.test/", None),
         ] {
             let read = read(query, &routes).ok();
-            assert_eq!(read.map(|(asked, _)| asked.len()), expected, "{query}");
+            assert_eq!(read.map(|order| order.asked.len()), expected, "{query}");
         }
-        assert!(matches!(read("all&soft", &routes), Ok((_, Strength::Soft))));
-        assert!(matches!(read("all", &routes), Ok((_, Strength::Hard))));
+        for (query, strength, counts) in [
+            ("all", Strength::Hard, false),
+            ("all&soft", Strength::Soft, false),
+            ("count&tag=a", Strength::Hard, true),
+        ] {
+            assert_eq!(
+                read(query, &routes).ok().map(|order| order.how),
+                Some(How { strength, counts })
+            );
+        }
     }
 }

@@ -12,6 +12,9 @@ pub struct Arguments {
     /// Mark as stale instead of removing: validated before it is used again.
     #[arg(long)]
     soft: bool,
+    /// Count what each purge matches: takes some 0.2 s per million stored responses.
+    #[arg(long)]
+    count: bool,
     #[command(flatten)]
     whom: Whom,
 }
@@ -59,5 +62,6 @@ fn target(arguments: &Arguments) -> String {
     let mut parameters: Vec<String> = named.map(|(name, value)| format!("{name}={}", encode(value))).collect();
     parameters.extend(what.all.then(|| "all".to_owned()));
     parameters.extend(arguments.soft.then(|| "soft".to_owned()));
+    parameters.extend(arguments.count.then(|| "count".to_owned()));
     format!("/purge?{}", parameters.join("&"))
 }

@@ -63,6 +63,34 @@ fn each_purge_takes_what_it_names_and_leaves_the_rest() {
 }
 
 #[test]
+fn each_purge_tells_how_much_it_matched_where_that_is_asked_for() {
+    in_both_shapes(|shape| {
+        let origin = Origin::start(tagged);
+        let tidegate = Setup::of(&origin.address()).shape(shape).start();
+        for path in ["/red/1", "/red/2", "/blue/1"] {
+            tidegate.get(path);
+        }
+        // What an earlier purge has taken is not counted again; what a soft one has marked is there.
+        for (arguments, matched) in [
+            (&["--tag", "blue", "--soft"][..], &[1][..]),
+            (&["--host", "www.example.com", "--soft"], &[3]),
+            (&["--tag", "red", "--prefix", "www.example.com/blue/"], &[1, 2]),
+            (&["--url", "http://www.example.com/red/1"], &[0]),
+            (&["--all"], &[0]),
+        ] {
+            let outcome = run(&[&["purge", "--count", "--admin", admin(&tidegate)], arguments].concat());
+            let told: Vec<String> = matched.iter().map(|count| format!("\"matched\":{count}}}")).collect();
+            for told in &told {
+                assert!(outcome.text().contains(told), "{arguments:?}: {}", outcome.text());
+            }
+            assert_eq!(outcome.text().matches("\"matched\"").count(), told.len());
+        }
+        let silent = run(&["purge", "--admin", admin(&tidegate), "--tag", "red"]);
+        assert!(!silent.text().contains("matched"), "{}", silent.text());
+    });
+}
+
+#[test]
 fn what_a_soft_purge_marks_is_validated_and_then_fresh_again() {
     in_both_shapes(|shape| {
         let origin = Origin::start(tagged);
