@@ -91,9 +91,29 @@ struct Why {
     fwd: Fwd,
     /// What is stored and may be validated.
     selected: Option<Selected>,
+    /// What is stored for other requests: the origin may say that one of them answers this one.
+    variants: Option<Arc<Entry>>,
 }
 
 impl Why {
+    /// Nothing that is stored is of use.
+    const fn missing(fwd: Fwd) -> Self {
+        Self {
+            fwd,
+            selected: None,
+            variants: None,
+        }
+    }
+
+    /// This may be used once the origin has been asked.
+    const fn selected(fwd: Fwd, selected: Selected) -> Self {
+        Self {
+            fwd,
+            selected: Some(selected),
+            variants: None,
+        }
+    }
+
     /// Whether what is stored is the whole.
     fn has_whole(&self) -> bool {
         let stored = self.selected.as_ref().map(Selected::stored);
@@ -115,6 +135,11 @@ struct Selected {
 }
 
 impl Selected {
+    fn of(entry: Option<Arc<Entry>>, index: usize) -> Self {
+        let entry = entry.expect("invariant: an index is of what is stored");
+        Self { entry, index }
+    }
+
     fn stored(&self) -> &Arc<Stored> {
         &self.entry.variants()[self.index]
     }
@@ -261,7 +286,6 @@ impl Local {
         let entry = memory.get(hash, key);
         let variants = entry.as_ref().map_or(&[][..], |entry| entry.variants());
         let decision = decide(variants, Stored::mark, head, digest, rules, now);
-        let selected = |index| entry.map(|entry| Selected { entry, index });
         let (index, age, stale, refreshes) = match decision {
             Decision::Answer {
                 index,
@@ -270,24 +294,21 @@ impl Local {
                 refreshes,
             } => (index, age, stale, refreshes),
             Decision::Validate { index, why } => {
-                let selected = selected(index);
+                return Found::Ask(Why::selected(why.into(), Selected::of(entry, index)));
+            }
+            Decision::Complete { index } => return Found::Ask(Why::selected(Fwd::Partial, Selected::of(entry, index))),
+            Decision::Fetch(fwd) => {
+                let variants = entry.filter(|_| fwd == Fwd::VaryMiss);
                 return Found::Ask(Why {
-                    fwd: why.into(),
-                    selected,
+                    variants,
+                    ..Why::missing(fwd)
                 });
             }
-            Decision::Complete { index } => {
-                let (fwd, selected) = (Fwd::Partial, selected(index));
-                return Found::Ask(Why { fwd, selected });
-            }
-            Decision::Fetch(fwd) => return Found::Ask(Why { fwd, selected: None }),
             // Slices may be stored of what is not stored whole.
-            Decision::OnlyIfCached(fwd) if sliced && fwd != Fwd::Stale => {
-                return Found::Ask(Why { fwd, selected: None });
-            }
+            Decision::OnlyIfCached(fwd) if sliced && fwd != Fwd::Stale => return Found::Ask(Why::missing(fwd)),
             Decision::OnlyIfCached(fwd) => return Found::Answer(only_if_cached(fwd), None),
         };
-        let selected = selected(index).expect("invariant: an index is of what is stored");
+        let selected = Selected::of(entry, index);
         let stored = selected.stored();
         let status = hit(&stored.meta, stale, now);
         let asked = Asked {
@@ -315,14 +336,8 @@ impl Local {
                     refreshes.then_some(selected),
                 )
             }
-            Made::AskOrigin => Found::Ask(Why {
-                fwd: Fwd::Request,
-                selected: Some(selected),
-            }),
-            Made::Unreadable => Found::Ask(Why {
-                fwd: Fwd::Miss,
-                selected: None,
-            }),
+            Made::AskOrigin => Found::Ask(Why::selected(Fwd::Request, selected)),
+            Made::Unreadable => Found::Ask(Why::missing(Fwd::Miss)),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::validators::Validators;
 /// `range` is what the request is for, when that is not the whole; the caller puts the Range field in.
 pub fn make_conditional<'m>(
     request: &mut HeaderMap,
-    selected: Option<&StoredMeta>,
+    selected: Option<&'m StoredMeta>,
     others: impl IntoIterator<Item = &'m StoredMeta>,
     tags_max: usize,
     range: Option<ByteRange>,
@@ -30,38 +30,33 @@ pub fn make_conditional<'m>(
         (Some(_), None) => false,
         (Some(partial), Some(range)) => partial.satisfies(range),
     };
-    let tag = |meta: &StoredMeta| meta.validators.etag.clone().filter(|_| answers(meta));
+    let tag = |meta: &'m StoredMeta| meta.validators.etag.as_ref().filter(|_| answers(meta));
     let own = selected.and_then(tag);
-    let mut list = own
-        .as_ref()
-        .map_or_else(Vec::new, |tag| tag.value().as_bytes().to_vec());
-    let (mut sent, mut named) = (usize::from(own.is_some()), 0);
+    let mut tags: Vec<&[u8]> = own.iter().map(|tag| tag.value().as_bytes()).collect();
+    let mut named = 0;
     for meta in others {
-        if sent >= tags_max {
+        if tags.len() >= tags_max {
             break;
         }
         // "If a stored response contains only partial content, the cache MUST NOT include its entity tag in the union
         // unless the request is for a range that would be fully satisfied by that partial stored response." (§4.3.2)
-        if let Some(tag) = tag(meta) {
-            if !list.is_empty() {
-                list.extend_from_slice(b", ");
-            }
-            list.extend_from_slice(tag.value().as_bytes());
-            sent += 1;
-        }
+        let tag = tag(meta).map(|tag| tag.value().as_bytes());
+        tags.extend(tag.filter(|tag| !tags.contains(tag)));
         named += 1;
     }
     // "When generating a conditional request for validation, a cache […] MUST send the relevant entity tags (using
     // If-Match, If-None-Match, or If-Range) if the entity tags were provided in the stored response(s) being validated.
     // SHOULD send the Last-Modified value (using If-Modified-Since) if the request is not for a subrange, a single
     // stored response is being validated, and that response contains a Last-Modified value." (§4.3.1)
-    let value = HeaderValue::from_bytes(&list).ok().filter(|list| !list.is_empty());
+    let value = HeaderValue::from_bytes(&tags.join(&b", "[..]))
+        .ok()
+        .filter(|list| !list.is_empty());
     let by_tag = value.is_some();
     if let Some(value) = value {
         request.insert(header::IF_NONE_MATCH, value);
     }
     let date = selected
-        .filter(|meta| sent <= 1 && answers(meta))
+        .filter(|meta| tags.len() <= 1 && answers(meta))
         .and_then(|meta| meta.validators.last_modified.as_ref());
     if let Some(date) = date.filter(|_| own.is_some() || !by_tag) {
         request.insert(header::IF_MODIFIED_SINCE, date.value.clone());
@@ -258,6 +253,7 @@ mod tests {
         for (selected, others, most, list, named) in [
             (Some(&a), &[&b, &c][..], 10, "\"a\", W/\"b\", \"c\"", 2),
             (Some(&a), &[&b, &c], 2, "\"a\", W/\"b\"", 1),
+            (Some(&a), &[&b, &a, &b], 10, "\"a\", W/\"b\"", 3),
             (None, &[&b, &c], 10, "W/\"b\", \"c\"", 2),
             (Some(&a), &[&part, &c], 10, "\"a\", \"c\"", 2),
             (Some(&without), &[&c], 10, "\"c\"", 1),

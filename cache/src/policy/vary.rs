@@ -97,6 +97,19 @@ impl Vary {
         *self != Self::Any && (self.is_key(&key.exact, request, rules, None) || self.speaks(key, request, rules))
     }
 
+    /// Whether a response stored under `key` was asked for with the same Accept-Encoding, as far as it depends on that.
+    pub fn same_coding(&self, key: &VaryKey, request: &HeaderMap, rules: &VaryRules) -> bool {
+        let name = header::ACCEPT_ENCODING;
+        if !self.names().contains(&name) {
+            return true;
+        }
+        let mut line = Vec::new();
+        visit_field(&name, request, rules, &mut |piece| line.extend_from_slice(piece));
+        key.exact
+            .split_inclusive(|byte| *byte == b'\n')
+            .any(|known| known == line)
+    }
+
     /// Whether the response is in the one language that the request likes best ([`AcceptLanguageRule::BestLanguage`]).
     fn speaks(&self, key: &VaryKey, request: &HeaderMap, rules: &VaryRules) -> bool {
         let best = || weights::best(request.get_all(header::ACCEPT_LANGUAGE).iter());
@@ -117,21 +130,26 @@ impl Vary {
     /// only match another request if it is also absent there." (§4.1)
     fn visit(&self, request: &HeaderMap, rules: &VaryRules, language: Option<&[u8]>, visit: &mut impl FnMut(&[u8])) {
         for name in self.names() {
-            visit(name.as_str().as_bytes());
             match language {
                 Some(language) if name == header::ACCEPT_LANGUAGE => {
+                    visit(name.as_str().as_bytes());
                     visit(b"= ");
                     language.iter().for_each(|byte| visit(&[byte.to_ascii_lowercase()]));
+                    visit(b"\n");
                 }
-                _ if request.contains_key(name) => {
-                    visit(b": ");
-                    visit_value(name, request, rules, visit);
-                }
-                _ => {}
+                _ => visit_field(name, request, rules, visit),
             }
-            visit(b"\n");
         }
     }
+}
+
+fn visit_field(name: &HeaderName, request: &HeaderMap, rules: &VaryRules, visit: &mut impl FnMut(&[u8])) {
+    visit(name.as_str().as_bytes());
+    if request.contains_key(name) {
+        visit(b": ");
+        visit_value(name, request, rules, visit);
+    }
+    visit(b"\n");
 }
 
 /// A Vary key as one line of text, for logs and `explain`.

@@ -138,10 +138,7 @@ impl Local {
                 ..request.hop.clone()
             };
             let ask = Arc::new(Ask::new(head, &hop, request.route, request.worker));
-            let why = Why {
-                fwd: Fwd::Stale,
-                selected: Some(selected),
-            };
+            let why = Why::selected(Fwd::Stale, selected);
             let lead = self.lead(ask, hash, Some(permit), why);
             drop(tokio::spawn(lead.run()));
         }

@@ -101,7 +101,8 @@ impl Local {
             let is_forwarded = explanation.verdict.status.is_none();
             if is_forwarded {
                 let selected = selected.map(|stored| (stored, mark(stored)));
-                explanation.notes = self.notes(selected, hash, &digest, question, route);
+                let is_vary_miss = decision == Decision::Fetch(Fwd::VaryMiss);
+                explanation.notes = self.notes((selected, is_vary_miss), hash, &digest, question, route);
             }
         }
         explanation
@@ -172,7 +173,7 @@ impl Local {
     /// What else happens when the origin is asked.
     fn notes(
         &self,
-        selected: Option<(&Arc<Stored>, Mark)>,
+        (selected, is_vary_miss): (Option<(&Arc<Stored>, Mark)>, bool),
         hash: KeyHash,
         digest: &RequestDigest<'_>,
         question: &Question<'_>,
@@ -195,7 +196,15 @@ impl Local {
         } else if self.is_under_way(hash, selected.map(|(stored, _)| stored)) {
             notes.push("waits for the fetch of this key that is under way (collapsed)".to_owned());
         }
-        let Some((stored, mark)) = selected else { return notes };
+        let Some((stored, mark)) = selected else {
+            if is_vary_miss {
+                notes.push(
+                    "the origin is asked whether one of those that are stored, and have an entity tag, answers"
+                        .to_owned(),
+                );
+            }
+            return notes;
+        };
         if !has_whole {
             notes.push("a part is stored: the rest is asked for where it can be joined".to_owned());
             return notes;

@@ -108,20 +108,33 @@ impl Lead {
                 held::ask_for_rest(&mut head.parts.headers, held, validators)
                     .expect("invariant: `rest` has looked at the validator");
             }
-            Some(selected) if !self.is_unconditional => {
-                // What was compressed here has the tag of what it was made from: only one of them is asked about.
-                let others = selected.others().filter(|_| self.ask.route.compression.is_none());
-                let others = others.map(|stored| &stored.meta);
-                let meta = Some(&selected.stored().meta);
+            _ if self.is_unconditional => make_unconditional(&mut head.parts.headers),
+            selected => {
+                let meta = selected.as_ref().map(|selected| &selected.stored().meta);
+                let others = self.others().map(|stored| &stored.meta);
                 named = validate::make_conditional(&mut head.parts.headers, meta, others, TAGS_MAX, range);
             }
-            Some(_) | None => make_unconditional(&mut head.parts.headers),
         }
         if let Some(range) = range {
             held::put_range(&mut head.parts.headers, range);
         }
         vary::reduce_accept_encoding(&mut head.parts.headers, &self.ask.rules().vary);
         (head, named)
+    }
+
+    /// What else is stored for the key, and may be what the origin would send now.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        let selected = self.why.selected.as_ref();
+        let others = selected.map(Selected::others).into_iter().flatten();
+        let variants = self.why.variants.as_ref().map_or(&[][..], |entry| entry.variants());
+        // Origins are known to give all codings of a representation one entity tag: a 304 may not change the coding.
+        let variants = variants.iter().filter(|stored| {
+            let (meta, rules) = (&stored.meta, &self.ask.rules().vary);
+            meta.vary.same_coding(&meta.vary_key, &self.ask.client.headers, rules)
+        });
+        // What was compressed here has the tag of what it was made from: only one of them is asked about.
+        let is_named = self.ask.route.compression.is_none();
+        others.chain(variants).filter(move |_| is_named)
     }
 
     pub(super) fn is_partial_miss(&self) -> bool {

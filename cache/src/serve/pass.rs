@@ -56,10 +56,9 @@ impl Local {
         match &self.memory {
             Some(memory) if ask.client.method == Method::POST && route.is_cached && hop.upgrade == Upgrade::Remove => {
                 let hash = memory.hash(&ask.key());
-                let (fwd, selected) = (why, None);
                 let lead = Lead {
                     began,
-                    ..self.lead(ask, hash, None, Why { fwd, selected })
+                    ..self.lead(ask, hash, None, Why::missing(why))
                 };
                 lead.receive(fetched, backend)
             }

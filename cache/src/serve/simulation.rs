@@ -126,7 +126,7 @@ async fn step(dice: &mut Dice, world: &World, local: &Local, clients: &mut Clien
                 Some(path) => {
                     let url = format!("http://sim.test/{path}");
                     let target = crate::policy::target::TargetUri::parse(&url).unwrap();
-                    memory.purge_url(target, &client::rules(world.state().shape).key, strength);
+                    memory.purge_url(target, &client::rules(world.state().shape).key, strength, false);
                 }
                 None => drop(memory.purges().apply(&crate::purge::Target::Everything, strength)),
             }

@@ -144,10 +144,7 @@ impl Sliced {
         if refreshes {
             self.refresh(number, hash, selected);
         }
-        let part = Part::of(stored, Outcome::Hit).ok_or(Why {
-            fwd: Fwd::Miss,
-            selected: None,
-        })?;
+        let part = Part::of(stored, Outcome::Hit).ok_or(Why::missing(Fwd::Miss))?;
         Ok(Part { stale, ..part })
     }
 
@@ -158,19 +155,15 @@ impl Sliced {
         hash: KeyHash,
         whole: Option<&SlicedWhole>,
     ) -> Result<(Selected, Option<StaleWhy>, bool), Why> {
-        let miss = |fwd| Why { fwd, selected: None };
-        let selected = self.select(number, hash, whole).map_err(miss)?;
+        let selected = self.select(number, hash, whole).map_err(Why::missing)?;
         let stored = selected.stored();
         let digest = RequestDigest::of(&Method::GET, &self.ask.client.headers);
         let (rules, now) = (self.ask.rules(), now(&self.ask.worker));
         match reuse(&stored.meta, stored.mark(), &digest, rules, now) {
             Reuse::Fresh { refresh_ahead, .. } => Ok((selected, None, refresh_ahead)),
             Reuse::Stale { why, refresh, .. } => Ok((selected, Some(why), refresh)),
-            Reuse::OnlyIfCached => Err(miss(Fwd::Stale)),
-            Reuse::Validate(why) => {
-                let (fwd, selected) = (why.into(), Some(selected));
-                Err(Why { fwd, selected })
-            }
+            Reuse::OnlyIfCached => Err(Why::missing(Fwd::Stale)),
+            Reuse::Validate(why) => Err(Why::selected(why.into(), selected)),
         }
     }
 
@@ -255,8 +248,8 @@ impl Sliced {
         let flight = self.local.flight_after(hash, self.hash, stored);
         if let Boarding::Lead(permit) = self.local.flights.board(flight, self.ask.rules().waiting.waiters_max) {
             count_refresh(selected.stored(), &self.ask.worker);
-            let (fwd, selected) = (Fwd::Stale, Some(selected));
-            let lead = self.lead(number, hash, Some(permit), Why { fwd, selected }, false);
+            let why = Why::selected(Fwd::Stale, selected);
+            let lead = self.lead(number, hash, Some(permit), why, false);
             drop(tokio::spawn(lead.run()));
         }
     }

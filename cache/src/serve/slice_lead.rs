@@ -151,12 +151,11 @@ impl SliceLead {
             Boarding::Lead(_) | Boarding::Wait(_) | Boarding::Alone => None,
         };
         self.lead.land(Landing::NotSliceable);
-        let (fwd, selected) = (Fwd::UriMiss, None);
         let lead = Lead {
             // What was purged or invalidated since the slice was asked for is in this answer, too.
             began: self.lead.began,
             invalidation: self.lead.invalidation,
-            ..local.lead(Arc::clone(ask), *hash, permit, Why { fwd, selected })
+            ..local.lead(Arc::clone(ask), *hash, permit, Why::missing(Fwd::UriMiss))
         };
         Brought::Answer(Box::new(lead.receive(fetched, backend)))
     }

@@ -115,8 +115,7 @@ impl Sliced {
 
     /// Asks the origin as on a route without slices.
     async fn pass(&self) -> Answer {
-        let (fwd, selected) = (Fwd::UriMiss, None);
-        let why = Why { fwd, selected };
+        let why = Why::missing(Fwd::UriMiss);
         self.local.ask_for(Arc::clone(&self.ask), self.hash, why).await
     }
 
@@ -127,10 +126,8 @@ impl Sliced {
         let head = head(fields, (meta, is_current), &whole, ranges, rules, now(&self.ask.worker));
         let (status, fields, plan) = match head {
             Head::AskOrigin => {
-                let (fwd, selected) = (Fwd::Request, None);
-                let lead = self
-                    .local
-                    .lead(Arc::clone(&self.ask), self.hash, None, Why { fwd, selected });
+                let why = Why::missing(Fwd::Request);
+                let lead = self.local.lead(Arc::clone(&self.ask), self.hash, None, why);
                 return lead.run().await;
             }
             Head::NotModified => {

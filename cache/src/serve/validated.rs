@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::http::response::SharedFields;
 use http::Method;
 
+use super::Selected;
 use super::lead::Lead;
 use crate::fetch::Fetched;
 use crate::policy::freshen::{HeadEffect, freshen, head_effect};
@@ -17,13 +18,14 @@ use crate::store::Stored;
 impl Lead {
     /// A 304: what is stored still holds, with new fields. `None` when it is about none of what was asked about.
     pub(super) fn validated(&self, fetched: &Fetched, named: usize) -> Option<Arc<Stored>> {
-        let selected = self.why.selected.as_ref()?;
-        let candidates: Vec<&Arc<Stored>> = std::iter::once(selected.stored())
-            .chain(selected.others().take(named))
-            .collect();
+        let selected = self.why.selected.as_ref().map(Selected::stored);
+        let candidates: Vec<&Arc<Stored>> = selected.into_iter().chain(self.others().take(named)).collect();
         let metas = candidates.iter().map(|stored| &stored.meta);
-        match validate::select_for_304(&fetched.fields, metas, fetched.times.response) {
-            Selected304::These(places) => {
+        match (
+            validate::select_for_304(&fetched.fields, metas, fetched.times.response),
+            selected,
+        ) {
+            (Selected304::These(places), _) => {
                 let mut freshened = places.into_iter().map(|place| self.freshen(candidates[place], fetched));
                 // Each of them is freshened; the first answers.
                 let first = freshened.next().flatten();
@@ -32,8 +34,8 @@ impl Lead {
             }
             // Only one was asked about, and the origin says that it is not modified: it answers this request, and "the cache
             // MUST NOT use the new response to update any stored responses" (RFC 9111 §4.3.4).
-            Selected304::NoneOfThem if candidates.len() == 1 => Some(Arc::clone(selected.stored())),
-            Selected304::NoneOfThem => None,
+            (Selected304::NoneOfThem, Some(selected)) if candidates.len() == 1 => Some(Arc::clone(selected)),
+            (Selected304::NoneOfThem, _) => None,
         }
     }
 
@@ -51,22 +53,24 @@ impl Lead {
         match (freshened.storing, fields) {
             (Ok(storable), Some(fields)) => {
                 let fields = Arc::new(SharedFields::new(&fields));
-                let same_request =
-                    old.meta
-                        .vary
-                        .matches(&old.meta.vary_key, &self.ask.client.headers, &self.ask.rules().vary);
                 let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
                     none if none.is_empty() => old.purging.tags.clone(),
                     tags => tags,
                 };
                 let purging = self.purging(tags);
-                let stored = Stored::new(
-                    old.key.clone(),
-                    storable.meta,
-                    fields,
-                    Arc::clone(&old.content),
-                    purging,
-                );
+                let updated = |meta, fields| {
+                    let (key, content) = (old.key.clone(), Arc::clone(&old.content));
+                    Stored::new(key, meta, fields, content, purging.clone())
+                };
+                let (vary, key) = (&old.meta.vary, &old.meta.vary_key);
+                let same_request = vary.matches(key, &self.ask.client.headers, &self.ask.rules().vary);
+                if !same_request && storable.meta.vary == *vary {
+                    // It answers the requests that it was stored for as before; besides, this one has its like now.
+                    let mut meta = storable.meta.clone();
+                    meta.vary_key = key.clone();
+                    self.put(&updated(meta, Arc::clone(&fields)), Some(old));
+                }
+                let stored = updated(storable.meta, fields);
                 self.put(&stored, same_request.then_some(old));
                 Some(stored)
             }

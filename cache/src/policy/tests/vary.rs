@@ -107,6 +107,32 @@ fn nominated_fields_must_be_alike_after_normalisation() {
 }
 
 #[test]
+fn a_variant_of_another_coding_is_told_apart_whatever_else_differs() {
+    let rules = Rules::default().vary;
+    let (plain, gzip) = (("foo", "1"), ("accept-encoding", "gzip, br"));
+    for (vary, original, presented, expected) in [
+        ("foo", &[plain, gzip][..], &[][..], true),
+        ("foo, accept-encoding", &[plain, gzip], &[gzip], true),
+        (
+            "foo, accept-encoding",
+            &[gzip],
+            &[plain, ("accept-encoding", "br,gzip")],
+            true,
+        ),
+        ("foo, accept-encoding", &[gzip], &[plain], false),
+        ("foo, accept-encoding", &[plain], &[plain, gzip], false),
+        ("accept-encoding", &[gzip], &[("accept-encoding", "gzip")], false),
+        ("foo, accept-encoding", &[plain], &[], true),
+    ] {
+        let response = fields(&[("vary", vary)]);
+        let vary = Vary::of(&response);
+        let key = vary.key(&fields(original), &response, &rules);
+        let found = vary.same_coding(&key, &fields(presented), &rules);
+        assert_eq!(found, expected, "{vary:?} {original:?} {presented:?}");
+    }
+}
+
+#[test]
 fn accept_language_and_accept_encoding_are_compared_by_meaning() {
     let rules = Rules::default().vary;
     let (al, ae) = ("accept-language", "accept-encoding");

@@ -30,7 +30,7 @@ pub(super) fn answer(world: &World, asked: &Asked, seen: &Seen) {
     let event = state.events[number].clone();
     let about = format!("{asked:?}\n{status} {fields:?}\n{event:?}");
     assert_eq!(event.path, asked.path, "a response for another key: {about}");
-    if event.kind.varies {
+    if event.kind.has_variants() {
         assert_eq!(event.variant, asked.variant, "a response for another variant: {about}");
     }
     bytes(asked, seen, status.as_u16(), &event, &field("content-range"), &about);

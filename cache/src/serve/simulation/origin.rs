@@ -168,7 +168,7 @@ fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: 
     let kind = state.kinds[index];
     let mut event = Event {
         path: asked.path,
-        variant: if kind.varies { asked.variant } else { "" }.to_owned(),
+        variant: if kind.has_variants() { asked.variant } else { "" }.to_owned(),
         version: state.versions[index],
         kind,
         status: 200,

@@ -33,6 +33,8 @@ pub(super) const SLICE: u64 = 1_000;
 pub(super) struct Kind {
     pub(super) control: &'static str,
     pub(super) varies: bool,
+    /// It says so, and all its variants are the same.
+    pub(super) is_one: bool,
     pub(super) has_tag: bool,
     /// Answers to Range with 206.
     pub(super) gives_ranges: bool,
@@ -107,6 +109,7 @@ impl World {
         let mut kinds: Vec<Kind> = (0..PATHS).map(|_| Kind::any(dice)).collect();
         kinds[0] = Kind {
             varies: false,
+            is_one: false,
             ..Kind::of("max-age", dice)
         };
         let shape = dice.pick(&[Shape::Whole, Shape::Whole, Shape::Slices, Shape::Parts]);
@@ -198,6 +201,11 @@ impl World {
 }
 
 impl Kind {
+    /// Whether a response is for the variant that was asked for, and no other.
+    pub(super) const fn has_variants(&self) -> bool {
+        self.varies && !self.is_one
+    }
+
     fn any(dice: &mut Dice) -> Self {
         let names = [
             "max-age",
@@ -219,6 +227,7 @@ impl Kind {
         let plain = Self {
             control: if long { "max-age=10" } else { "max-age=2" },
             varies,
+            is_one: varies && dice.chance(40),
             has_tag: dice.chance(70),
             gives_ranges: dice.chance(85),
             lifetime: if long { 10 } else { 2 },
