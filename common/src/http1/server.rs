@@ -58,42 +58,46 @@ pub enum Ended {
 /// Serves one connection to its end and says why it ended.
 ///
 /// With `h2c`, one that begins with the preface of HTTP/2 is handed back.
-pub async fn serve_connection<S: Service>(
+pub fn serve_connection<S: Service>(
     stream: Stream,
     conn: Arc<ConnInfo>,
     service: Arc<S>,
     settings: Arc<ServeSettings>,
     drain: Drain,
     h2c: bool,
-) -> Ended {
+) -> impl Future<Output = Ended> {
     let mut connection = Connection::new(stream, conn, settings, drain);
     connection.h2c = h2c;
-    let conn = Arc::clone(&connection.conn);
-    let reason = loop {
-        let desk = Desk::default();
-        // The request is handed on within the poll: an idle connection keeps no room for one.
-        let next = poll_fn(|cx| {
-            let received = ready!(connection.poll_receive(cx));
-            Poll::Ready(received.map(|Received { request, sending }| (service.call(request, &conn, &desk), sending)))
-        });
-        match next.await {
-            Ok((reply, sending)) => {
-                if let Some(reason) = connection.answer(reply, &desk, sending).await {
-                    Box::pin(connection.linger(reason)).await;
-                    break reason;
+    // Its memory is what an idle connection costs. A block, because arguments of an async function are kept twice in it.
+    async move {
+        let conn = Arc::clone(&connection.conn);
+        let reason = loop {
+            let desk = Desk::default();
+            // The request is handed on within the poll: an idle connection keeps no room for one.
+            let next = poll_fn(|cx| {
+                let received = ready!(connection.poll_receive(cx));
+                Poll::Ready(
+                    received.map(|Received { request, sending }| (service.call(request, &conn, &desk), sending)),
+                )
+            });
+            let (reply, sending) = match next.await {
+                Ok(received) => received,
+                Err(Closing::Quietly(reason)) => break reason,
+                Err(Closing::Refuse(error)) => break Box::pin(connection.refuse(&*service, error)).await,
+                Err(Closing::Http2) => {
+                    let inbox = Arc::into_inner(connection.shared).expect("invariant: no request has a body yet");
+                    let Io { stream, buf, .. } = inbox.into_inner().io;
+                    return Ended::Http2(stream, buf);
                 }
+            };
+            if let Some(reason) = connection.answer(reply, &desk, sending).await {
+                Box::pin(connection.linger(reason)).await;
+                break reason;
             }
-            Err(Closing::Quietly(reason)) => break reason,
-            Err(Closing::Refuse(error)) => break Box::pin(connection.refuse(&*service, error)).await,
-            Err(Closing::Http2) => {
-                let inbox = Arc::into_inner(connection.shared).expect("invariant: no request has a body yet");
-                let Io { stream, buf, .. } = inbox.into_inner().io;
-                return Ended::Http2(stream, buf);
-            }
-        }
-    };
-    connection.end(reason);
-    Ended::Closed(reason)
+        };
+        connection.end(reason);
+        Ended::Closed(reason)
+    }
 }
 
 /// Answers a connection whose bytes are no HTTP/1 request, whatever follows, and closes it.
@@ -343,8 +347,10 @@ impl Connection {
             let Response { status, fields, .. } = reply.response;
             return Some(Box::pin(self.tunnel((status, fields), *server, reply.record, sending)).await);
         }
-        let outgoing = self.compose(reply, &sending);
-        self.send(outgoing).await
+        let mut outgoing = self.compose(reply, &sending);
+        let (end, close) = self.send(&mut outgoing).await;
+        self.finish(outgoing, end, close);
+        close
     }
 
     /// A reply as it is sent.
@@ -395,8 +401,8 @@ impl Connection {
         }
     }
 
-    /// Sends a response and tells its record; `Some` when the connection has to close.
-    async fn send<R: Record>(&mut self, mut outgoing: Outgoing<R>) -> Option<CloseReason> {
+    /// Sends a response: how that ended, and why the connection has to close, if it has.
+    async fn send<R: Record>(&mut self, outgoing: &mut Outgoing<R>) -> (End, Option<CloseReason>) {
         self.deadline.clear();
         let mut patience = Patience::new(&self.settings.send_pace());
         let (end, failed) = poll_fn(|cx| self.poll_send(&mut outgoing.outbox, &mut patience, cx)).await;
@@ -408,8 +414,7 @@ impl Connection {
         if close.is_none() && !self.skip_unread().await {
             close = Some(CloseReason::UnreadBody);
         }
-        self.finish(outgoing, end, close);
-        close
+        (end, close)
     }
 
     fn poll_send(

@@ -26,7 +26,7 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Starts serving one connection, on a task of its own on the runtime of the calling worker.
     ///
     /// The task holds `seat` until the connection ended and heeds its drain.
-    fn serve(&self, stream: Stream, conn: Arc<ConnInfo>, seat: Seat);
+    fn serve(self: Arc<Self>, stream: Stream, conn: Arc<ConnInfo>, seat: Seat);
 
     /// Whether the peer of a connection is a load balancer, which says who the client is.
     fn is_proxied(&self) -> bool {
@@ -73,55 +73,30 @@ impl<S: Service> HttpEndpoint<S> {
         }
     }
 
+    /// Makes the handshake, and notes in `conn` what came of it.
     async fn shake_hands(
-        self,
-        tls: Arc<TlsAcceptor>,
+        &self,
+        tls: &TlsAcceptor,
         stream: Stream,
-        mut conn: Arc<ConnInfo>,
-        drain: Drain,
-    ) -> CloseReason {
-        Arc::get_mut(&mut conn)
-            .expect("invariant: nobody else has the connection yet")
-            .tls = true;
-        match tls.accept(stream, conn.accepted, &conn.worker).await {
+        conn: &mut Arc<ConnInfo>,
+        drain: &Drain,
+    ) -> Result<Stream, CloseReason> {
+        let only = Arc::get_mut(conn).expect("invariant: nobody else has the connection yet");
+        only.tls = true;
+        match tls.accept(stream, only.accepted, &only.worker).await {
             Ok(stream) => {
-                if let Some(certificate) = stream.client_certificate() {
-                    Arc::get_mut(&mut conn)
-                        .expect("invariant: nobody else has the connection yet")
-                        .certificate = Some(Box::new(certificate));
-                }
-                self.speak(stream, conn, drain).await
+                only.certificate = stream.client_certificate().map(Box::new);
+                Ok(stream)
             }
-            Err(Refused { plain: None, .. }) => CloseReason::Handshake,
+            Err(Refused { plain: None, .. }) => Err(CloseReason::Handshake),
             Err(Refused {
                 plain: Some(stream), ..
             }) => {
                 let error = ParseError::Malformed("plain HTTP was sent to a TLS port; use https");
-                refuse_connection(stream, conn, self.service, self.settings, drain, error).await
+                let (service, settings) = (Arc::clone(&self.service), Arc::clone(&self.settings));
+                Err(refuse_connection(stream, Arc::clone(conn), service, settings, drain.clone(), error).await)
             }
         }
-    }
-
-    async fn speak(self, stream: Stream, conn: Arc<ConnInfo>, drain: Drain) -> CloseReason {
-        let (stream, read) = if stream.is_http2() {
-            (stream, BytesMut::new())
-        } else {
-            let h2c = self.http2.is_some() && self.tls.is_none();
-            let (service, settings) = (Arc::clone(&self.service), Arc::clone(&self.settings));
-            match serve_connection(stream, Arc::clone(&conn), service, settings, drain.clone(), h2c).await {
-                Ended::Closed(reason) => return reason,
-                Ended::Http2(stream, read) => (stream, read),
-            }
-        };
-        let Some(http2) = self.http2 else {
-            return CloseReason::Malformed;
-        };
-        // In a box, for the sake of the connections that have none: a task is as large as its largest state.
-        let Self { service, settings, .. } = self;
-        Box::pin(server::serve_connection(
-            stream, read, conn, service, settings, http2, drain,
-        ))
-        .await
     }
 }
 
@@ -134,42 +109,45 @@ impl<S: Service> Endpoint for HttpEndpoint<S> {
         self.tls.is_none()
     }
 
-    fn serve(&self, mut stream: Stream, mut conn: Arc<ConnInfo>, mut seat: Seat) {
-        let endpoint = self.clone();
+    /// The task is as large as its largest state, for as long as the connection lasts: so what few connections need, or
+    /// need for a moment, is in boxes.
+    fn serve(self: Arc<Self>, mut stream: Stream, mut conn: Arc<ConnInfo>, mut seat: Seat) {
         tokio::spawn(async move {
-            if let Some(settings) = &endpoint.proxied {
-                let until = conn.accepted + endpoint.settings.header_timeout;
-                // In a box, for the sake of the connections that have none.
+            if let Some(settings) = &self.proxied {
+                let until = conn.accepted + self.settings.header_timeout;
                 let header = Box::pin(proxied::receive(settings, until, &mut stream, &mut conn, &mut seat));
                 if let Err(reason) = header.await {
                     return seat.leave(reason);
                 }
             }
-            let drain = seat.drain().clone();
-            let reason = match endpoint.tls.clone() {
-                None => endpoint.speak(stream, conn, drain).await,
-                Some(tls) => endpoint.shake_hands(tls, stream, conn, drain).await,
+            if let Some(tls) = &self.tls {
+                stream = match Box::pin(self.shake_hands(tls, stream, &mut conn, seat.drain())).await {
+                    Ok(stream) => stream,
+                    Err(reason) => return seat.leave(reason),
+                };
+            }
+            let mut read = BytesMut::new();
+            if !stream.is_http2() {
+                let h2c = self.http2.is_some() && self.tls.is_none();
+                let (service, settings) = (Arc::clone(&self.service), Arc::clone(&self.settings));
+                let drain = seat.drain().clone();
+                match serve_connection(stream, Arc::clone(&conn), service, settings, drain, h2c).await {
+                    Ended::Closed(reason) => return seat.leave(reason),
+                    Ended::Http2(again, begun) => (stream, read) = (again, begun),
+                }
+            }
+            let Some(http2) = self.http2 else {
+                return seat.leave(CloseReason::Malformed);
             };
-            seat.leave(reason);
+            let (service, settings) = (Arc::clone(&self.service), Arc::clone(&self.settings));
+            let drain = seat.drain().clone();
+            let served = server::serve_connection(stream, read, conn, service, settings, http2, drain);
+            seat.leave(Box::pin(served).await);
         });
     }
 
     fn admits(&self, peer: IpAddr) -> bool {
         self.access.as_ref().is_none_or(|access| access.admits(peer))
-    }
-}
-
-impl<S> Clone for HttpEndpoint<S> {
-    fn clone(&self) -> Self {
-        Self {
-            service: Arc::clone(&self.service),
-            settings: Arc::clone(&self.settings),
-            tls: self.tls.clone(),
-            http2: self.http2,
-            proxied: self.proxied.clone(),
-            // Asked before the connection is served.
-            access: None,
-        }
     }
 }
 

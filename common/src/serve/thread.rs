@@ -247,7 +247,7 @@ impl Admission {
             accept_wait,
             worker: Arc::clone(&self.floor.worker),
         };
-        self.endpoint.serve(stream, Arc::new(conn), seat);
+        Arc::clone(&self.endpoint).serve(stream, Arc::new(conn), seat);
         true
     }
 

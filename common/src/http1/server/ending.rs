@@ -10,10 +10,12 @@ use bytes::Bytes;
 use http::{Method, Version};
 
 use super::{Connection, Sending};
+use crate::http::interim::Desk;
 use crate::http1::io::BODY_READ;
 use crate::http1::parse::ParseError;
 use crate::http1::request_body::Reading;
 use crate::serve::service::{CloseReason, Service};
+use crate::soon::Soon;
 use crate::time::mono_now;
 
 /// Bytes of an unwanted request body that are skipped to keep the connection.
@@ -61,8 +63,7 @@ impl Connection {
             close: Some(reason),
             began: mono_now(),
         };
-        let outgoing = self.compose(reply, &sending);
-        self.send(outgoing).await;
+        self.answer(Soon::Ready(reply), &Desk::default(), sending).await;
         self.linger(reason).await;
         reason
     }

@@ -187,3 +187,13 @@ fn an_exchange_that_outlasts_the_drain_is_cut() {
     assert!(is_at_its_end(&mut busy), "not a byte of a response");
     assert_eq!(house.running.join(), DrainReport { finished: 0, cut: 1 });
 }
+
+/// An idle connection costs its task, above all, and that is as large as what serves it.
+#[test]
+fn what_serves_a_connection_is_small() {
+    const fn size_of_output<A, B, C, D, E, F, T>(_: &impl Fn(A, B, C, D, E, F) -> T) -> usize {
+        size_of::<T>()
+    }
+    let bytes = size_of_output(&serve_connection::<Gated>);
+    assert!(bytes <= 1200, "{bytes} bytes");
+}

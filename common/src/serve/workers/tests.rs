@@ -31,12 +31,11 @@ struct Bytes {
     conns: Mutex<Vec<Arc<ConnInfo>>>,
 }
 
-impl Endpoint for Arc<Bytes> {
-    fn serve(&self, mut stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
+impl Endpoint for Bytes {
+    fn serve(self: Arc<Self>, mut stream: Stream, conn: Arc<ConnInfo>, seat: Seat) {
         self.conns.lock().push(Arc::clone(&conn));
-        let this = Self::clone(self);
         tokio::spawn(async move {
-            let reason = this.answer(&mut stream, &conn, &seat).await;
+            let reason = self.answer(&mut stream, &conn, &seat).await;
             drop(stream);
             seat.leave(reason);
         });
@@ -108,7 +107,7 @@ impl House {
             tick_every: Duration::from_millis(1),
             ticks,
         };
-        let endpoint: Arc<dyn Endpoint> = Arc::new(Arc::clone(&bytes));
+        let endpoint: Arc<dyn Endpoint> = Arc::<Bytes>::clone(&bytes);
         Self {
             running: start(plan, vec![(bound, endpoint)], threads.clone()).unwrap(),
             workers: threads,
@@ -429,7 +428,7 @@ fn a_shard_that_nobody_would_accept_from_is_refused() {
         tick_every: Duration::from_secs(1),
         ticks: Vec::new(),
     };
-    let endpoint: Arc<dyn Endpoint> = Arc::new(Bytes::new());
+    let endpoint: Arc<dyn Endpoint> = Bytes::new();
     let worker = Worker::new(0, Clock::default(), AccessLog::default());
     let error = start(plan, vec![(bound, endpoint)], vec![worker]).unwrap_err();
     assert_eq!(error.exit_code(), 71);
