@@ -5,6 +5,7 @@
 
 pub mod units; // "512MiB", "30s": sizes and durations as text
 pub mod soon; // what is there, or is coming
+pub mod turn; // reading goes before writing
 pub mod time; // the only place that reads a clock
 pub mod process; // the process's own limits, user and CPUs
 pub mod telemetry; // logs, metrics, access log

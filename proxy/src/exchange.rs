@@ -103,6 +103,10 @@ struct UnderWay<'a> {
 }
 
 /// What comes of a request at once.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made; a box would cost each hit an allocation"
+)]
 enum Step<'a> {
     /// An answer, or one that is coming.
     Answer(Soon<'a, Answer>),

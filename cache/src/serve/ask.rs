@@ -54,6 +54,7 @@ pub(super) enum Fit {
 }
 
 /// What a waiter makes of what the leader found.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 enum Joined {
     /// Its answer.
     Answered(Answer),

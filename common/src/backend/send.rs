@@ -397,7 +397,7 @@ impl Backend {
         let (channel, tenure) = match server.pool.multiplex() {
             Some(multiplex) if source != Source::Own && multiplex.is_http2(&connected.stream) => {
                 let adopted = multiplex.adopt(connected.stream, lease, ask.worker.index, &server.pool);
-                let (client, slot) = adopted.await?;
+                let (client, slot) = Box::pin(adopted).await?;
                 (Channel::Http2(client), Tenure::Stream(slot))
             }
             _ => (Channel::Http1(Connection::new(connected.stream)), Tenure::Whole(lease)),

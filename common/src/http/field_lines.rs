@@ -19,6 +19,8 @@ const LINES_ROOM: usize = 192;
 pub struct FieldLines {
     // INVARIANT: a sequence of `name ": " value CRLF`; no CR or LF in a value.
     bytes: Vec<u8>,
+    /// Which names there may be: [`bit_of`] each that was written. Most names that are looked for are not there.
+    names: u64,
 }
 
 impl FieldLines {
@@ -26,6 +28,7 @@ impl FieldLines {
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
+            names: 0,
         }
     }
 
@@ -33,6 +36,9 @@ impl FieldLines {
     pub fn from_map(map: &HeaderMap) -> Self {
         let mut lines = Self::with_capacity(map.len() * 40);
         write_map(&mut lines.bytes, map);
+        lines.names = map
+            .keys()
+            .fold(0, |names, name| names | bit_of(name.as_str().as_bytes()));
         lines
     }
 
@@ -41,6 +47,7 @@ impl FieldLines {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(LINES_ROOM);
         }
+        self.names |= bit_of(name.as_str().as_bytes());
         self.bytes.extend_from_slice(name.as_str().as_bytes());
         self.bytes.extend_from_slice(b": ");
     }
@@ -52,13 +59,11 @@ impl FieldLines {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Appends a line of a message that was parsed: its name and value are valid, and have no whitespace around them.
-    pub(crate) fn push_parsed(&mut self, name: &str, value: &[u8]) {
-        debug_assert!(list::is_token(name.as_bytes()) && HeaderValue::from_bytes(value).is_ok());
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
+    /// Appends a line of a message that was parsed, with its CRLF: it is as this file would have written it.
+    pub(crate) fn push_parsed(&mut self, line: &[u8], name: &[u8]) {
+        debug_assert!(list::is_token(name) && line.starts_with(name) && line.ends_with(b"\r\n"));
+        self.names |= bit_of(name);
+        self.bytes.extend_from_slice(line);
     }
 
     /// Appends one line whose value is a number.
@@ -81,8 +86,9 @@ impl FieldLines {
         let start = self.bytes.len();
         let written = write(&mut ValueText(&mut self.bytes));
         debug_assert!(written.is_ok(), "writing to memory cannot fail");
-        for byte in &mut self.bytes[start..] {
-            if byte.is_ascii_control() {
+        let value = &mut self.bytes[start..];
+        if printable(value) < value.len() {
+            for byte in value.iter_mut().filter(|byte| byte.is_ascii_control()) {
                 *byte = b' ';
             }
         }
@@ -108,6 +114,7 @@ impl FieldLines {
     /// Appends a line given whole, without CRLF: for constants such as `via: 1.1 tidegate`.
     pub fn push_static(&mut self, line: &'static str) {
         debug_assert!(line.contains(": ") && !line.contains(['\r', '\n']));
+        self.names |= bit_of(line.split(':').next().unwrap_or_default().as_bytes());
         self.bytes.extend_from_slice(line.as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
     }
@@ -115,6 +122,7 @@ impl FieldLines {
     /// Appends all lines of `other`.
     pub fn extend(&mut self, other: &Self) {
         self.bytes.extend_from_slice(&other.bytes);
+        self.names |= other.names;
     }
 
     /// Removes the lines of some fields; they are written anew where there are any.
@@ -148,6 +156,7 @@ impl FieldLines {
     #[must_use]
     pub fn select(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
         let mut selected = Self::with_capacity(self.bytes.len());
+        selected.names = self.names;
         let name = |line: &[u8]| memchr::memchr(b':', line).unwrap_or(0);
         for line in self.lines().filter(|line| is_wanted(&line[..name(line)])) {
             selected.bytes.extend_from_slice(line);
@@ -167,7 +176,10 @@ impl FieldLines {
 
     /// Whether there is a line with one of these names.
     pub fn contain_any(&self, names: &[HeaderName]) -> bool {
-        self.lines().any(|line| is_named(line, names))
+        let may_be_there = names
+            .iter()
+            .any(|name| self.names & bit_of(name.as_str().as_bytes()) != 0);
+        may_be_there && self.lines().any(|line| is_named(line, names))
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -205,6 +217,30 @@ pub(crate) fn write_map(out: &mut Vec<u8>, map: &HeaderMap) {
     }
 }
 
+/// One of 64 bits for a name in any case, from its length and ends.
+fn bit_of(name: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() * 7 + end(name.first()) + end(name.last()) * 3) % 64)
+}
+
+/// How many bytes at the beginning are visible ASCII or spaces; eight at a time.
+pub(crate) fn printable(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = text.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of a byte is set when it is below 0x20, or 0x7f, or beyond ASCII; those above the first such byte
+        // may be wrong, because it borrows from them.
+        let odd = (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES) | word) & (ONES * 0x80);
+        if odd != 0 {
+            return index * 8 + odd.trailing_zeros() as usize / 8;
+        }
+    }
+    let in_rest = rest.iter().take_while(|byte| matches!(byte, 0x20..=0x7e)).count();
+    words.len() * 8 + in_rest
+}
+
+/// Whether a rendered line is one of these fields'.
 fn is_named(line: &[u8], names: &[HeaderName]) -> bool {
     names.iter().any(|name| {
         let name = name.as_str().as_bytes();
@@ -272,6 +308,47 @@ mod tests {
         more.push_static("c: 4");
         lines.extend(&more);
         assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\nc: 4\r\n");
+    }
+
+    #[test]
+    fn the_first_odd_byte_is_found_wherever_it_stands() {
+        for length in 0..20 {
+            for plain in [b' ', b'~', b'a'] {
+                assert_eq!(printable(&vec![plain; length]), length);
+                for (at, odd) in (0..length).flat_map(|at| [0, 9, 10, 13, 0x1f, 0x7f, 0x80, 0xff].map(|odd| (at, odd)))
+                {
+                    let mut text = vec![plain; length];
+                    text[at] = odd;
+                    assert_eq!(printable(&text), at, "{odd} at {at} of {length}");
+                    text[length - 1] = 0xff;
+                    assert_eq!(printable(&text), at, "{odd} at {at} of {length}, and another");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_in_any_case_however_it_was_written() {
+        let name = |text: &str| HeaderName::try_from(text).unwrap();
+        let mut lines = FieldLines::default();
+        lines.push_static("Cache-Tag: a");
+        lines.push(&name("etag"), &HeaderValue::from_static("\"1\""));
+        lines.push_parsed(b"X-Id: 1\r\n", b"X-Id");
+        let mut all = FieldLines::default();
+        all.extend(&lines);
+        let from_map = FieldLines::from_map(&all.clone().into_map());
+        for lines in [&lines, &all, &all.select(|_| true), &from_map] {
+            assert!(
+                ["cache-tag", "ETag", "x-id"]
+                    .iter()
+                    .all(|text| lines.contain_any(&[name(text)]))
+            );
+            assert!(
+                ["cache-tags", "tag", "x-ie"]
+                    .iter()
+                    .all(|text| !lines.contain_any(&[name(text)]))
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::http::tunnel::Tunnel;
 use crate::http::{upgrade, websocket};
 use crate::net::stream::Stream;
 use crate::net::tls;
+use crate::turn::turn;
 
 /// Interim (1xx) responses that a server may send before the final one.
 pub(crate) const INTERIM_MAX: u32 = 32;
@@ -167,6 +168,7 @@ impl Connection {
         };
         // A block, because an async fn would keep its arguments twice.
         async move {
+            turn().await;
             match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
                 Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                     let mut fields = response.fields.into_map();
@@ -377,7 +379,7 @@ impl Exchange {
             Framing::None => Some(Body::Empty),
             Framing::Length(length) if self.io.buf.len() as u64 >= length => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                Some(Body::Full(self.io.buf.split_to(length).freeze()))
+                Some(Body::Full(parse::take(&mut self.io.buf, length)))
             }
             Framing::Length(_) | Framing::Chunked | Framing::UntilClose => None,
         };

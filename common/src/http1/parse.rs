@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -178,6 +178,14 @@ pub fn response_head(
     limits: HeadLimits,
 ) -> Result<Option<ResponseHead>, ResponseParseError> {
     const START: &[u8] = b"HTTP/1.";
+    // One that comes in pieces is not tried again with each.
+    if *scanned == 0
+        && let Some((head, bytes)) = response_fields::usual_head(buf, limits.fields)
+        && bytes <= limits.bytes
+    {
+        buf.advance(bytes);
+        return Ok(Some(head));
+    }
     let known = buf.len().min(START.len());
     if buf[..known] != START[..known] {
         return Err(ResponseParseError::Malformed);
@@ -210,12 +218,11 @@ pub fn response_head(
     // "Values outside the range 100..599 are invalid." (RFC 9110 §15)
     let status = StatusCode::from_u16(code).ok().filter(|status| status.as_u16() < 600);
     let status = status.ok_or(ResponseParseError::Malformed)?;
-    let version = version(minor);
-    let fields = response_fields::keep(&head, status, version, response.headers);
+    let fields = field_map(&head, response.headers, |_| ()).ok_or(ResponseParseError::Malformed)?;
     Ok(Some(ResponseHead {
         status,
-        version,
-        fields: fields.ok_or(ResponseParseError::Malformed)?,
+        version: version(minor),
+        fields: Received::Map(fields),
     }))
 }
 
@@ -315,7 +322,7 @@ fn uri(head: &Bytes, target: &str) -> Result<Uri, ParseError> {
 }
 
 /// The first `end` bytes of `buf`. Nearly always that is all of it, and then nothing has to be split.
-fn take(buf: &mut BytesMut, end: usize) -> Bytes {
+pub(super) fn take(buf: &mut BytesMut, end: usize) -> Bytes {
     if end == buf.len() {
         std::mem::take(buf).freeze()
     } else {
@@ -324,11 +331,7 @@ fn take(buf: &mut BytesMut, end: usize) -> Bytes {
 }
 
 /// The fields as a map; `see` is shown each name.
-pub(super) fn field_map(
-    head: &Bytes,
-    headers: &[httparse::Header<'_>],
-    mut see: impl FnMut(&HeaderName),
-) -> Option<HeaderMap> {
+fn field_map(head: &Bytes, headers: &[httparse::Header<'_>], mut see: impl FnMut(&HeaderName)) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;

@@ -1,12 +1,13 @@
 //! Bytes from the network, mangled and cut anywhere: nothing panics, and how they are cut does not change what they mean.
 
 use bytes::BytesMut;
+use http::Method;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::chunked::{ChunkedReader, Step};
-use super::parse::{self, HeadLimits};
+use super::parse::{self, HeadLimits, ResponseHead};
 
 const LIMITS: HeadLimits = HeadLimits {
     bytes: 400,
@@ -67,10 +68,24 @@ fn response(bytes: &[u8], cut: usize) -> Option<String> {
     in_pieces(bytes, cut, |buf| {
         match parse::response_head(buf, &mut scanned, LIMITS) {
             Ok(None) => None,
-            Ok(Some(response)) => Some(format!("{response:?}")),
+            Ok(Some(head)) => Some(meaning(head)),
             Err(_) => Some("refused".to_owned()),
         }
     })
+}
+
+/// What a response says, however its head was read.
+fn meaning(head: ResponseHead) -> String {
+    let Ok(settled) = head.fields.settle(&Method::GET, head.status, head.version) else {
+        return "refused".to_owned();
+    };
+    let fields = settled.fields.into_map();
+    let mut lines: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value:?}"))
+        .collect();
+    lines.sort();
+    format!("{} {:?} {} {lines:?}", head.status, settled.framing, settled.persists)
 }
 
 /// All data and the end of a chunked body; what is refused is refused after the same data.

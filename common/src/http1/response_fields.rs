@@ -1,18 +1,21 @@
 //! The fields of a response as they were received: what they say about the connection and the body's length, and the rest.
 //!
-//! Nearly all responses say the plainest things about their framing, or nothing. Theirs are kept as lines, ready to be sent
-//! on; no map is made of them unless somebody looks. Everything else goes through a map and the whole of `framing` and
-//! `hop_by_hop`. Either way what ends at this hop is gone from the fields that are given out.
+//! Nearly all responses say the plainest things about their framing, or nothing, in lines as we would write them. Those are
+//! read in one go and kept as they are, ready to be sent on; no map is made of them unless somebody looks. Everything else
+//! goes through `parse`, a map, and the whole of `framing` and `hop_by_hop`. Either way what ends at this hop is gone from the fields that are given out.
 
-use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::framing::{self, BadFraming, Framing};
-use super::parse;
-use crate::http::field_lines::FieldLines;
+use super::parse::ResponseHead;
+use crate::http::field_lines::{FieldLines, printable};
 use crate::http::hop_by_hop::{self, connection_options};
+use crate::http::list::is_tchar;
 use crate::http::response::Fields;
+
+/// Room for the lines of a head; larger ones grow.
+const LINES_ROOM: usize = 1024;
 
 /// The fields of a response head.
 #[derive(Debug)]
@@ -44,46 +47,67 @@ pub(super) struct Settled {
     pub(super) persists: bool,
 }
 
-/// Keeps the fields that were parsed from `head`; `None` when one of them is none.
-pub(super) fn keep(
-    head: &Bytes,
-    status: StatusCode,
-    version: Version,
-    fields: &[httparse::Header<'_>],
-) -> Option<Received> {
-    // What is interim, or about upgrades, is for others to look at.
-    let is_usual = version == Version::HTTP_11 && !status.is_informational();
-    if is_usual && let Some(plain) = Plain::read(fields, head.len()) {
-        return Some(Received::Plain(plain));
+/// Reads a head of the usual kind from the beginning of `text`, and says how long it is: HTTP/1.1, final, plain fields
+/// written as everybody writes them. `None` when it is another, not all there, or no head at all: the whole of `parse` has
+/// to look then.
+pub(super) fn usual_head(text: &[u8], fields_max: usize) -> Option<(ResponseHead, usize)> {
+    let (code, rest) = text.strip_prefix(b"HTTP/1.1 ")?.split_first_chunk::<3>()?;
+    let status = StatusCode::from_bytes(code).ok()?;
+    // What is interim is for others to look at.
+    let is_usual = (200..600).contains(&status.as_u16()) && matches!(rest.first()?, b' ' | b'\r');
+    let section = rest[printable(rest)..].strip_prefix(b"\r\n").filter(|_| is_usual)?;
+    let (fields, body) = Plain::read(section, fields_max)?;
+    let head = ResponseHead {
+        status,
+        version: Version::HTTP_11,
+        fields: Received::Plain(fields),
+    };
+    Some((head, text.len() - body.len()))
+}
+
+/// Name and value of a line that is written as `FieldLines` would write it, and what follows its CRLF.
+fn split_field(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut colon = 0;
+    while is_tchar(*text.get(colon)?) {
+        colon += 1;
     }
-    parse::field_map(head, fields, |_| ()).map(Received::Map)
+    let (name, rest) = text.split_at(colon);
+    let rest = rest.strip_prefix(b": ")?;
+    let (value, rest) = rest.split_at(printable(rest));
+    let after = rest.strip_prefix(b"\r\n")?;
+    let is_trimmed = *value.first()? != b' ' && *value.last()? != b' ';
+    (is_trimmed && !name.is_empty()).then_some((name, value, after))
 }
 
 impl Plain {
-    /// Reads fields of at most `room` bytes; `None` when they are not so plain.
-    fn read(fields: &[httparse::Header<'_>], room: usize) -> Option<Self> {
+    /// Reads field lines up to the empty one, and gives what follows that; `None` when they are not so plain.
+    fn read(section: &[u8], fields_max: usize) -> Option<(Self, &[u8])> {
         let mut plain = Self {
-            lines: FieldLines::with_capacity(room),
+            lines: FieldLines::with_capacity(section.len().min(LINES_ROOM)),
             ..Self::default()
         };
-        let mut connections = 0;
-        for field in fields {
-            if !may_be_ours(field.name) {
-                plain.lines.push_parsed(field.name, field.value);
-            } else if field.name.eq_ignore_ascii_case("content-length") {
-                plain.length = Some(framing::digits(field.value).filter(|_| plain.has_no_framing())?);
-            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                plain.is_chunked = field.value.eq_ignore_ascii_case(b"chunked") && plain.has_no_framing();
+        let (mut fields, mut connections) = (0, 0);
+        let mut rest = section;
+        while !rest.starts_with(b"\r\n") {
+            let (name, value, after) = split_field(rest)?;
+            if !may_be_ours(name) {
+                plain.lines.push_parsed(&rest[..rest.len() - after.len()], name);
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                plain.length = Some(framing::digits(value).filter(|_| plain.has_no_framing())?);
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                plain.is_chunked = value.eq_ignore_ascii_case(b"chunked") && plain.has_no_framing();
                 plain.is_chunked.then_some(())?;
-            } else if field.name.eq_ignore_ascii_case("connection") {
+            } else if name.eq_ignore_ascii_case(b"connection") {
                 connections += 1;
-                plain.closes = field.value.eq_ignore_ascii_case(b"close");
-                (connections == 1 && (plain.closes || field.value.eq_ignore_ascii_case(b"keep-alive"))).then_some(())?;
-            } else if !field.name.eq_ignore_ascii_case("keep-alive") {
+                plain.closes = value.eq_ignore_ascii_case(b"close");
+                (connections == 1 && (plain.closes || value.eq_ignore_ascii_case(b"keep-alive"))).then_some(())?;
+            } else if !name.eq_ignore_ascii_case(b"keep-alive") {
                 return None;
             }
+            fields += 1;
+            rest = after;
         }
-        Some(plain)
+        (fields <= fields_max).then_some((plain, &rest[2..]))
     }
 
     fn has_no_framing(&self) -> bool {
@@ -92,8 +116,8 @@ impl Plain {
 }
 
 /// Whether a field may be one that is not kept; false for nearly all others.
-fn may_be_ours(name: &str) -> bool {
-    let first = name.as_bytes().first().map_or(0, u8::to_ascii_lowercase);
+fn may_be_ours(name: &[u8]) -> bool {
+    let first = name.first().map_or(0, u8::to_ascii_lowercase);
     matches!(
         (name.len(), first),
         // content-length, transfer-encoding, connection, keep-alive
@@ -180,10 +204,10 @@ mod tests {
     fn lines_and_map_mean_the_same_and_only_what_is_plain_is_kept_as_lines() {
         #[rustfmt::skip]
         let rows: &[(bool, &[&str])] = &[
-            (true, &["Server: x", "ETag:\"a\"", "content-length:  5 ", "x-a: 1", "X-A: 2"]),
+            (true, &["Server: x", "ETag: \"a\"", "content-length: 5", "x-a: 1", "X-A: 2"]),
             (true, &["content-length: 0", "Connection: Keep-Alive", "Keep-Alive: timeout=5"]),
             (true, &["Transfer-Encoding: chunked", "connection: close"]),
-            (true, &["date: x", "x-empty:", "content-type: text/html"]),
+            (true, &["date: x", "x-a: a\"b: c", "content-type: text/html"]),
             (true, &["cache-control: no-store", "via: 1.0 x", "proxy-status: a", "accept-ranges: bytes"]),
             // What is about the connection, the body's end, or somebody else's protocol in any other way.
             (false, &["content-length: 5, 5"]),
@@ -200,6 +224,14 @@ mod tests {
             (false, &["connection: x-a", "x-a: 1", "content-length: 3"]),
             (false, &["upgrade: h2c", "content-length: 3"]),
             (false, &["proxy-authenticate: Basic", "te: trailers", "content-length: 3"]),
+            // Not written as we write.
+            (false, &["date: x", "x-empty:"]),
+            (false, &["date: x", "x-empty: "]),
+            (false, &["etag:\"a\"", "content-length: 5"]),
+            (false, &["content-length:  5", "x-a: 1"]),
+            (false, &["content-length: 5 ", "x-a: 1"]),
+            (false, &["x-a: a\tb"]),
+            (false, &["x-a: \u{fc}"]),
             // As long as one of them, and with the same first letter: looked at more closely for nothing.
             (false, &["content-script: x", "content-length: 3"]),
         ];
@@ -212,7 +244,7 @@ mod tests {
                     let (name, value) = line.split_once(':').unwrap();
                     map.append(
                         http::HeaderName::try_from(name).unwrap(),
-                        http::HeaderValue::from_str(value.trim()).unwrap(),
+                        http::HeaderValue::from_bytes(value.trim().as_bytes()).unwrap(),
                     );
                 }
                 let through_map = settled(Received::Map(map), &method);

@@ -38,6 +38,7 @@ use crate::serve::settings::ServeSettings;
 use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
+use crate::turn::turn;
 
 /// How long an idle connection may still bring a request once a drain has begun.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
@@ -337,6 +338,7 @@ impl Connection {
                 let Some(reply) = reply.await else {
                     return Some(CloseReason::Reset);
                 };
+                turn().await;
                 while let Some(interim) = desk.take() {
                     meanwhile::say(&self.shared, &interim, metrics);
                 }
