@@ -125,7 +125,7 @@ pub fn withdraw_options<'a>(fields: &mut HeaderMap, names: impl Iterator<Item = 
 pub fn remove_from_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();
-        HopByHop::index(name).is_some() || NEVER_TRAILERS.contains(&name)
+        HopByHop::index(name).is_some() || NEVER_TRAILERS.contains(&name) || name.starts_with("x-forwarded-")
     };
     let refused: Vec<_> = trailers.keys().filter(refused).cloned().collect();
     for name in &refused {
@@ -256,21 +256,42 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Besides what ends here: fields that decide about a message before its content is read.
-const NEVER_TRAILERS: [&str; 13] = [
+/// Besides what ends here: fields that decide about a message before its content is read (RFC 9110 §6.5.1), and those by
+/// which hops tell each other about clients.
+const NEVER_TRAILERS: [&str; 29] = [
+    // Framing, routing, content format.
     "host",
     "content-length",
     "content-type",
     "content-encoding",
     "content-range",
     "trailer",
+    "via",
+    "cdn-loop",
+    "forwarded",
+    "x-real-ip",
+    // Authentication.
     "authorization",
     "cookie",
     "set-cookie",
-    "cache-control",
-    "vary",
+    "www-authenticate",
+    // Request modifiers.
     "expect",
+    "max-forwards",
+    "pragma",
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    // Response controls.
+    "age",
+    "cache-control",
+    "expires",
     "location",
+    "retry-after",
+    "vary",
 ];
 
 #[cfg(test)]
@@ -370,6 +391,10 @@ mod tests {
             "transfer-encoding: chunked",
             "host: b",
             "connection: close",
+            "x-forwarded-for: 192.0.2.1",
+            "proxy-authorization: x",
+            "range: bytes=0-1",
+            "age: 1",
         ]);
         remove_from_trailers(&mut map);
         assert_eq!(lines(&map), ["grpc-status: 0", "x-sum: 1"]);

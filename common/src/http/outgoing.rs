@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName, UPGRADE};
+use http::header::{HOST, HeaderName, MAX_FORWARDS, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::field_lines::FieldLines;
 use super::forwarded::{self, ForwardedSettings, Received};
@@ -141,9 +141,28 @@ fn is_id_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.:=+".contains(byte)
 }
 
+/// How often an OPTIONS may go on; `None` where it does not say, or says no number.
+pub fn max_forwards(fields: &HeaderMap) -> Option<u64> {
+    let digits = fields.get(MAX_FORWARDS)?.to_str().ok()?;
+    let are_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// "If the received Max-Forwards value is greater than zero, the intermediary MUST generate an updated Max-Forwards field in
+/// the forwarded message with a field value that is the lesser of a) the received value decremented by one (1) or b) the
+/// recipient's maximum supported value for Max-Forwards." (RFC 9110 §7.6.2)
+fn count_down(fields: &mut HeaderMap) {
+    if let Some(left) = max_forwards(fields) {
+        fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
 pub fn prepare(mut parts: Parts, hop: &Hop<'_>) -> OutgoingHead {
     let fields = &mut parts.headers;
+    if parts.method == Method::OPTIONS {
+        count_down(fields);
+    }
     let mut added = FieldLines::with_capacity(ADDED_ROOM);
     // Most requests have none of the fields that are looked for below: then it is an empty map that is looked into.
     let present = Notable::of(fields);

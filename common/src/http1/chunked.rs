@@ -5,13 +5,10 @@
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
-    HOST, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-};
 
 use super::chunk_ext::are_extensions;
 use super::parse;
+use crate::http::hop_by_hop;
 
 /// Bytes of a chunk-size line, extensions included.
 const SIZE_LINE_MAX: usize = 4096;
@@ -180,34 +177,12 @@ impl ChunkedReader {
         }
         self.state = State::Done;
         let mut trailers = parse::trailers(&lines).ok_or("trailers")?;
-        drop_forbidden(&mut trailers);
+        hop_by_hop::remove_from_trailers(&mut trailers);
         Ok(if trailers.is_empty() {
             Step::End
         } else {
             Step::Trailers(trailers)
         })
-    }
-}
-
-/// "Trailer fields […] MUST NOT be […] for message framing, routing, request modifiers, authentication, response control
-/// data, or determining how to process the content" (RFC 9110 §6.5.1): such fields are dropped.
-fn drop_forbidden(trailers: &mut HeaderMap) {
-    for name in [
-        TRANSFER_ENCODING,
-        CONTENT_LENGTH,
-        HOST,
-        CONNECTION,
-        TE,
-        TRAILER,
-        AUTHORIZATION,
-        CACHE_CONTROL,
-        CONTENT_ENCODING,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-        COOKIE,
-        SET_COOKIE,
-    ] {
-        trailers.remove(name);
     }
 }
 
@@ -225,6 +200,8 @@ fn hex(digit: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_LENGTH;
+
     use super::*;
 
     /// Feeds `wire` in pieces of `piece` bytes; gives the content, the trailers and what is left.

@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::parse::ParseError;
+use crate::http::list;
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +94,16 @@ fn request_coding(fields: &HeaderMap) -> Result<(), ParseError> {
 /// that receives an Expect field value containing a member other than 100-continue MAY respond with a 417" (RFC 9110
 /// §10.1.1).
 pub(crate) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<bool, ParseError> {
-    match fields.get(EXPECT) {
-        Some(_) if version == Version::HTTP_10 => Ok(false),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        Some(_) => Err(ParseError::Expectation),
-        None => Ok(false),
+    if version == Version::HTTP_10 {
+        return Ok(false);
+    }
+    let mut expectations = list::members_of(fields, &EXPECT)
+        .filter(|member| !member.is_empty())
+        .peekable();
+    let expects = expectations.peek().is_some();
+    match expectations.all(|member| member.eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(expects),
+        false => Err(ParseError::Expectation),
     }
 }
 

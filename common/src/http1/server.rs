@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{Method, Version};
 use parking_lot::Mutex;
@@ -275,7 +276,15 @@ impl Connection {
         self.received_before = inbox.io.received.saturating_sub(buffered);
         inbox.request = self.requests;
         inbox.body = Reading::new(framing, self.settings.body_bytes_max);
-        inbox.continue_owed = framing != Framing::None && expects_continue(head.version, &head.headers)?;
+        inbox.continue_owed = false;
+        if notable.any(Notable::EXPECT) {
+            // Where there is no content, or some of it has come already, nobody waits, and so shall the next hop not.
+            let waits = framing != Framing::None && inbox.io.buf.is_empty();
+            inbox.continue_owed = expects_continue(head.version, &head.headers)? && waits;
+            if !inbox.continue_owed {
+                head.headers.remove(EXPECT);
+            }
+        }
         let body = match framing {
             Framing::None => Body::Empty,
             // It came with the head: whole, it can be sent again where a server did not take it.

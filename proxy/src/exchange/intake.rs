@@ -1,10 +1,11 @@
 //! The first step: is this a request that may be served, and for which host? Pure.
 
 use common::http::host::{self, EffectiveHost};
+use common::http::outgoing;
 use common::http::request::Notable;
 use common::http::via::{self, NodeId};
 use common::serve::service::ConnInfo;
-use http::header::{HOST, HeaderValue, MAX_FORWARDS};
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -43,9 +44,7 @@ pub fn check<'a>(head: &'a Parts, notable: Notable, node: &NodeId) -> Result<Eff
         Method::TRACE => return Err(Refusal::MethodNotAllowed),
         // "If the received Max-Forwards field value is zero (0), the recipient MUST NOT forward the request; instead, the
         // recipient MUST respond to it as its final recipient." (RFC 9110 §7.6.2)
-        Method::OPTIONS if head.headers.get(MAX_FORWARDS).is_some_and(|value| value == "0") => {
-            return Err(Refusal::LastHop);
-        }
+        Method::OPTIONS if outgoing::max_forwards(&head.headers) == Some(0) => return Err(Refusal::LastHop),
         _ => {}
     }
     if notable.any(Notable::HOPS) && via::has_passed(&head.headers, node) {

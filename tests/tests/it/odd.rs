@@ -10,6 +10,7 @@ const HOST: &str = "Host: www.example.com\r\n";
 
 #[test]
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn odd_requests_that_are_right_are_answered() {
     let origin = Origin::start(|request| Script::ok(request.content.text()));
     let tidegate = Setup::of(&origin.address()).start();
@@ -33,6 +34,26 @@ fn odd_requests_that_are_right_are_answered() {
         ("absolute form with a port", format!("GET http://www.example.com:81/ HTTP/1.1\r\n{HOST}\r\n"), ""),
         ("slashes and dots", format!("GET //a/./../b//?? HTTP/1.1\r\n{HOST}\r\n"), ""),
         ("escapes", format!("GET /%41%2F%00%C3%BC?%20=%3D HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("a minor version to come", format!("GET / HTTP/1.2\r\n{HOST}\r\n"), ""),
+        ("the last minor version", format!("GET / HTTP/1.9\r\n{HOST}\r\n"), ""),
+        ("lower-case method", format!("get / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("asterisk for OPTIONS", format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("several empty lines first", format!("\r\n\r\n\r\nGET / HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("absolute form beside another Host", "GET http://www.example.com/ HTTP/1.1\r\nHost: other.example\r\n\r\n".to_owned(), ""),
+        ("target of 8000 octets", format!("GET /{} HTTP/1.1\r\n{HOST}\r\n", "a".repeat(7999)), ""),
+        ("brackets and bars in the query", format!("GET /?a[]=1&b={{x}}|y^z` HTTP/1.1\r\n{HOST}\r\n"), ""),
+        ("a hundred fields", format!("GET / HTTP/1.1\r\n{HOST}{}\r\n", "a: b\r\n".repeat(99)), ""),
+        ("value of 16 KiB", format!("GET / HTTP/1.1\r\n{HOST}X-A: {}\r\n\r\n", "b".repeat(16 << 10)), ""),
+        ("host with a dot at its end", "GET / HTTP/1.1\r\nHost: www.example.com.\r\n\r\n".to_owned(), ""),
+        ("option in Connection that is no token", format!("GET / HTTP/1.1\r\n{HOST}Connection: a b\r\n\r\n"), ""),
+        ("upgrade to HTTP/2", format!("GET / HTTP/1.1\r\n{HOST}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"), ""),
+        ("length 0 of a GET", format!("GET / HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n"), ""),
+        ("spaces and tabs around a length", format!("POST / HTTP/1.1\r\n{HOST}Content-Length: \t 3 \t\r\n\r\nabc"), "abc"),
+        ("an empty line after content", format!("POST / HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc\r\n"), "abc"),
+        ("expectation whose content came with it", format!("POST / HTTP/1.1\r\n{HOST}Expect: 100-Continue\r\nContent-Length: 3\r\n\r\nabc"), "abc"),
+        ("expectation in a list", format!("POST / HTTP/1.1\r\n{HOST}Expect: 100-continue, 100-continue,\r\nContent-Length: 3\r\n\r\nabc"), "abc"),
+        ("expectation without content", format!("GET / HTTP/1.1\r\n{HOST}Expect: 100-continue\r\n\r\n"), ""),
+        ("space around chunk extensions", format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3 ; a = b\r\nabc\r\n0\r\n\r\n"), "abc"),
         ("long query", format!("GET /?{long} HTTP/1.1\r\n{HOST}\r\n"), ""),
         ("long cookie", format!("GET / HTTP/1.1\r\n{HOST}Cookie: {long}\r\n\r\n"), ""),
         ("same field twice", format!("GET / HTTP/1.1\r\n{HOST}Cookie: a\r\nCookie: b\r\n\r\n"), ""),
@@ -62,6 +83,52 @@ fn odd_requests_that_are_right_are_answered() {
     }
     assert_eq!(client.get("/").status, 200);
     assert_eq!(tidegate.metric("tidegate_requests_malformed_total", ""), 0);
+}
+
+#[test]
+fn an_expectation_goes_on_only_where_somebody_waits() {
+    let origin = Origin::start(|request| Script::ok(request.field("expect").unwrap_or("none")));
+    let tidegate = Setup::of(&origin.address()).start();
+    for (version, lines, content, expected) in [
+        ("HTTP/1.1", "Content-Length: 3\r\n", "abc", "none"),
+        ("HTTP/1.1", "Content-Length: 9\r\n", "abcdefghi", "none"),
+        ("HTTP/1.1", "", "", "none"),
+        ("HTTP/1.0", "Content-Length: 3\r\n", "abc", "none"),
+    ] {
+        let head = format!("POST / {version}\r\n{HOST}Expect: 100-continue\r\n{lines}\r\n");
+        let answer = tidegate.ask(head + content);
+        assert_eq!(
+            (answer.interim.len(), answer.text().as_str()),
+            (0, expected),
+            "{version} {lines}"
+        );
+    }
+}
+
+#[test]
+fn options_for_the_whole_server_says_so_and_counts_its_hops() {
+    let origin = Origin::start(|request| {
+        let left = request.field("max-forwards").unwrap_or("any").to_owned();
+        Script::ok(format!("{} {left}", request.target()))
+    });
+    let tidegate = Setup::of(&origin.address()).start();
+    for (target, lines, expected) in [
+        ("*", "", "* any"),
+        ("http://www.example.com", "", "* any"),
+        ("http://www.example.com/", "", "/ any"),
+        ("http://www.example.com?a", "", "/?a any"),
+        ("/", "Max-Forwards: 5\r\n", "/ 4"),
+        ("/", "Max-Forwards: 1\r\n", "/ 0"),
+        ("/", "Max-Forwards: some\r\n", "/ some"),
+    ] {
+        let answer = tidegate.ask(format!("OPTIONS {target} HTTP/1.1\r\n{HOST}{lines}\r\n"));
+        assert_eq!(answer.text(), expected, "{target} {lines}");
+    }
+    for zero in ["0", "00"] {
+        let answer = tidegate.ask(format!("OPTIONS / HTTP/1.1\r\n{HOST}Max-Forwards: {zero}\r\n\r\n"));
+        assert_eq!(answer.status, 204, "this is the last hop");
+    }
+    assert_eq!(origin.requests().len(), 7);
 }
 
 #[test]
