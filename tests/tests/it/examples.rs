@@ -8,10 +8,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tests::binary::{tidegate, workspace};
-use tests::client::{Client, get};
+use tests::client::{Client, HOST, get};
 use tests::metrics;
 use tests::process::Process;
-use tests::sys::{SIGKILL, SIGTERM, signal};
+use tests::programs::installed;
+use tests::sys::{SIGINT, SIGKILL, SIGTERM, signal};
 use tests::tidegate::{Node, folder};
 use tests::wait::eventually;
 
@@ -88,6 +89,31 @@ impl Example {
     }
 }
 
+/// wrk, which asks for all pages as fast as it can until it is told to stop; `None` where it is not installed.
+fn wrk(folder: &Path, address: &str) -> Option<Process> {
+    let mut command = installed("wrk")?;
+    let script = format!(
+        "local n = 0\nrequest = function()\n  n = n + 1\n  return wrk.format('GET', '/page/' .. (n * 11 % {PAGES}))\nend\n"
+    );
+    std::fs::write(folder.join("pages.lua"), script).unwrap();
+    command
+        .args(["-t1", "-c4", "-d1h", "--timeout", "30s", "-H"])
+        .arg(format!("Host: {HOST}"))
+        .arg("-s")
+        .arg(folder.join("pages.lua"))
+        .arg(format!("http://{address}/"));
+    Some(Process::spawn(command))
+}
+
+/// What wrk has to tell in the end: no answer but good ones, and no connection that broke.
+fn expect_no_failure(mut wrk: Process) {
+    wrk.signal(SIGINT);
+    wrk.wait_for_exit();
+    let said = wrk.output();
+    assert!(said.contains("Requests/sec"), "{said}");
+    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+}
+
 /// Asks for all pages again and again until it is told to stop; how many requests that were.
 fn load(address: &str, stop: &AtomicBool, failed: &AtomicUsize) -> usize {
     let mut client = Client::connect(address);
@@ -130,6 +156,7 @@ fn one_of_three_cache_servers_is_killed_and_brought_back_and_no_client_notices()
                 })
             })
             .collect();
+        let wrk = wrk(&path, &address);
         signal(example.pid("cache-2"), SIGKILL);
         let hits = example.round();
         assert!(
@@ -147,6 +174,9 @@ fn one_of_three_cache_servers_is_killed_and_brought_back_and_no_client_notices()
             "{hits} hits of {PAGES}: those who held its pages are asked"
         );
         stop.store(true, Ordering::SeqCst);
+        if let Some(wrk) = wrk {
+            expect_no_failure(wrk);
+        }
         let asked: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
         assert!(asked > PAGES, "{asked} requests are no load");
         let fetched = alive("tidegate_backend_requests_total") - fetched_before

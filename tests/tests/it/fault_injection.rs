@@ -1,6 +1,6 @@
 //! What servers do to their peers, many times over and to several clients at once: each fault ends in its
 //! documented word and status in time, and afterwards no place in a pool is taken and no connection is open that is not
-//! counted. Single faults, byte for byte: `origin_faults`; ten thousand of them: `common::backend`.
+//! counted. Single faults, byte for byte: `origin_faults`; ten thousand of all kinds at once: `fault_crowd`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tests::certificates::Made;
+use tests::client::{Client, get, request};
 use tests::name_server::NameServer;
 use tests::origin::Origin;
 use tests::ports::{Blackhole, RefusingPort};
@@ -34,19 +35,11 @@ fn setup(server: &str) -> Setup {
 }
 
 /// How often each outcome came: `status word`, or what became of a body.
-type Outcomes = BTreeMap<String, usize>;
+pub(super) type Outcomes = BTreeMap<String, usize>;
 
 /// Sends many requests, several at a time, each on a connection of its own.
 fn storm(tidegate: &Tidegate) -> Outcomes {
-    let one = || {
-        let mut client = tidegate.client();
-        client.send(tests::client::get("/"));
-        match client.try_read_answer_to("GET") {
-            Ok(response) if !response.looks_whole() => "cut".to_owned(),
-            Ok(response) => format!("{} {}", response.status, word(response.field("proxy-status"))),
-            Err(_) => "cut".to_owned(),
-        }
-    };
+    let one = || outcome(&mut tidegate.client(), "/").0;
     let mut all = Outcomes::new();
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
@@ -57,6 +50,18 @@ fn storm(tidegate: &Tidegate) -> Outcomes {
         }
     });
     all
+}
+
+/// What a request comes to, and whether the client's connection can be used again.
+pub(super) fn outcome(client: &mut Client, path: &str) -> (String, bool) {
+    client.send(get(path));
+    match client.try_read_answer_to("GET") {
+        Ok(response) if response.looks_whole() => (
+            format!("{} {}", response.status, word(response.field("proxy-status"))),
+            !response.says_close(),
+        ),
+        Ok(_) | Err(_) => ("cut".to_owned(), false),
+    }
 }
 
 /// `error=WORD` of a `Proxy-Status`.
@@ -85,38 +90,71 @@ fn expect_no_leak(what: &str, tidegate: &Tidegate, open: impl Fn() -> usize) {
     });
 }
 
-#[test]
+pub(super) type Fault = (&'static str, fn() -> Origin, &'static [&'static str]);
+
+const TERMINATED: &[&str] = &["502 connection_terminated", "502 http_response_incomplete"];
+
+/// What a server of HTTP/1.1 does to its peer, and what comes of it.
 #[rustfmt::skip]
+pub(super) const FAULTS: [Fault; 14] = [
+    ("accepts and never answers", || Origin::at_accept(|_| Script::new().hold()), &["504 http_response_timeout"]),
+    ("answers byte by byte", || Origin::start(|_| Script::new().drip(WHOLE)), &["200 -"]),
+    ("answers byte by byte without an end",
+        || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nA: ").trickle("b", Duration::from_millis(20))),
+        &["504 http_response_timeout"]),
+    ("resets at once", || Origin::at_accept(|_| Script::new().reset()), TERMINATED),
+    ("resets after the request", || Origin::start(|_| Script::new().reset()), TERMINATED),
+    ("resets in the status line", || Origin::start(|_| Script::says("HTTP/1.1 2").reset()), TERMINATED),
+    ("resets in the head", || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nA: ").reset()), TERMINATED),
+    ("resets after the head",
+        || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").reset()),
+        &["cut", "502 connection_terminated", "502 http_response_incomplete"]),
+    ("resets in the body",
+        || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut").reset()),
+        &["cut", "502 connection_terminated", "502 http_response_incomplete"]),
+    ("stops in the body",
+        || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut").hold()),
+        &["cut"]),
+    // A request whose idle connection turns out closed is sent once more on a new one.
+    ("resets when the response is whole", || Origin::start(|_| Script::says(WHOLE).reset()), &["200 -"]),
+    ("closes keep-alive connections at random", at_random, &["200 -"]),
+    ("is no HTTP", || Origin::start(|_| Script::says("220 mail.example ESMTP\r\n\r\n").close()), &["502 http_protocol_error"]),
+    ("says what cannot be a chunk",
+        || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").close()),
+        &["502 http_response_transfer_coding", "cut"]),
+];
+
+#[test]
 fn each_fault_of_a_server_ends_in_its_word_in_time_and_leaks_nothing() {
-    const TERMINATED: &[&str] = &["502 connection_terminated", "502 http_response_incomplete"];
-    type Fault = (&'static str, fn() -> Origin, &'static [&'static str]);
-    let faults: &[Fault] = &[
-        ("accepts and never answers", || Origin::at_accept(|_| Script::new().hold()), &["504 http_response_timeout"]),
-        ("answers byte by byte", || Origin::start(|_| Script::new().drip(WHOLE)), &["200 -"]),
-        ("answers byte by byte without an end",
-            || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nA: ").trickle("b", Duration::from_millis(20))),
-            &["504 http_response_timeout"]),
-        ("resets at once", || Origin::at_accept(|_| Script::new().reset()), TERMINATED),
-        ("resets after the request", || Origin::start(|_| Script::new().reset()), TERMINATED),
-        ("resets in the status line", || Origin::start(|_| Script::says("HTTP/1.1 2").reset()), TERMINATED),
-        ("resets in the head", || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nA: ").reset()), TERMINATED),
-        ("resets after the head",
-            || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").reset()),
-            &["cut", "502 connection_terminated", "502 http_response_incomplete"]),
-        ("resets in the body",
-            || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut").reset()),
-            &["cut", "502 connection_terminated", "502 http_response_incomplete"]),
-        ("stops in the body",
-            || Origin::start(|_| Script::says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut").hold()),
-            &["cut"]),
-        // A request whose idle connection turns out closed is sent once more on a new one.
-        ("resets when the response is whole", || Origin::start(|_| Script::says(WHOLE).reset()), &["200 -"]),
-        ("closes keep-alive connections at random", at_random, &["200 -"]),
-    ];
-    for (what, start, documented) in faults {
+    for (what, start, documented) in FAULTS {
         let origin = start();
         let tidegate = setup(&origin.address()).set("origin.o.ejection.failures", "0").start();
         expect(what, &storm(&tidegate), documented);
+        expect_no_leak(what, &tidegate, || origin.open_connections());
+    }
+}
+
+#[test]
+fn a_server_that_goes_while_content_is_sent_to_it_ends_in_its_word_and_leaks_nothing() {
+    let content = "x".repeat(1 << 20);
+    let post = request("POST", "/", &format!("Content-Length: {}\r\n", content.len()), &content);
+    for (what, script) in [
+        ("resets before the content", Script::new().reset()),
+        ("closes before the content", Script::new().close()),
+        ("resets within the content", Script::new().read_some(100_000).reset()),
+        ("closes within the content", Script::new().read_some(100_000).close()),
+    ] {
+        let origin = Origin::at_head(move |_| script.clone());
+        let tidegate = setup(&origin.address()).set("origin.o.ejection.failures", "0").start();
+        for _ in 0..EACH {
+            let mut client = tidegate.client();
+            // It may be answered before it has sent everything.
+            client.try_send(&post);
+            let answer = client.try_read_answer_to("POST");
+            let answer = answer.unwrap_or_else(|stop| panic!("{what}: {stop:?}"));
+            let told = format!("{} {}", answer.status, word(answer.field("proxy-status")));
+            assert!(TERMINATED.contains(&&*told), "{what}: {told}");
+        }
         expect_no_leak(what, &tidegate, || origin.open_connections());
     }
 }

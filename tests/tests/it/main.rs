@@ -31,6 +31,7 @@ mod odd; // requests that look odd and are right
 mod hygiene; // what messages lose and gain on their way
 mod origin_faults; // origins that misbehave
 mod fault_injection; // many faults at once, and nothing leaked
+mod fault_crowd; // ten thousand at once
 mod lossy_network; // packets lost and late
 mod connection_counts; // how few connections many clients need
 mod origin_odd; // origins that are odd within the rules; pool and retries
