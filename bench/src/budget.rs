@@ -1,25 +1,28 @@
 //! Instruction budgets: what a request costs in user space, counted by callgrind, held against `bench/budgets.json`.
 //!
-//! Unlike CPU time this does not depend on what else the machine does, so CI can hold it. One connection asks one thing
-//! after another; what the worker's thread executes meanwhile is divided by the number of requests.
+//! Unlike CPU time this does not depend on what else the machine does, so CI can hold it. Whole paths: one connection asks
+//! one thing after another, and what the worker's thread executes meanwhile is divided by the number of requests. Single
+//! steps are counted by themselves (`budget/steps.rs`).
+
+mod kept; // the budgets as they are kept
+mod steps; // single steps of a request's way
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
 
 use crate::case::{Case, Kind};
 use crate::load::{Generator, Keys, Pace, Target};
 use crate::machine::{Cores, in_path, scratch_root};
 use crate::subject::{Installed, Setup, start_origin};
 
-/// What has a budget: its name, the case it is, and whether each request is for something new, so that it is a miss and
-/// a fill.
+/// The paths that have a budget: its name, the case it is, and whether each request is for something new, so that it is a
+/// miss and a fill.
 const CASES: [(&str, &str, bool); 5] = [
     ("hit-1k", "hit-1k", false),
     ("hit-1k-log", "hit-1k-log", false),
@@ -30,8 +33,6 @@ const CASES: [(&str, &str, bool); 5] = [
 /// Requests before anything is counted, and requests that are counted.
 const WARM_UP: u32 = 300;
 const REQUESTS: u32 = 2000;
-/// A path may grow by this much (in percent) before somebody has to say why.
-const GROWTH_MAX: f64 = 3.0;
 /// What is counted without the look at the kernel as well, and what that may cost of it, in percent.
 const WATCHED: [&str; 2] = ["hit-1k", "close-1k"];
 const WATCHING_MAX: f64 = 1.0;
@@ -40,7 +41,9 @@ const WATCHING_MAX: f64 = 1.0;
 pub(crate) struct Order<'a> {
     /// The budgets.
     pub(crate) file: &'a Path,
-    /// The new reason of every budget, where they are to be written anew.
+    /// The program that does single steps.
+    pub(crate) steps: PathBuf,
+    /// Why the budgets are to be written anew, where they are.
     pub(crate) reason: Option<&'a str>,
 }
 
@@ -48,51 +51,45 @@ pub(crate) struct Order<'a> {
 pub(crate) fn run(mut tidegate: Installed, order: &Order<'_>) -> Result<()> {
     let valgrind = in_path("valgrind").context("valgrind is not installed")?;
     let program = std::mem::replace(&mut tidegate.program, valgrind);
-    let mut out = io::stdout();
-    let budgets = read(order.file)?;
-    let (mut counted, mut over) = (BTreeMap::new(), Vec::new());
+    let kept = kept::read(order.file)?;
+    let mut counted = BTreeMap::new();
+    let mut note = |name, count| {
+        counted.insert(name, count);
+        let budget = kept.get(name).map_or_else(
+            || "no budget".to_owned(),
+            |kept| {
+                let growth = kept::growth(count, kept.instructions);
+                format!("budget {} ({growth:+.1} %)", kept.instructions)
+            },
+        );
+        writeln!(io::stdout(), "{name}: {count} instructions, {budget}")
+    };
     for (name, case, is_new) in CASES {
         let case = Case::by_name(case).map_err(anyhow::Error::msg)?;
-        let count = count(&tidegate, &program, case, is_new, true)?;
-        counted.insert(name, count);
-        let budget = budgets.get(name).copied();
-        let growth = budget.map(|budget| growth(count, budget));
-        match (budget, growth) {
-            (Some(budget), Some(growth)) => {
-                writeln!(
-                    out,
-                    "{name}: {count} instructions per request, budget {budget} ({growth:+.1} %)"
-                )?;
-                if growth > GROWTH_MAX {
-                    over.push(name);
-                }
-            }
-            _ => writeln!(out, "{name}: {count} instructions per request, no budget")?,
-        }
+        note(name, count(&tidegate, &program, case, is_new, true)?)?;
     }
+    for name in steps::STEPS {
+        note(name, steps::count(&tidegate.program, &order.steps, name)?)?;
+    }
+    watching(&tidegate, &program, &counted)?;
+    match order.reason {
+        Some(reason) => kept::write(order.file, &kept, &counted, reason),
+        None => kept::hold(&kept, &counted),
+    }
+}
+
+/// What the look at the kernel costs.
+fn watching(valgrind: &Installed, tidegate: &Path, counted: &BTreeMap<&str, u32>) -> Result<()> {
     for name in WATCHED {
         let case = Case::by_name(name).map_err(anyhow::Error::msg)?;
-        let growth = growth(counted[name], count(&tidegate, &program, case, false, false)?);
-        writeln!(out, "{name}: watching the kernel is {growth:+.1} % of it")?;
+        let growth = kept::growth(counted[name], count(valgrind, tidegate, case, false, false)?);
+        writeln!(io::stdout(), "{name}: watching the kernel is {growth:+.1} % of it")?;
         ensure!(
             growth <= WATCHING_MAX,
             "{name}: watching costs more than {WATCHING_MAX} %"
         );
     }
-    if let Some(reason) = order.reason {
-        return write(order.file, &counted, reason);
-    }
-    ensure!(
-        over.is_empty(),
-        "{} grew by more than {GROWTH_MAX} %: make it smaller, or say why with bench budget --update REASON",
-        over.join(", ")
-    );
     Ok(())
-}
-
-/// In percent.
-fn growth(count: u32, before: u32) -> f64 {
-    (f64::from(count) / f64::from(before) - 1.0) * 100.0
 }
 
 /// Instructions of the worker per request.
@@ -178,31 +175,6 @@ fn total(dump: &str) -> u64 {
     counts.filter_map(|count| count.trim().parse().ok()).max().unwrap_or(0)
 }
 
-fn read(file: &Path) -> Result<BTreeMap<String, u32>> {
-    let Ok(text) = fs::read_to_string(file) else {
-        return Ok(BTreeMap::new());
-    };
-    let budgets: BTreeMap<String, Value> =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
-    let instructions = |value: &Value| value.get("instructions")?.as_u64()?.try_into().ok();
-    budgets
-        .into_iter()
-        .map(|(name, budget)| {
-            let count = instructions(&budget).with_context(|| format!("{name}: no number of instructions"))?;
-            Ok((name, count))
-        })
-        .collect()
-}
-
-fn write(file: &Path, counted: &BTreeMap<&str, u32>, reason: &str) -> Result<()> {
-    let budgets: BTreeMap<&str, Value> = counted
-        .iter()
-        .map(|(name, count)| (*name, json!({ "instructions": count, "reason": reason })))
-        .collect();
-    let text = serde_json::to_string_pretty(&budgets)?;
-    fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,16 +183,5 @@ mod tests {
     fn the_total_of_a_dump_is_found_in_either_form() {
         assert_eq!(total("events: Ir\nsummary: 12\nfn=x\n1 12\ntotals: 12\n"), 12);
         assert_eq!(total("events: Ir\n"), 0);
-    }
-
-    #[test]
-    fn budgets_read_back_as_they_were_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("budgets.json");
-        assert!(read(&file).unwrap().is_empty());
-        write(&file, &BTreeMap::from([("hit-1k", 12_000)]), "measured").unwrap();
-        assert_eq!(read(&file).unwrap(), BTreeMap::from([("hit-1k".to_owned(), 12_000)]));
-        fs::write(&file, "{\"hit-1k\": {}}").unwrap();
-        assert!(read(&file).unwrap_err().to_string().contains("hit-1k"));
     }
 }

@@ -74,7 +74,7 @@ enum Action {
     Scale(scale::Options),
     /// Mixed load for minutes to hours: memory, descriptors, threads and errors over time.
     Soak(soak::Options),
-    /// Instructions per request by callgrind, held against bench/budgets.json; under a minute.
+    /// Instructions per request, and of single steps, by callgrind, held against bench/budgets.json; under a minute.
     Budget(Budget),
     /// Serves canned responses; the other commands start it.
     #[command(hide = true)]
@@ -110,7 +110,7 @@ struct Budget {
     /// The budgets.
     #[arg(long, default_value = "bench/budgets.json")]
     file: PathBuf,
-    /// Writes what was counted as the new budgets, with this reason.
+    /// Writes what was counted as the new budgets; what has changed gets this reason.
     #[arg(long, value_name = "REASON")]
     update: Option<String>,
     #[command(flatten)]
@@ -181,6 +181,7 @@ fn budget(options: &Budget) -> Result<()> {
     let tidegate = options.ours.installed()?;
     let order = budget::Order {
         file: &options.file,
+        steps: options::built("cache", "steps")?,
         reason: options.update.as_deref(),
     };
     budget::run(tidegate, &order)

@@ -1,6 +1,5 @@
 //! What several commands are told alike: which binary is ours, where results go, how many rounds of how many seconds.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -38,30 +37,33 @@ impl Ours {
         found.with_context(|| format!("no {}: {HOW_TO_BUILD}", binary.display()))
     }
 
-    /// Where it is; where it is wanted, built from the sources as they are when cargo runs us: a stale one would be a lie.
+    /// Where it is; built before, where it is wanted and cargo runs us.
     pub(crate) fn binary(&self, wanted: &[Subject]) -> Result<PathBuf> {
-        if let Some(path) = &self.tidegate {
-            return Ok(path.clone());
+        match &self.tidegate {
+            Some(path) => Ok(path.clone()),
+            None if wanted.contains(&Subject::Tidegate) => built("proxy", "tidegate"),
+            None => beside_us("tidegate"),
         }
-        if wanted.contains(&Subject::Tidegate)
-            && let Some(cargo) = std::env::var_os("CARGO")
-        {
-            build(&cargo)?;
-        }
-        let this = std::env::current_exe()?;
-        Ok(this.parent().unwrap_or_else(|| Path::new(".")).join("tidegate"))
     }
 }
 
-fn build(cargo: &OsStr) -> Result<()> {
-    let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "-p", "proxy", "--bin", "tidegate"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+/// A program of this workspace, built from the sources as they are when cargo runs us: a stale one would be a lie.
+pub(crate) fn built(package: &str, program: &str) -> Result<PathBuf> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut command = Command::new(cargo);
+        command.args(["build", "--locked", "-p", package, "--bin", program]);
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        let status = command.status().context("cannot run cargo")?;
+        ensure!(status.success(), "{program} does not build");
     }
-    let status = command.status().context("cannot run cargo")?;
-    ensure!(status.success(), "tidegate does not build");
-    Ok(())
+    beside_us(program)
+}
+
+fn beside_us(program: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    Ok(this.parent().unwrap_or_else(|| Path::new(".")).join(program))
 }
 
 /// Seconds of load.

@@ -23,7 +23,7 @@ pub enum Coding {
 
 /// What a response head says besides its fields.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ResponseFrame {
+pub struct ResponseFrame {
     /// How the body is framed.
     pub coding: Coding,
     /// The length to announce where no body follows (an answer to HEAD).
@@ -33,7 +33,7 @@ pub(crate) struct ResponseFrame {
 }
 
 /// Appends a response head.
-pub(crate) fn response_head(out: &mut Vec<u8>, status: StatusCode, fields: &Fields, frame: ResponseFrame) {
+pub fn response_head(out: &mut Vec<u8>, status: StatusCode, fields: &Fields, frame: ResponseFrame) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
