@@ -1,5 +1,7 @@
 //! HTTP/2 towards servers: streams that share connections, connections that end, streams that fail, windows that stay shut.
 
+mod faults; // ten thousand failures of every kind
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
