@@ -12,30 +12,37 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Monotonic time, never compared with anything outside this process.
 pub type MonoTime = tokio::time::Instant;
 
-/// Wall time as the duration since the Unix epoch; never before it.
+/// Wall time as microseconds since the Unix epoch; never before it. Stores keep some of each response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct WallTime(Duration);
+pub struct WallTime(u64);
+
+const MICROS_PER_SEC: u64 = 1_000_000;
 
 impl WallTime {
     /// The moment `secs` whole seconds after the Unix epoch.
     pub const fn from_unix_secs(secs: u64) -> Self {
-        Self(Duration::from_secs(secs))
+        Self(secs.saturating_mul(MICROS_PER_SEC))
+    }
+
+    /// This long after the Unix epoch, without what is less than a microsecond.
+    fn after_epoch(time: Duration) -> Self {
+        Self(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Whole seconds since the Unix epoch.
     pub const fn unix_secs(self) -> u64 {
-        self.0.as_secs()
+        self.0 / MICROS_PER_SEC
     }
 
     /// Time since the Unix epoch.
     pub const fn since_epoch(self) -> Duration {
-        self.0
+        Duration::from_micros(self.0)
     }
 
     /// Reads an HTTP date in any of the three formats (RFC 9110 §5.6.7); `None` when it is none of them.
     pub fn parse_http_date(text: &str) -> Option<Self> {
         let at = httpdate::parse_http_date(text).ok()?;
-        at.duration_since(UNIX_EPOCH).ok().map(Self)
+        at.duration_since(UNIX_EPOCH).ok().map(Self::after_epoch)
     }
 
     /// This moment as an IMF-fixdate (RFC 9110 §5.6.7).
@@ -45,17 +52,17 @@ impl WallTime {
 
     /// How long after `earlier` this is; zero when it is not after.
     pub fn saturating_since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
     /// This moment moved into the future by `by`.
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(by))
+        Self(self.0.saturating_add(Self::after_epoch(by).0))
     }
 
     /// This moment moved into the past by `by`, at most to the epoch.
     pub fn minus(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(by))
+        Self(self.0.saturating_sub(Self::after_epoch(by).0))
     }
 }
 
@@ -74,8 +81,8 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     pub fn wall(&self) -> WallTime {
         match self {
-            Self::System => WallTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
-            Self::Manual(clock) => WallTime(Duration::from_millis(clock.millis.load(Ordering::Relaxed))),
+            Self::System => WallTime::after_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            Self::Manual(clock) => WallTime(clock.millis.load(Ordering::Relaxed).saturating_mul(1000)),
         }
     }
 
