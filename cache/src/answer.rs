@@ -80,7 +80,7 @@ pub(crate) fn answer(
 }
 
 fn made_of(stored: &Stored, asked: &Asked<'_>) -> Option<Response> {
-    match stored.meta.partial {
+    match stored.meta.part() {
         None => in_range(stored, asked).or_else(|| whole(stored)),
         Some(part) => in_part(stored, part, asked),
     }

@@ -13,6 +13,7 @@ use common::time::WallTime;
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::policy::meta::Grace;
 use crate::policy::rules::Rules;
 use crate::store::Stored;
 
@@ -183,11 +184,14 @@ impl View {
             no_cache: meta.no_cache,
             stale_forbidden_by: meta.must_not_be_stale.map(|why| why.word()),
             stale_while_revalidate: match is_allowed {
-                true => seconds(meta.stale_while_revalidate, rules.stale.while_revalidate),
+                true => seconds(
+                    meta.stale_while_revalidate.map(Grace::seconds),
+                    rules.stale.while_revalidate,
+                ),
                 false => 0,
             },
             stale_if_error: match is_allowed {
-                true => seconds(meta.stale_if_error, rules.stale.if_error),
+                true => seconds(meta.stale_if_error.map(Grace::seconds), rules.stale.if_error),
                 false => 0,
             },
             etag: meta
@@ -200,7 +204,7 @@ impl View {
                 .last_modified
                 .as_ref()
                 .map(|date| quote::text(date.value.as_bytes())),
-            tags: stored.purging.tags.to_string(),
+            tags: stored.tags().to_owned(),
             content_bytes: stored.content.length().unwrap_or(0),
             bytes: stored.weight(),
         }

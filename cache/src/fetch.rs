@@ -177,7 +177,7 @@ impl Ask {
             _ => store::storable(&self.exchange(method, fetched), self.rules())?,
         };
         if let (Some(partial), Some(length)) = (&mut storable.meta.partial, fetched.body.len()) {
-            *partial = partial.received(length).map_err(NotStored::Partial)?;
+            **partial = partial.received(length).map_err(NotStored::Partial)?;
         }
         Ok(storable)
     }
@@ -197,7 +197,7 @@ impl Ask {
         let storable = store::storable(&self.exchange(method, fetched), rules)?;
         let asked = RequestDigest::of(method, &self.client.headers).range;
         let asked = asked.and_then(|range| RangeSet::parse(range, &rules.ranges).ok());
-        match (storable.meta.partial, asked) {
+        match (storable.meta.part(), asked) {
             (Some(got), Some(asked)) if held::is_asked_for(got, &asked) => Ok(storable),
             _ => Err(NotStored::Partial(PartialInvalid::WrongRange)),
         }

@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use common::http::body::{Body, BodyError};
 use common::http::origin_error::OriginError;
 use http_body::Frame;
@@ -72,7 +72,8 @@ pub(crate) async fn fill(
     let mut held = Held { budget, bytes: 0 };
     let mut outgrown = Some(outgrown);
     let mut received = content.received();
-    let mut own = Own::of(content.announced().map(|announced| announced.saturating_sub(received)));
+    let announced = content.length();
+    let mut own = Own::of(announced.map(|announced| announced.saturating_sub(received)));
     loop {
         if poll_fn(|cx| content.poll_room(cx)).await == Demand::Abandoned {
             content.end(Err(BodyError::Internal("nobody reads it")));
@@ -88,7 +89,7 @@ pub(crate) async fn fill(
         let data = match frame.map(Frame::into_data) {
             Some(Ok(data)) => data,
             // A part that is not as long as its Content-Range says; what has a Content-Length was checked before.
-            _ if content.announced().is_some_and(|announced| announced != received) => {
+            _ if announced.is_some_and(|announced| announced != received) => {
                 content.end(Err(OriginError::HttpResponseIncomplete.into()));
                 return Filled::Failed;
             }
@@ -149,7 +150,14 @@ impl Own {
                     return hand_on(Bytes::copy_from_slice(&data));
                 };
                 self.left = self.left.map(|left| left - size);
-                self.block = BytesMut::with_capacity(usize::try_from(size).unwrap_or(usize::MAX));
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                // A block that is filled at once needs none of what shares one that is still being filled.
+                if let Some(block) = data.get(..size) {
+                    hand_on(Bytes::copy_from_slice(block));
+                    data.advance(size);
+                    continue;
+                }
+                self.block = BytesMut::with_capacity(size);
             }
             let part = data.split_to(data.len().min(self.block.capacity()));
             self.block.extend_from_slice(&part);

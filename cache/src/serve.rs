@@ -96,7 +96,7 @@ struct Why {
     /// What is stored and may be validated.
     selected: Option<Selected>,
     /// What is stored for other requests: the origin may say that one of them answers this one.
-    variants: Option<Arc<Entry>>,
+    variants: Option<Entry>,
 }
 
 impl Why {
@@ -134,12 +134,12 @@ impl Why {
 /// One of the stored responses of a key: the one that fits the request.
 #[derive(Clone)]
 struct Selected {
-    entry: Arc<Entry>,
+    entry: Entry,
     index: usize,
 }
 
 impl Selected {
-    fn of(entry: Option<Arc<Entry>>, index: usize) -> Self {
+    fn of(entry: Option<Entry>, index: usize) -> Self {
         let entry = entry.expect("invariant: an index is of what is stored");
         Self { entry, index }
     }
@@ -324,7 +324,7 @@ impl Local {
         };
         match answer(stored, &asked, age, false, status) {
             Made::Response(response) => {
-                selected.entry.count_hit();
+                stored.count_hit();
                 if let Some(why) = stale {
                     self.stale.count(why.word());
                 }

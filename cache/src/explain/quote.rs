@@ -50,7 +50,7 @@ pub(super) fn bound(meta: &StoredMeta, fields: &HeaderMap, rules: &Rules) -> Opt
 pub(super) fn of_control(meta: &StoredMeta, fields: &HeaderMap, rules: &Rules) -> Option<Quote> {
     match meta.source {
         ControlSource::CacheControl => line("response", fields, &header::CACHE_CONTROL),
-        ControlSource::Targeted(place) => line("response", fields, rules.target_list.get(place)?),
+        ControlSource::Targeted(place) => line("response", fields, rules.target_list.get(usize::from(place))?),
         ControlSource::Ignored => None,
     }
 }

@@ -224,7 +224,7 @@ mod tests {
         let meta = found.storing.unwrap().meta;
         assert_eq!(meta.lifetime.seconds, 600);
         assert_eq!(meta.lifetime.rule, LifetimeRule::MaxAge);
-        assert_eq!(meta.initial_age, Duration::from_secs(30));
+        assert_eq!(meta.initial_age.duration(), Duration::from_secs(30));
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         for lines in [&[][..], &[("date", "nonsense")]] {
             let found = update(STORED, lines);
             assert_eq!(
-                found.storing.as_ref().unwrap().meta.initial_age,
+                found.storing.as_ref().unwrap().meta.initial_age.duration(),
                 Duration::ZERO,
                 "{lines:?}"
             );

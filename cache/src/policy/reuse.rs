@@ -9,7 +9,7 @@ use common::time::WallTime;
 use http::StatusCode;
 
 use super::directives::{MaxStale, RequestDirectives};
-use super::meta::StoredMeta;
+use super::meta::{Grace, StoredMeta};
 use super::request::RequestDigest;
 use super::rules::Rules;
 
@@ -215,7 +215,7 @@ fn stale_why(
     // stale" (RFC 5861 §3)
     let window = meta
         .stale_while_revalidate
-        .map_or(rules.stale.while_revalidate, seconds);
+        .map_or(rules.stale.while_revalidate, |grace| seconds(grace.seconds()));
     (over <= window && !window.is_zero()).then_some(StaleWhy::WhileRevalidate)
 }
 
@@ -257,7 +257,7 @@ pub fn reuse_on_failure(
         .directives
         .stale_if_error
         .filter(|_| rules.client.stale_if_error);
-    let explicit = asked.or(meta.stale_if_error);
+    let explicit = asked.or_else(|| meta.stale_if_error.map(Grace::seconds));
     let window = explicit.map_or(rules.stale.if_error, seconds);
     let over = staleness(meta, age);
     (over <= window && (!window.is_zero() || !stale)).then_some(match (explicit, failure) {

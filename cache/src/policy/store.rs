@@ -10,7 +10,7 @@ use super::content_range;
 use super::date;
 use super::directives::Qualified;
 use super::freshness::{self, LifetimeRule};
-use super::meta::{StaleForbidden, StoredMeta};
+use super::meta::{Grace, StaleForbidden, StoredMeta};
 use super::not_stored::NotStored;
 use super::rules::{Rules, SetCookieRule};
 use super::target::TargetUri;
@@ -194,18 +194,19 @@ fn digest(exchange: &Exchange<'_>, control: &Control, rules: &Rules) -> Result<S
         status,
         response_time: times.response,
         date,
-        initial_age: age::corrected_initial_age(age::age_value(response), sent.filter(|_| rules.age_from_date), times),
+        initial_age: age::corrected_initial_age(age::age_value(response), sent.filter(|_| rules.age_from_date), times)
+            .into(),
         lifetime: freshness::lifetime(status, response, control, date, rules),
         source: control.source,
         no_cache: directives.no_cache == Qualified::Whole,
         must_not_be_stale: stale_forbidden(control, rules),
         immutable: directives.immutable,
-        stale_while_revalidate: directives.stale_while_revalidate,
-        stale_if_error: directives.stale_if_error,
+        stale_while_revalidate: directives.stale_while_revalidate.map(Grace::of),
+        stale_if_error: directives.stale_if_error.map(Grace::of),
         validators: Validators::of(response, date, times.response),
         vary_key: vary.key(exchange.request, response, &rules.vary),
         vary,
-        partial,
+        partial: partial.map(Box::new),
     })
 }
 

@@ -12,7 +12,7 @@ pub enum ControlSource {
     /// Cache-Control and Expires.
     CacheControl,
     /// The targeted field at this place of the target list; Cache-Control and Expires are not looked at.
-    Targeted(usize),
+    Targeted(u16),
     /// Nothing: the rules say that the origin's directives do not count.
     Ignored,
 }
@@ -40,7 +40,7 @@ pub fn control(fields: &HeaderMap, rules: &Rules) -> Control {
     let targeted = rules.target_list.iter().enumerate().find_map(|(index, name)| {
         Some(Control {
             directives: targeted(fields, name)?,
-            source: ControlSource::Targeted(index),
+            source: ControlSource::Targeted(u16::try_from(index).unwrap_or(u16::MAX)),
         })
     });
     targeted.unwrap_or_else(|| Control {

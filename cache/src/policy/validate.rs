@@ -25,7 +25,7 @@ pub fn make_conditional<'m>(
     range: Option<ByteRange>,
 ) -> Option<usize> {
     make_unconditional(request);
-    let answers = |meta: &StoredMeta| match (meta.partial, range) {
+    let answers = |meta: &StoredMeta| match (meta.part(), range) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(partial), Some(range)) => partial.satisfies(range),

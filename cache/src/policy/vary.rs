@@ -25,7 +25,13 @@ pub enum Vary {
 
 /// The nominated fields of the request that a response was stored for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct VaryKey {
+pub struct VaryKey(
+    /// `None` where there are none.
+    Option<Box<Forms>>,
+);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Forms {
     /// In normal form.
     exact: Box<[u8]>,
     /// The same with the response's own language in place of Accept-Language, where the rules ask for it.
@@ -66,6 +72,9 @@ impl Vary {
 
     /// The Vary key of a response with `response` fields to a request with `request` fields.
     pub fn key(&self, request: &HeaderMap, response: &HeaderMap, rules: &VaryRules) -> VaryKey {
+        if self.names().is_empty() {
+            return VaryKey::default();
+        }
         let mut exact = Vec::new();
         self.visit(request, rules, None, &mut |piece| exact.extend_from_slice(piece));
         let language = (rules.accept_language == AcceptLanguageRule::BestLanguage)
@@ -79,10 +88,8 @@ impl Vary {
                 });
                 key.into()
             });
-        VaryKey {
-            exact: exact.into(),
-            language,
-        }
+        let exact = exact.into();
+        VaryKey(Some(Box::new(Forms { exact, language })))
     }
 
     /// Whether a response stored under `key` answers a request with `request` fields.
@@ -94,7 +101,7 @@ impl Vary {
         // a Vary header field […], the cache MUST NOT use that stored response without revalidation unless all the
         // presented request header fields nominated by that Vary field value match those fields in the original
         // request" (§4.1)
-        *self != Self::Any && (self.is_key(&key.exact, request, rules, None) || self.speaks(key, request, rules))
+        *self != Self::Any && (self.is_key(key.exact(), request, rules, None) || self.speaks(key, request, rules))
     }
 
     /// Whether a response stored under `key` was asked for with the same Accept-Encoding, as far as it depends on that.
@@ -105,7 +112,7 @@ impl Vary {
         }
         let mut line = Vec::new();
         visit_field(&name, request, rules, &mut |piece| line.extend_from_slice(piece));
-        key.exact
+        key.exact()
             .split_inclusive(|byte| *byte == b'\n')
             .any(|known| known == line)
     }
@@ -113,7 +120,8 @@ impl Vary {
     /// Whether the response is in the one language that the request likes best ([`AcceptLanguageRule::BestLanguage`]).
     fn speaks(&self, key: &VaryKey, request: &HeaderMap, rules: &VaryRules) -> bool {
         let best = || weights::best(request.get_all(header::ACCEPT_LANGUAGE).iter());
-        let language = key.language.as_deref().zip(key.language.as_ref().and_then(|_| best()));
+        let language = key.language();
+        let language = language.zip(language.and_then(|_| best()));
         language.is_some_and(|(key, best)| self.is_key(key, request, rules, Some(best)))
     }
 
@@ -152,10 +160,26 @@ fn visit_field(name: &HeaderName, request: &HeaderMap, rules: &VaryRules, visit:
     visit(b"\n");
 }
 
+impl VaryKey {
+    fn exact(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |forms| &forms.exact)
+    }
+
+    fn language(&self) -> Option<&[u8]> {
+        self.0.as_ref()?.language.as_deref()
+    }
+
+    /// Bytes that it holds outside of itself, about.
+    pub fn heap_bytes(&self) -> usize {
+        let forms = self.0.as_deref().map_or(0, size_of_val);
+        forms + self.exact().len() + self.language().map_or(0, <[u8]>::len)
+    }
+}
+
 /// A Vary key as one line of text, for logs and `explain`.
 impl fmt::Display for VaryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = String::from_utf8_lossy(&self.exact);
+        let text = String::from_utf8_lossy(self.exact());
         // A sorted list ends each of its members with a comma.
         let lines: Vec<_> = text.lines().map(|line| line.trim_end_matches(',')).collect();
         f.write_str(&lines.join("; "))

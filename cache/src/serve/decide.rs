@@ -102,7 +102,7 @@ pub(crate) fn decide(
     let reuse = reuse(&selected.meta, mark(selected), digest, rules, now);
     // "A cache MUST NOT use an incomplete response to answer requests unless the response has been made complete, or the
     // request is partial and specifies a range wholly within the incomplete response." (RFC 9111 §3.3)
-    if let Some(part) = selected.meta.partial
+    if let Some(part) = selected.meta.part()
         && (matches!(reuse, Reuse::Validate(_)) || !answers(part, &selected.meta, head, digest, rules, now))
     {
         return match is_only_if_cached(digest, rules) {

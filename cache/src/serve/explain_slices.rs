@@ -52,7 +52,7 @@ impl Local {
         rules: &Rules,
     ) -> Found {
         let is_gone = |stored: &Stored| {
-            let is_invalid = self.invalidated.of_slices(hash) > stored.purging.invalidation;
+            let is_invalid = self.invalidated.of_slices(hash) > stored.invalidation;
             is_invalid || memory.purges().verdict(&stored.subject()) == purge::Verdict::Gone
         };
         let digest = RequestDigest::of(&question.head.method, &question.head.headers);
@@ -106,7 +106,7 @@ impl Slice {
     fn belongs(&self, number: u64, length: u64, whole: &SlicedWhole) -> bool {
         let meta = &self.stored.meta;
         let check = |partial| whole.check(number, length, partial, &meta.validators).is_ok();
-        self.answers() && meta.partial.is_some_and(check)
+        self.answers() && meta.part().is_some_and(check)
     }
 }
 
@@ -135,7 +135,7 @@ impl Found {
         let mut lengths = self
             .slices
             .values()
-            .filter_map(|slice| slice.stored.meta.partial?.complete_length);
+            .filter_map(|slice| slice.stored.meta.part()?.complete_length);
         Slices {
             bytes: self.length,
             complete_length: lengths.next(),
@@ -176,7 +176,7 @@ impl Found {
         };
         let meta = &slice.stored.meta;
         let whole = meta
-            .partial
+            .part()
             .and_then(|partial| SlicedWhole::of(partial, &meta.validators).ok());
         let Some(whole) = whole else {
             let reason = Reason::no_slice(first, self.slices.len());

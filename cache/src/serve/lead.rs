@@ -217,7 +217,7 @@ impl Lead {
         let Storable { meta, omit, .. } = storable;
         let fields = stored_fields::to_store(&fetched.fields, &omit, meta.date);
         let tags = tags(&fetched.fields, &self.ask.rules().tags.fields);
-        let part = meta.partial.map(|partial| partial.range.len());
+        let part = meta.part().map(|partial| partial.range.len());
         let (content, coming) = match std::mem::take(&mut fetched.body) {
             Body::Empty => (Content::complete(bytes::Bytes::new()), None),
             Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),

@@ -29,7 +29,7 @@ impl Lead {
     /// How many bytes are stored from the beginning, where only the rest is asked for.
     pub(super) fn rest(&self) -> Option<u64> {
         let stored = self.why.selected.as_ref().map(Selected::stored)?;
-        let range = stored.meta.partial?.range;
+        let range = stored.meta.part()?.range;
         let is_possible = self.ask.slice.is_none()
             && self.ask.client.method == Method::GET
             && !self.is_unconditional
@@ -44,7 +44,7 @@ impl Lead {
         let received = fetched.times.response;
         let validators = Validators::of(&fetched.fields, received, received);
         let rest = partial_content(&fetched.fields).ok()?;
-        let whole = held::union((old.meta.partial?, &old.meta.validators), (rest, &validators)).ok()?;
+        let whole = held::union((old.meta.part()?, &old.meta.validators), (rest, &validators)).ok()?;
         let begins = Some(rest.range.first) == self.rest();
         let is_whole = whole.complete_length == Some(whole.range.len());
         let length = fetched.body.len().unwrap_or(rest.range.len());
@@ -79,7 +79,7 @@ impl Lead {
 
     /// A part together with what is stored already: `None` where it is to be stored as it is, an error where it is not.
     pub(super) fn joined(&self, new: &Arc<Stored>) -> Result<Option<Arc<Stored>>, AlreadyWhole> {
-        let (Some(part), None) = (new.meta.partial, self.ask.slice) else {
+        let (Some(part), None) = (new.meta.part(), self.ask.slice) else {
             return Ok(None);
         };
         let memory = self.local.memory.as_ref();
@@ -90,7 +90,7 @@ impl Lead {
         let Some(old) = entry.variants().iter().find(is_same) else {
             return Ok(None);
         };
-        let Some(held) = old.meta.partial else {
+        let Some(held) = old.meta.part() else {
             // Fetched meanwhile by somebody who asked for the whole.
             return if old.meta.date >= new.meta.date {
                 Err(AlreadyWhole)
@@ -115,7 +115,7 @@ impl Lead {
             both.range.last.saturating_add(1),
         ));
         let mut meta = new.meta.clone();
-        meta.partial = Some(both);
+        meta.partial = Some(Box::new(both));
         let mut fields = Arc::clone(&new.fields);
         if both.complete_length == Some(both.range.len()) {
             let mut whole = new.fields.to_map();
@@ -124,13 +124,7 @@ impl Lead {
             (meta.partial, meta.status) = (None, StatusCode::OK);
         }
         let content = Content::of_pieces(pieces);
-        Ok(Some(Stored::new(
-            new.key.clone(),
-            meta,
-            fields,
-            content,
-            new.purging.clone(),
-        )))
+        Ok(Some(Stored::new(new.key.clone(), meta, fields, content, new.purging())))
     }
 }
 

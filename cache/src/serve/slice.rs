@@ -140,7 +140,7 @@ impl Sliced {
     ) -> Result<Part, Why> {
         let (selected, stale, refreshes) = self.usable(number, hash, whole)?;
         let stored = Arc::clone(selected.stored());
-        selected.entry.count_hit();
+        stored.count_hit();
         if refreshes {
             self.refresh(number, hash, selected);
         }
@@ -176,7 +176,7 @@ impl Sliced {
         let index = vary::select(metas, &self.ask.client.headers, &self.ask.rules().vary).ok_or(Fwd::VaryMiss)?;
         let selected = Selected { entry, index };
         let stored = selected.stored();
-        if self.local.invalidated.of_slices(self.hash) > stored.purging.invalidation {
+        if self.local.invalidated.of_slices(self.hash) > stored.invalidation {
             memory.remove(hash, &key);
             return Err(Fwd::UriMiss);
         }
@@ -188,7 +188,7 @@ impl Sliced {
 
     /// Whether a slice belongs to the others.
     fn belongs(&self, stored: &Stored, number: u64, whole: &SlicedWhole) -> Result<(), PartialInvalid> {
-        let partial = stored.meta.partial.ok_or(PartialInvalid::ContentRange)?;
+        let partial = stored.meta.part().ok_or(PartialInvalid::ContentRange)?;
         whole.check(number, self.ask.rules().key.slice, partial, &stored.meta.validators)
     }
 

@@ -104,7 +104,7 @@ impl Sliced {
     /// What a slice tells about the whole.
     fn whole(&self, part: &Part) -> Option<SlicedWhole> {
         let meta = &part.stored.meta;
-        SlicedWhole::of(meta.partial?, &meta.validators).ok()
+        SlicedWhole::of(meta.part()?, &meta.validators).ok()
     }
 
     /// The hash of a slice's key; `None` where nothing is stored at all.
@@ -157,7 +157,7 @@ impl Sliced {
         if let Some(why) = part.stale {
             self.local.stale.count(why.word());
         }
-        let invalidation = part.stored.purging.invalidation;
+        let invalidation = part.stored.invalidation;
         if let Some(plan) = plan {
             let source = Source {
                 sliced: Arc::clone(self),

@@ -54,7 +54,7 @@ impl Lead {
             (Ok(storable), Some(fields)) => {
                 let fields = Arc::new(SharedFields::new(&fields));
                 let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
-                    none if none.is_empty() => old.purging.tags.clone(),
+                    none if none.is_empty() => old.tags().into(),
                     tags => tags,
                 };
                 let purging = self.purging(tags);

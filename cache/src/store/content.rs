@@ -21,15 +21,22 @@ const WINDOW: u64 = 256 * 1024;
 /// Content, whole or still being filled.
 #[derive(Debug)]
 pub struct Content {
-    whole: OnceLock<Arc<[Bytes]>>,
-    /// The length, where the head announced it.
-    announced: Option<u64>,
+    whole: OnceLock<Whole>,
     /// Gone once the fill is over and nobody reads what it wrote: a stored response holds its content, nothing else.
     filling: Mutex<Option<Box<Filling>>>,
 }
 
+/// All of it: mostly one piece, which needs no list.
+#[derive(Debug)]
+enum Whole {
+    One([Bytes; 1]),
+    Pieces(Arc<[Bytes]>),
+}
+
 #[derive(Debug, Default)]
 struct Filling {
+    /// The length, where the head announced it.
+    announced: Option<u64>,
     pieces: VecDeque<Bytes>,
     /// Number of the first piece in `pieces`; greater than 0 only once outgrown.
     first: u64,
@@ -72,34 +79,25 @@ pub enum Demand {
 impl Content {
     /// Content that is there already.
     pub fn complete(bytes: Bytes) -> Arc<Self> {
-        let announced = Some(bytes.len() as u64);
-        let pieces: Arc<[Bytes]> = if bytes.is_empty() {
-            Arc::from([])
-        } else {
-            Arc::from([bytes])
-        };
-        Arc::new(Self {
-            whole: OnceLock::from(pieces),
-            announced,
-            filling: Mutex::default(),
-        })
+        Self::of_pieces(vec![bytes])
     }
 
     /// Content that a fill is going to write.
     pub fn filling(announced: Option<u64>) -> Arc<Self> {
+        let filling = Filling {
+            announced,
+            ..Filling::default()
+        };
         Arc::new(Self {
             whole: OnceLock::new(),
-            announced,
-            filling: Mutex::new(Some(Box::default())),
+            filling: Mutex::new(Some(Box::new(filling))),
         })
     }
 
     /// Content that is whole, in pieces.
     pub fn of_pieces(pieces: Vec<Bytes>) -> Arc<Self> {
-        let announced = Some(pieces.iter().map(|piece| piece.len() as u64).sum());
         Arc::new(Self {
-            whole: OnceLock::from(Arc::from(pieces)),
-            announced,
+            whole: OnceLock::from(Whole::of(pieces)),
             filling: Mutex::default(),
         })
     }
@@ -125,30 +123,27 @@ impl Content {
 
     /// The length in bytes: of what is whole, or as announced.
     pub fn length(&self) -> Option<u64> {
-        match self.whole.get() {
+        match self.pieces() {
             Some(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
-            None => self.announced,
+            None => self.filling.lock().as_ref()?.announced,
         }
     }
 
-    /// The length that the head announced.
-    pub const fn announced(&self) -> Option<u64> {
-        self.announced
-    }
-
     /// The pieces, when all have come.
-    pub fn pieces(&self) -> Option<&Arc<[Bytes]>> {
-        self.whole.get()
+    pub fn pieces(&self) -> Option<&[Bytes]> {
+        Some(match self.whole.get()? {
+            Whole::One(piece) => piece,
+            Whole::Pieces(pieces) => pieces,
+        })
     }
 
     /// A body that reads this from its beginning; `None` when the beginning is gone or the fill has failed.
     pub fn body(self: &Arc<Self>) -> Option<Body> {
-        if let Some(pieces) = self.whole.get() {
-            return Some(match &pieces[..] {
-                [] => Body::Empty,
-                [only] => Body::Full(only.clone()),
-                _ => Body::chunks(Arc::clone(pieces)),
-            });
+        match self.whole.get() {
+            Some(Whole::One([piece])) => return Some(Body::Full(piece.clone())),
+            Some(Whole::Pieces(pieces)) if pieces.is_empty() => return Some(Body::Empty),
+            Some(Whole::Pieces(pieces)) => return Some(Body::chunks(Arc::clone(pieces))),
+            None => {}
         }
         let slot = {
             let mut filling = self.filling.lock();
@@ -215,8 +210,8 @@ impl Content {
         let mut place = self.filling.lock();
         let Some(filling) = place.as_mut() else { return };
         if result.is_ok() && matches!(filling.state, State::Storing) {
-            let pieces: Arc<[Bytes]> = filling.pieces.iter().cloned().collect();
-            let is_first = self.whole.set(pieces).is_ok();
+            let pieces = filling.pieces.iter().cloned().collect();
+            let is_first = self.whole.set(Whole::of(pieces)).is_ok();
             debug_assert!(is_first, "a fill ends once");
         }
         filling.state = State::Ended(result);
@@ -260,6 +255,16 @@ impl Content {
                 }
                 Poll::Pending
             }
+        }
+    }
+}
+
+impl Whole {
+    fn of(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        match <[Bytes; 1]>::try_from(pieces) {
+            Ok(piece) => Self::One(piece),
+            Err(pieces) => Self::Pieces(pieces.into()),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::tier::Purged;
 
 /// Stored responses by cache key.
 pub struct Memory {
-    entries: Cache<u64, Arc<Entry>, BuildHasherDefault<AlreadyHashed>>,
+    entries: Cache<u64, Entry, BuildHasherDefault<AlreadyHashed>>,
     hasher: KeyHasher,
     evicted: Arc<AtomicU64>,
     removed: AtomicU64,
@@ -33,7 +33,7 @@ impl Memory {
         let for_room = Arc::clone(&evicted);
         let entries = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
+            .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, _, cause| {
                 for_room.fetch_add(u64::from(cause == RemovalCause::Size), Ordering::Relaxed);
             })
@@ -53,10 +53,10 @@ impl Memory {
     }
 
     /// What is stored for a key and not purged.
-    pub fn get(&self, hash: KeyHash, key: &Key<'_>) -> Option<Arc<Entry>> {
+    pub fn get(&self, hash: KeyHash, key: &Key<'_>) -> Option<Entry> {
         let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()))?;
         let latest = self.purges.latest();
-        if entry.checked.load(Ordering::Relaxed) >= latest {
+        if entry.is_checked(latest) {
             return Some(entry);
         }
         self.after_purges(hash, entry, latest)
@@ -66,7 +66,7 @@ impl Memory {
     ///
     /// moka counts every access by key, so this goes through all entries, which takes some 0.2 s per million: for an
     /// operator's question, on a thread that may be kept waiting.
-    pub fn inspect(&self, hash: KeyHash, key: &Key<'_>) -> Option<Arc<Entry>> {
+    pub fn inspect(&self, hash: KeyHash, key: &Key<'_>) -> Option<Entry> {
         // Tells without counting; most questions about what is not stored end here.
         if !self.entries.contains_key(&hash.0) {
             return None;
@@ -77,7 +77,7 @@ impl Memory {
     }
 
     /// The slices that are stored of what `key` is the key of, purged or not; as slow, and touching as little.
-    pub fn inspect_slices(&self, key: &Key<'_>) -> Vec<(u64, Arc<Entry>)> {
+    pub fn inspect_slices(&self, key: &Key<'_>) -> Vec<(u64, Entry)> {
         let entries = self.entries.iter();
         entries
             .filter_map(|(_, entry)| Some((key.slice_number(entry.key())?, entry)))
@@ -88,7 +88,7 @@ impl Memory {
     fn count(&self, hash: KeyHash, key: &Key<'_>) -> u64 {
         let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()));
         let is_there = |stored: &&Arc<Stored>| self.purges.verdict(&stored.subject()) != Verdict::Gone;
-        entry.map_or(0, |entry| entry.variants.iter().filter(is_there).count() as u64)
+        entry.map_or(0, |entry| entry.variants().iter().filter(is_there).count() as u64)
     }
 
     /// How many stored responses a purge is going to cover. Goes through all entries, as [`Self::inspect`] does.
@@ -100,7 +100,7 @@ impl Memory {
         };
         let entries = self.entries.iter();
         entries
-            .map(|(_, entry)| entry.variants.iter().filter(is_there).count() as u64)
+            .map(|(_, entry)| entry.variants().iter().filter(is_there).count() as u64)
             .sum()
     }
 
@@ -132,33 +132,36 @@ impl Memory {
     }
 
     /// What the purges since the last look have left of an entry.
-    fn after_purges(&self, hash: KeyHash, entry: Arc<Entry>, latest: u64) -> Option<Arc<Entry>> {
+    fn after_purges(&self, hash: KeyHash, entry: Entry, latest: u64) -> Option<Entry> {
         let verdict = |stored: &Arc<Stored>| self.purges.verdict(&stored.subject());
         let (gone, kept): (Vec<_>, Vec<_>) = entry
-            .variants
+            .variants()
             .iter()
             .cloned()
             .partition(|stored| verdict(stored) == Verdict::Gone);
         for stored in kept.iter().filter(|stored| verdict(stored) == Verdict::Stale) {
             stored.mark_stale();
         }
+        for stored in &kept {
+            stored.checked.fetch_max(latest, Ordering::Relaxed);
+        }
         if gone.is_empty() {
-            entry.checked.store(latest, Ordering::Relaxed);
             return Some(entry);
         }
         // Somebody may have stored something new meanwhile: only what is gone goes.
         let is_gone = |stored: &&Arc<Stored>| gone.iter().any(|gone| Arc::ptr_eq(gone, stored));
         let is_removed = self.replace(hash, |entry| {
-            let variants: Vec<_> = entry?
-                .variants
-                .iter()
-                .filter(|stored| !is_gone(stored))
-                .cloned()
-                .collect();
-            (!variants.is_empty()).then(|| Entry::new(variants, 0, entry.map_or(0, Entry::hits)))
+            Entry::of(
+                entry?
+                    .variants()
+                    .iter()
+                    .filter(|stored| !is_gone(stored))
+                    .cloned()
+                    .collect(),
+            )
         });
         self.removed.fetch_add(u64::from(is_removed), Ordering::Relaxed);
-        (!kept.is_empty()).then(|| Entry::new(kept, latest, entry.hits()))
+        Entry::of(kept)
     }
 
     /// Stores a response; it takes the place of `replaced`, and of one for the same request fields.
@@ -170,25 +173,19 @@ impl Memory {
         }
         self.replace(hash, |entry| {
             let mut variants = vec![Arc::clone(stored)];
-            let (mut checked, mut hits) = (u64::MAX, 0);
             if let Some(entry) = entry.filter(|entry| *entry.key() == *stored.key) {
-                checked = entry.checked.load(Ordering::Relaxed);
-                hits = entry.hits();
                 let is_other = |old: &&Arc<Stored>| {
                     let same_request = old.meta.vary == stored.meta.vary && old.meta.vary_key == stored.meta.vary_key;
                     !same_request && replaced.is_none_or(|replaced| !Arc::ptr_eq(old, replaced))
                 };
-                variants.extend(
-                    entry
-                        .variants
-                        .iter()
-                        .filter(is_other)
-                        .take(variants_max.saturating_sub(1))
-                        .cloned(),
-                );
+                let others = entry.variants().iter().filter(is_other);
+                variants.extend(others.take(variants_max.saturating_sub(1)).cloned());
+                let kept: u64 = variants[1..].iter().map(|kept| kept.hits()).sum();
+                let taken_over = u32::try_from(entry.hits().saturating_sub(kept)).unwrap_or(u32::MAX);
+                stored.hits.store(taken_over, Ordering::Relaxed);
             }
             // The next look holds all of them against the purges so far.
-            Some(Entry::new(variants, stored.purging.began.min(checked), hits))
+            Entry::of(variants)
         });
     }
 
@@ -196,14 +193,14 @@ impl Memory {
     ///
     /// An entry that changes its weight is removed and comes anew: where moka (0.12.16) removes one before it has counted
     /// the update, it takes off the new weight for the old one, and the bytes that it counts are wrong from then on.
-    fn replace(&self, hash: KeyHash, make: impl Fn(Option<&Entry>) -> Option<Arc<Entry>>) -> bool {
-        let mut taken: Option<Arc<Entry>> = None;
+    fn replace(&self, hash: KeyHash, make: impl Fn(Option<&Entry>) -> Option<Entry>) -> bool {
+        let mut taken: Option<Entry> = None;
         for is_last in [false, false, true] {
             let mut is_over = true;
             let mut is_removed = false;
             self.entries.entry(hash.0).and_compute_with(|present| {
                 let present = present.map(moka::Entry::into_value);
-                let made = make(present.as_deref().or(taken.as_deref()));
+                let made = make(present.as_ref().or(taken.as_ref()));
                 match (made, present) {
                     (None, None) => Op::Nop,
                     (None, Some(_)) => {
