@@ -78,10 +78,6 @@ pub struct Local {
 }
 
 /// What the store knows about a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made; a box would cost each hit an allocation"
-)]
 enum Found {
     /// The answer, and whether what it came from is refreshed in the background.
     Answer(Answer, Option<Selected>),
