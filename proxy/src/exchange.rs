@@ -11,6 +11,8 @@ pub mod refusal; // why a request is answered by us, in one word
 pub mod purge; // the method PURGE
 pub mod respond; // the response as the client gets it
 pub mod record; // the one record of the exchange
+#[cfg(test)]
+mod testing; // what tests of the steps share
 
 use std::sync::Arc;
 

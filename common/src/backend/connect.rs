@@ -6,7 +6,6 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,10 +184,7 @@ impl ConnectOptions {
 
 /// What the kernel says about the handshake, right after it: later retransmits are of data.
 fn look(stream: Stream, elapsed: Duration) -> (Connected, ConnectOutcome) {
-    let facts = match &stream {
-        Stream::Tcp(socket) => tcp_info::connected(socket.as_fd()).ok(),
-        Stream::Tls(_) | Stream::Unix(_) => None,
-    };
+    let facts = stream.tcp().and_then(|socket| tcp_info::connected(socket).ok());
     let connected = Connected {
         stream,
         syn_retransmits: facts.map(|facts| facts.syn_retransmits),
@@ -411,7 +407,8 @@ mod tests {
             settings.bind = Some([127, 0, 0, 7].into());
         });
         let stream = connect(&addresses, &options).await.0.unwrap().stream;
-        let socket = SockRef::from(&stream);
+        let fd = stream.fd().unwrap();
+        let socket = SockRef::from(&fd);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
         assert_eq!(
             socket.local_addr().unwrap().as_socket().unwrap().ip(),

@@ -5,6 +5,7 @@
 
 mod ending; // unread bodies, refusals, the last word
 mod meanwhile; // interim responses, and whether the client is still there
+mod told; // what is told of an exchange when it is over
 mod upgraded; // the connection becomes a tunnel
 
 use std::future::{Future, poll_fn};
@@ -34,7 +35,7 @@ use crate::http::request::{Notable, Request};
 use crate::http::response::Response;
 use crate::net::stream::Stream;
 use crate::serve::drain::Drain;
-use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Sent, Service};
+use crate::serve::service::{CloseReason, ConnInfo, End, Record, Reply, Service};
 use crate::serve::settings::ServeSettings;
 use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
@@ -462,35 +463,6 @@ impl Connection {
             .lock()
             .poll_left(self.settings.half_close, cx)
             .map(|()| (End::ClientGone, Some(CloseReason::Reset)))
-    }
-
-    fn finish<R: Record>(&mut self, outgoing: Outgoing<R>, end: End, close: Option<CloseReason>) {
-        let Outgoing {
-            outbox, record, began, ..
-        } = outgoing;
-        let request_bytes = self.request_bytes();
-        let metrics = &self.conn.worker.metrics;
-        metrics.add(Counter::BytesReceived, request_bytes);
-        metrics.add(Counter::BytesSent, outbox.bytes);
-        let now = mono_now();
-        if close.is_none() {
-            self.deadline.set(now + self.settings.idle_timeout);
-        }
-        record.finish(&Sent {
-            end,
-            body_bytes: outbox.body_bytes,
-            bytes: outbox.bytes,
-            request_bytes,
-            took: now.saturating_duration_since(began),
-            close,
-        });
-    }
-
-    /// Bytes of the running request that were used so far.
-    fn request_bytes(&self) -> u64 {
-        let inbox = self.shared.lock();
-        let used = inbox.io.received - inbox.io.buf.len() as u64;
-        used.saturating_sub(self.received_before)
     }
 
     fn head_limits(&self) -> HeadLimits {

@@ -2,14 +2,18 @@
 //!
 //! One [`Acceptor`] per worker and listener, driven by `serve::thread`. It does not know what a connection is for.
 
+mod queue; // what was accepted, as it is
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
-use super::listener::{Bound, ShardSocket};
+use self::queue::{Queue, Taken};
+use super::fresh::Fresh;
+use super::listener::Bound;
 use super::pace::{Backoff, LogGate};
 use super::stream::Stream;
 use crate::telemetry::metrics::Counter;
@@ -19,7 +23,7 @@ use crate::worker::Worker;
 /// One connection from an accept queue.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connected socket, on the reactor of the worker that accepted it.
+    /// The connected socket.
     pub stream: Stream,
     /// The client's address; `None` on a unix socket. An IPv4 client of an IPv6 socket has its IPv4 address.
     pub peer: Option<SocketAddr>,
@@ -41,7 +45,7 @@ pub enum AcceptError {
 /// Takes connections from one worker's shard of a listener.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: Listener,
+    queue: Queue,
     shard: Shard,
     worker: Arc<Worker>,
     backoff: Backoff,
@@ -75,19 +79,30 @@ pub fn classify(error: &io::Error) -> AcceptError {
     }
 }
 
+impl Accepted {
+    fn of(taken: Taken) -> io::Result<Self> {
+        Ok(match taken {
+            Taken::Tcp(socket, peer) => Self {
+                stream: Stream::Fresh(Fresh::new(socket)),
+                peer: Some(canonical(peer)),
+            },
+            Taken::Unix(socket) => Self {
+                stream: Stream::Unix(UnixStream::from_std(socket)?),
+                peer: None,
+            },
+        })
+    }
+}
+
 impl Acceptor {
     /// Takes connections from shard `shard` of `bound`, on the reactor of the runtime that this is called in.
     ///
     /// # Errors
     /// The shard was closed, or the system's error from duplicating or registering its socket.
     pub fn new(bound: &Arc<Bound>, shard: usize, worker: &Arc<Worker>) -> io::Result<Self> {
-        let listener = match bound.duplicate(shard)? {
-            Some(ShardSocket::Tcp(socket)) => Listener::Tcp(TcpListener::from_std(socket)?),
-            Some(ShardSocket::Unix(socket)) => Listener::Unix(UnixListener::from_std(socket)?),
-            None => return Err(Errno::EBADF.into()),
-        };
+        let socket = bound.duplicate(shard)?.ok_or(Errno::EBADF)?;
         Ok(Self {
-            listener,
+            queue: Queue::new(socket)?,
             shard: Shard {
                 bound: Arc::clone(bound),
                 index: shard,
@@ -106,9 +121,9 @@ impl Acceptor {
                 self.batch = 0;
                 tokio::task::yield_now().await;
             }
-            let accepted = self.listener.accept().await;
+            let accepted = self.queue.take().await;
             self.batch += 1;
-            match accepted {
+            match accepted.and_then(Accepted::of) {
                 Ok(accepted) => {
                     self.backoff.succeeded();
                     return accepted;
@@ -126,28 +141,22 @@ impl Acceptor {
     ///
     /// Does not wait and does not let other tasks run, so that the time in which a new connection could still queue and
     /// be reset by the close is as short as it can be.
-    ///
-    /// # Errors
-    /// The socket could not be taken off the reactor; what was queued is lost.
-    pub fn close(self, mut take: impl FnMut(Accepted)) -> io::Result<()> {
+    pub fn close(self, mut take: impl FnMut(Accepted)) {
         let Self {
-            listener,
+            queue,
             shard,
             worker,
             mut gates,
             ..
         } = self;
-        // Off the reactor: tokio's own accept trusts what the reactor last heard, and would not see the newest ones.
-        let listener = listener.into_std()?;
         for _ in 0..QUEUE_MAX {
-            match accept_now(&listener) {
+            match queue.take_now().and_then(Accepted::of) {
                 Ok(accepted) => take(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if note(&worker, &shard, &mut gates, &error) == AcceptError::PeerGone => {}
                 Err(_) => break,
             }
         }
-        Ok(())
     }
 
     fn failed(&mut self, error: &io::Error) -> AcceptError {
@@ -168,56 +177,6 @@ struct Shard {
 impl Drop for Shard {
     fn drop(&mut self) {
         self.bound.close(self.index);
-    }
-}
-
-#[derive(Debug)]
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Accepted {
-                stream: Stream::Tcp(stream),
-                peer: Some(canonical(peer)),
-            }),
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted {
-                stream: Stream::Unix(stream),
-                peer: None,
-            }),
-        }
-    }
-
-    fn into_std(self) -> io::Result<ShardSocket> {
-        match self {
-            Self::Tcp(listener) => listener.into_std().map(ShardSocket::Tcp),
-            Self::Unix(listener) => listener.into_std().map(ShardSocket::Unix),
-        }
-    }
-}
-
-/// Accepts without waiting.
-fn accept_now(listener: &ShardSocket) -> io::Result<Accepted> {
-    match listener {
-        ShardSocket::Tcp(listener) => {
-            let (stream, peer) = listener.accept()?;
-            stream.set_nonblocking(true)?;
-            Ok(Accepted {
-                stream: Stream::Tcp(TcpStream::from_std(stream)?),
-                peer: Some(canonical(peer)),
-            })
-        }
-        ShardSocket::Unix(listener) => {
-            let (stream, _) = listener.accept()?;
-            stream.set_nonblocking(true)?;
-            Ok(Accepted {
-                stream: Stream::Unix(UnixStream::from_std(stream)?),
-                peer: None,
-            })
-        }
     }
 }
 

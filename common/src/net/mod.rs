@@ -2,6 +2,7 @@
 
 pub mod settings; // plain settings of a listener
 pub mod bind_error; // why a listener could not be made
+mod fresh; // a connection that no reactor watches yet
 mod socket_file; // the file of a unix socket
 pub mod listener; // listening sockets, built with socket2
 pub mod pace; // back off, and do not fill the log

@@ -1,7 +1,6 @@
 //! One worker's life: accept, tick, drain, end. Runs on a thread of its own, started by `serve::workers`.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -174,12 +173,8 @@ impl Door {
         }
         let mut admission = self.admission;
         let mut queued = 0;
-        let closed = self
-            .acceptor
+        self.acceptor
             .close(|accepted| queued += usize::from(admission.admit(accepted)));
-        if let Err(error) = closed {
-            tracing::error!(listener = %admission.listener, %error, "a listening socket could not be closed in order");
-        }
         queued
     }
 }
@@ -269,11 +264,11 @@ impl Admission {
 
     /// What the kernel knows of a TCP connection that nothing was written to yet; how long it waited to be accepted.
     fn look(&self, stream: &Stream) -> Option<Duration> {
-        let Stream::Tcp(socket) = stream else { return None };
+        let socket = stream.tcp()?;
         if !self.accepts.wants_a_look() {
             return None;
         }
-        let accepted = tcp_info::accepted(socket.as_fd()).ok()?;
+        let accepted = tcp_info::accepted(socket).ok()?;
         self.accepts.count(&accepted);
         self.floor
             .worker

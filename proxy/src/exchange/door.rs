@@ -107,8 +107,8 @@ fn remove_alike(fields: &mut HeaderMap, name: &HeaderName) {
 mod tests {
     use http::header::CONTENT_LENGTH;
 
-    use super::super::traffic::testing::conn;
     use super::*;
+    use crate::exchange::testing::conn;
 
     fn ask(target: &str, host: &str) -> Parts {
         let request = http::Request::builder().uri(target).header("host", host).body(());

@@ -123,8 +123,8 @@ mod tests {
     use common::time::mono_now;
     use rate::Quota;
 
-    use super::super::traffic::testing;
     use super::*;
+    use crate::exchange::testing;
 
     fn conn(client: &str) -> ConnInfo {
         ConnInfo {

@@ -15,8 +15,6 @@ pub mod verifier; // threads that verify them
 pub mod users; // the file that they are verified against
 mod password; // its hashes
 pub mod pages; // pages for errors
-#[cfg(test)]
-pub mod testing; // what tests share
 
 use std::sync::Arc;
 

@@ -44,7 +44,7 @@ async fn filled(pool: &Arc<Pool>, workers: &[usize]) -> Vec<(tokio::net::UnixStr
 async fn taken(pool: &Arc<Pool>, worker: usize) -> Option<(Lease, Connection, i32)> {
     let mut lease = leased(pool, worker).await;
     let connection = lease.connection(Source::Any, mono_now()).await?;
-    let fd = connection.stream().as_fd().as_raw_fd();
+    let fd = connection.stream().fd().unwrap().as_raw_fd();
     Some((lease, connection, fd))
 }
 
@@ -99,7 +99,7 @@ async fn taken_by(pool: &Arc<Pool>, client: u8) -> Option<(Lease, Connection, i3
     let mut lease = leased(pool, 0).await;
     lease.says(Some(said(client)));
     let connection = lease.connection(Source::Any, mono_now()).await?;
-    let fd = connection.stream().as_fd().as_raw_fd();
+    let fd = connection.stream().fd().unwrap().as_raw_fd();
     Some((lease, connection, fd))
 }
 

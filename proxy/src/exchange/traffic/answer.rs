@@ -60,8 +60,8 @@ mod tests {
     use http::StatusCode;
     use regex::Regex;
 
-    use super::super::testing::{conn, head, template};
     use super::*;
+    use crate::exchange::testing::{conn, head, template};
 
     fn located(to: &str, target: &str, regex: &str) -> String {
         let (conn, id) = (conn(), RequestId::Made(0x1f));

@@ -89,8 +89,8 @@ mod tests {
 
     use http::HeaderName;
 
-    use super::super::testing::head;
     use super::*;
+    use crate::exchange::testing::head;
 
     const ALL: [HeaderName; 6] = [
         ACCESS_CONTROL_ALLOW_ORIGIN,

@@ -113,8 +113,8 @@ mod tests {
     use common::http::response::SharedFields;
     use http::header::{AGE, CONNECTION, SERVER};
 
-    use super::super::testing::{conn, head, template};
     use super::*;
+    use crate::exchange::testing::{conn, head, template};
 
     fn rules(remove: &[&'static str], set: &[(&'static str, &str)], add: &[(&'static str, &str)]) -> Arc<FieldRules> {
         let name = |name: &'static str| HeaderName::from_static(name);

@@ -76,8 +76,8 @@ fn filled(to: &Template, captures: &Captures<'_>) -> String {
 mod tests {
     use regex::Regex;
 
-    use super::super::testing::template;
     use super::*;
+    use crate::exchange::testing::template;
 
     fn check(from: RewriteFrom, to: &str, rows: &[(&str, Option<&str>)]) {
         let rule = Rewrite { from, to: template(to) };

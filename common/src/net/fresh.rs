@@ -1,0 +1,156 @@
+//! A TCP connection that was just accepted, and that no reactor watches yet.
+//!
+//! Most clients have sent their request when their connection is accepted, and the answer fits into the socket: then a
+//! connection for one request begins and ends without `epoll_ctl`, twice 0.4 µs and as much bookkeeping. [`super::stream`]
+//! gives it to the reactor when something has to be waited for.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::TcpStream as Socket;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+/// Bytes of one read: more than most heads have.
+const READ: usize = 4 * 1024;
+
+/// A connected socket, non-blocking.
+#[derive(Debug)]
+pub struct Fresh {
+    /// `None` when the reactor did not take it: it is closed.
+    socket: Option<Socket>,
+    /// The last read has emptied it.
+    is_drained: bool,
+}
+
+impl Fresh {
+    pub(super) const fn new(socket: Socket) -> Self {
+        Self {
+            socket: Some(socket),
+            is_drained: false,
+        }
+    }
+
+    /// Reads what is there; `WouldBlock` when that is, or seems to be, nothing.
+    pub(super) fn read(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        if self.is_drained {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let room = buf.initialize_unfilled_to(buf.remaining().min(READ));
+        let read = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.read(room)?;
+        self.is_drained = read > 0 && read < room.len();
+        buf.advance(read);
+        Ok(())
+    }
+
+    /// Writes what fits.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        match slices {
+            [one] => socket.write(one),
+            _ => socket.write_vectored(slices),
+        }
+    }
+
+    /// The socket, watched by the reactor of the worker that calls this.
+    ///
+    /// # Errors
+    /// The reactor's; the connection is closed then.
+    pub(super) fn watched(&mut self) -> io::Result<TcpStream> {
+        let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?;
+        TcpStream::from_std(socket)
+    }
+
+    /// The socket, while there is one.
+    pub(super) const fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
+    }
+
+    /// Its descriptor.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(|socket| socket.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener};
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::net::stream::Stream;
+
+    /// A fresh connection, and its client.
+    fn pair() -> (Stream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Socket::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (Stream::Fresh(Fresh::new(socket)), client)
+    }
+
+    async fn read(stream: &mut Stream) -> io::Result<Vec<u8>> {
+        let mut buf = BytesMut::new();
+        poll_fn(|cx| stream.poll_read_buf(cx, &mut buf)).await?;
+        Ok(buf.to_vec())
+    }
+
+    async fn write(stream: &mut Stream, text: &[u8]) -> usize {
+        poll_fn(|cx| stream.poll_write_vectored(cx, &[IoSlice::new(text)]))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_answered_without_a_reactor_and_what_comes_later_with_it() {
+        let (mut stream, mut client) = pair();
+        client.write_all(b"first").unwrap();
+        assert_eq!(read(&mut stream).await.unwrap(), b"first");
+        assert_eq!(write(&mut stream, b"answer").await, 6);
+        assert!(matches!(stream, Stream::Fresh(_)));
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).unwrap();
+        // The reader is waiting when this comes.
+        let later = std::thread::spawn(move || {
+            client.write_all(b"second").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            client
+        });
+        assert_eq!(read(&mut stream).await.unwrap(), b"second");
+        assert!(matches!(stream, Stream::Tcp(_)));
+        assert_eq!(read(&mut stream).await.unwrap(), b"", "the end of the stream");
+        later.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_said_nothing_yet_is_waited_for_and_one_that_left_is_gone() {
+        let (mut stream, mut client) = pair();
+        let later = std::thread::spawn(move || client.write_all(b"late").unwrap());
+        assert_eq!(read(&mut stream).await.unwrap(), b"late");
+        later.join().unwrap();
+        let (mut stream, client) = pair();
+        drop(client);
+        assert_eq!(read(&mut stream).await.unwrap(), b"");
+        assert!(matches!(stream, Stream::Fresh(_)));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_full_is_given_to_the_reactor() {
+        let (mut stream, mut client) = pair();
+        let piece = vec![b'x'; 1 << 20];
+        let reads = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            received.len()
+        });
+        let mut sent = 0;
+        while !matches!(stream, Stream::Tcp(_)) {
+            sent += write(&mut stream, &piece).await;
+        }
+        drop(stream);
+        assert_eq!(reads.join().unwrap(), sent);
+    }
+}
