@@ -3,6 +3,7 @@
 //! `parse`, `framing`, `chunked` and `render` are pure: bytes in, decisions out. `io` reads, `outbox` writes; `server`
 //! conducts one client connection, `client` one exchange with a server.
 
+mod first_line; // odd first lines
 pub mod parse; // bytes → message head, strictly
 pub mod framing; // how long the body is
 pub mod response_fields; // a response's fields, as lines or as a map

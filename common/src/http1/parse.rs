@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::first_line::{Place, of_later_minor, server_wide};
 use super::response_fields::{self, Received};
 use crate::http::request::Notable;
 
@@ -318,40 +319,6 @@ fn request_error(error: httparse::Error, head: &[u8]) -> ParseError {
     }
 }
 
-/// Where the version stands in the first line of a head.
-#[derive(Clone, Copy)]
-enum Place {
-    /// Of a response.
-    LineStart,
-    /// Of a request.
-    LineEnd,
-}
-
-/// A head of HTTP/1.2 to 1.9 as one of HTTP/1.1; `None` where it is of another version, or of none.
-///
-/// "A recipient that receives a message with a major version number that it implements and a minor version number higher
-/// than what it implements SHOULD process the message as if it was in the highest minor version within that major version to
-/// which the recipient is conformant." (RFC 9110 §2.5)
-fn of_later_minor(head: &[u8], place: Place) -> Option<BytesMut> {
-    const LENGTH: usize = "HTTP/1.2".len();
-    let line = memchr::memchr(b'\r', head)?;
-    let at = match place {
-        Place::LineStart => 0,
-        Place::LineEnd => line.checked_sub(LENGTH).filter(|at| *at > 0 && head[at - 1] == b' ')?,
-    };
-    let end = at + LENGTH;
-    let is_one_digit = matches!(head.get(end), Some(b' ' | b'\r'));
-    let is_later = matches!(
-        head.get(at..end)?,
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9']
-    );
-    (is_later && is_one_digit).then(|| {
-        let mut head = BytesMut::from(head);
-        head[end - 1] = b'1';
-        head
-    })
-}
-
 fn version(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
 }
@@ -362,18 +329,6 @@ fn uri(head: &Bytes, target: &str) -> Result<Uri, ParseError> {
         return Err(ParseError::Malformed("request target"));
     }
     Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| ParseError::Malformed("request target"))
-}
-
-/// "If a proxy receives an OPTIONS request with an absolute-form of request-target in which the URI has an empty path and no
-/// query component, then the last proxy on the request chain MUST send a request-target of "*"" (RFC 9112 §3.2.4): as such a
-/// target. `Uri` would make "/" of it.
-fn server_wide(target: &str) -> Option<Uri> {
-    let (scheme, authority) = target.split_once("://")?;
-    if authority.contains(['/', '?', '#']) {
-        return None;
-    }
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("*");
-    uri.build().ok()
 }
 
 /// The first `end` bytes of `buf`. Nearly always that is all of it, and then nothing has to be split.
@@ -485,41 +440,6 @@ mod tests {
             assert_eq!(
                 parse(format!("PRI * HTTP/{version}\r\n\r\n").as_bytes()).unwrap_err(),
                 ParseError::Version
-            );
-        }
-    }
-
-    #[test]
-    fn a_later_minor_version_is_read_as_1_1_and_what_only_looks_like_one_is_not() {
-        for minor in ["2", "9"] {
-            let head = parse(format!("GET / HTTP/1.{minor}\r\na: b\r\n\r\n").as_bytes());
-            let head = head.unwrap().unwrap();
-            assert_eq!((head.head.version, head.bytes), (Version::HTTP_11, 24));
-            let text = format!("HTTP/1.{minor} 200 OK\r\na: b\r\n\r\n");
-            let head = response_head(&mut BytesMut::from(&*text), &mut 0, LIMITS);
-            assert_eq!(head.unwrap().unwrap().version, Version::HTTP_11);
-        }
-        for line in [
-            "GET / HTTP/1.20",
-            "GET / HTTP/1.2 ",
-            "GET /HTTP/1.2",
-            "HTTP/1.2",
-            "GET / XHTTP/1.2",
-        ] {
-            let error = parse(format!("{line}\r\na: b\r\n\r\n").as_bytes()).unwrap_err();
-            assert!(matches!(error, ParseError::Malformed(_)), "{line}: {error}");
-        }
-        for line in [
-            "HTTP/1.20 200 OK",
-            "HTTP/1.2",
-            "HTTP/1.2200 OK",
-            " HTTP/1.2 200 OK",
-            "HTTP/1.a 200 OK",
-        ] {
-            let text = format!("{line}\r\na: b\r\n\r\n");
-            assert!(
-                response_head(&mut BytesMut::from(&*text), &mut 0, LIMITS).is_err(),
-                "{line}"
             );
         }
     }
