@@ -24,5 +24,6 @@ mod demo; // a sample origin to try things on
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    common::process::huge_pages::do_without();
     cli::main()
 }

@@ -4,6 +4,7 @@
 //! writes the message writes its own framing. So nobody can forward a framing that does not fit the bytes.
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::parse::ParseError;
@@ -105,6 +106,19 @@ pub(crate) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
         true => Ok(expects),
         false => Err(ParseError::Expectation),
     }
+}
+
+/// Whether the client is owed a 100. Where it does not wait for one, because there is no content or some of it has come
+/// already, the expectation does not go on either: the next hop would let us wait for nothing.
+///
+/// # Errors
+/// An expectation that cannot be met.
+pub(crate) fn take_expectation(head: &mut Parts, waits: bool) -> Result<bool, ParseError> {
+    let is_owed = expects_continue(head.version, &head.headers)? && waits;
+    if !is_owed {
+        head.headers.remove(EXPECT);
+    }
+    Ok(is_owed)
 }
 
 /// Why the framing of a response cannot be trusted.

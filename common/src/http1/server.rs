@@ -15,13 +15,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::EXPECT;
 use http::request::Parts;
 use http::{Method, Version};
 use parking_lot::Mutex;
 
 use super::deadline::Deadline;
-use super::framing::{self, Framing, expects_continue};
+use super::framing::{self, Framing};
 use super::io::{HEAD_READ, Io};
 use super::outbox::{JOINED_MAX, Outbox, SendError};
 use super::parse::{self, HeadLimits, ParseError, RequestHead};
@@ -269,7 +268,7 @@ impl Connection {
         if notable.any(Notable::FRAMING) {
             framing = framing::of_request(head.version, &mut head.headers, self.settings.body_bytes_max)?;
         }
-        if notable.any(Notable::UPGRADE) && !may_change_protocol(&head, framing) {
+        if notable.any(Notable::UPGRADE) && !upgraded::may_change_protocol(&head, framing) {
             notable = notable.without(Notable::UPGRADE);
         }
         self.requests += 1;
@@ -277,15 +276,8 @@ impl Connection {
         self.received_before = inbox.io.received.saturating_sub(buffered);
         inbox.request = self.requests;
         inbox.body = Reading::new(framing, self.settings.body_bytes_max);
-        inbox.continue_owed = false;
-        if notable.any(Notable::EXPECT) {
-            // Where there is no content, or some of it has come already, nobody waits, and so shall the next hop not.
-            let waits = framing != Framing::None && inbox.io.buf.is_empty();
-            inbox.continue_owed = expects_continue(head.version, &head.headers)? && waits;
-            if !inbox.continue_owed {
-                head.headers.remove(EXPECT);
-            }
-        }
+        let waits = framing != Framing::None && inbox.io.buf.is_empty();
+        inbox.continue_owed = notable.any(Notable::EXPECT) && framing::take_expectation(&mut head, waits)?;
         let body = match framing {
             Framing::None => Body::Empty,
             // It came with the head: whole, it can be sent again where a server did not take it.
@@ -473,11 +465,4 @@ impl Connection {
             target: settings.uri_bytes_max,
         }
     }
-}
-
-/// "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request", and "A sender of Upgrade MUST also
-/// send an "Upgrade" connection option" (RFC 9110 §7.8). A request with content, all of which would have to be read before
-/// the change, is answered without it.
-fn may_change_protocol(head: &Parts, framing: Framing) -> bool {
-    head.version == Version::HTTP_11 && framing == Framing::None && connection_options(&head.headers).upgrade
 }

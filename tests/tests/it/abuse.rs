@@ -15,7 +15,7 @@ use tests::tidegate::{Tidegate, folder};
 use tests::tls::Tls;
 use tests::wait::{Gate, eventually};
 
-use crate::crowds::{LARGE, MIB, origin};
+use crate::crowds::{LARGE, origin};
 
 /// Where the listeners are.
 struct Target {
@@ -197,7 +197,7 @@ fn probe(target: &Target, beside: &str) {
 }
 
 fn memory_is_back(tidegate: &Tidegate, base: u64, what: &str) {
-    let most = base + base / 10 + 4 * MIB;
+    let most = base + base / 10;
     let memory = || tidegate.front.process.memory();
     eventually(
         &format!(

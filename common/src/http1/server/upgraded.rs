@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
+use http::{StatusCode, Version};
+
 use super::{Connection, Sending};
+use crate::http::hop_by_hop::connection_options;
 use crate::http::response::Fields;
 use crate::http::tunnel::Tunnel;
+use crate::http1::framing::Framing;
 use crate::http1::render::{self, Coding, ResponseFrame};
 use crate::http1::tunnel::ClientEnd;
 use crate::serve::service::{CloseReason, Record};
 use crate::serve::tunnel::{self, Told};
-use http::StatusCode;
 
 impl Connection {
     /// Sends the 101, and carries what follows until it has ended.
@@ -42,4 +46,11 @@ impl Connection {
         tunnel::carry(&mut client, server, head.into(), told).await;
         CloseReason::Upgraded
     }
+}
+
+/// "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request", and "A sender of Upgrade MUST also
+/// send an "Upgrade" connection option" (RFC 9110 §7.8). A request with content, all of which would have to be read before
+/// the change, is answered without it.
+pub(super) fn may_change_protocol(head: &Parts, framing: Framing) -> bool {
+    head.version == Version::HTTP_11 && framing == Framing::None && connection_options(&head.headers).upgrade
 }
