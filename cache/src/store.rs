@@ -192,7 +192,7 @@ impl Entry {
     fn is_checked(&self, latest: u64) -> bool {
         self.variants()
             .iter()
-            .all(|stored| stored.checked.load(Ordering::Relaxed) >= latest)
+            .all(|stored| stored.checked.load(Ordering::Acquire) >= latest)
     }
 
     /// Their key.

@@ -143,7 +143,8 @@ impl Memory {
             stored.mark_stale();
         }
         for stored in &kept {
-            stored.checked.fetch_max(latest, Ordering::Relaxed);
+            // Whoever sees the number sees the mark.
+            stored.checked.fetch_max(latest, Ordering::Release);
         }
         if gone.is_empty() {
             return Some(entry);
