@@ -163,8 +163,19 @@ pub(super) fn fetches(world: &World) {
             let is_between = (earlier.asked_at..later.asked_at).contains(&between.asked_at);
             state.shape == Shape::Slices && is_between && between.path == 0 && between.range != earlier.range
         };
+        // It was begun because what was still coming then had become stale. That broke off, so it is not stored, and nobody
+        // who comes later knows what this one follows on.
+        let follows_on_nothing = |earlier: &Event| {
+            let followed = |before: &Event| before.path == 0 && before.broke_off && before.asked_at < earlier.asked_at;
+            let ended_since = |before: &Event| before.ended_at.is_some_and(|ended| ended > earlier.asked_at);
+            state
+                .events
+                .iter()
+                .any(|before| followed(before) && ended_since(before))
+        };
         let joinable = |earlier: &&&Event| {
             epoch(earlier) == epoch(later)
+                && !follows_on_nothing(earlier)
                 && earlier.range == later.range
                 && !state.events.iter().any(|between| has_shown(between, earlier))
                 && later.asked.saturating_since(earlier.asked).as_secs() < earlier.kind.lifetime

@@ -69,7 +69,8 @@ async fn serve(world: World, mut stream: UnixStream) {
         let number = plan.number;
         let goes_on = answer(&world, &mut stream, plan).await;
         let at = world.tick();
-        world.state().events[number].ended_at = Some(at);
+        let event = &mut world.state().events[number];
+        (event.ended_at, event.broke_off) = (Some(at), !goes_on);
         if !goes_on {
             return;
         }
@@ -176,6 +177,7 @@ fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: 
         asked: world.clock().wall(),
         asked_at: at,
         ended_at: None,
+        broke_off: false,
         clients: 0,
     };
     let tag = tag(&event);

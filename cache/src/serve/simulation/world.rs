@@ -64,6 +64,8 @@ pub(super) struct Event {
     pub(super) asked_at: u64,
     /// When its last byte was sent, or it broke off.
     pub(super) ended_at: Option<u64>,
+    /// It ended before all of it was sent.
+    pub(super) broke_off: bool,
     /// Clients that got it.
     pub(super) clients: u64,
 }
