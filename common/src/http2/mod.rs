@@ -4,6 +4,8 @@
 //! HTTP/1 in the same `Request`, `Reply` and `Record`.
 
 pub mod settings; // plain settings
+pub mod frame; // frame heads and what follows them
+pub mod hpack; // field blocks
 mod trailers; // pseudo-header fields where none may be
 mod meter; // frames that bring nothing, counted
 mod wire; // what h2 reads from and writes to

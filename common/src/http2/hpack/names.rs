@@ -1,0 +1,202 @@
+//! Which field name it is: a number instead of a text to compare. Those of the static table (RFC 7541 Appendix A), and
+//! those for which RFC 9113 has rules.
+//!
+//! The decoder says it of every field, so a connection compares octets of unknown names only.
+
+use super::table::STATIC;
+
+/// A field name that has a number, or [`Known::NONE`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Known(u8);
+
+/// Names beyond the static table.
+const MORE: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "upgrade",
+    ":protocol",
+];
+const FIRST_MORE: usize = STATIC.len() + 1;
+
+#[rustfmt::skip]
+#[expect(missing_docs, reason = "the names themselves")]
+impl Known {
+    /// Any other name.
+    pub const NONE: Self = Self(0);
+    pub const AUTHORITY: Self = Self(1);
+    pub const METHOD: Self = Self(2);
+    pub const PATH: Self = Self(4);
+    pub const SCHEME: Self = Self(6);
+    pub const STATUS: Self = Self(8);
+    pub const AUTHORIZATION: Self = Self(23);
+    pub const CONTENT_LENGTH: Self = Self(28);
+    pub const COOKIE: Self = Self(32);
+    pub const EXPECT: Self = Self(35);
+    pub const HOST: Self = Self(38);
+    pub const PROXY_AUTHORIZATION: Self = Self(49);
+    pub const SET_COOKIE: Self = Self(55);
+    pub const TRANSFER_ENCODING: Self = Self(57);
+    pub const CONNECTION: Self = Self(62);
+    pub const KEEP_ALIVE: Self = Self(63);
+    pub const PROXY_CONNECTION: Self = Self(64);
+    pub const TE: Self = Self(65);
+    pub const UPGRADE: Self = Self(66);
+    pub const PROTOCOL: Self = Self(67);
+}
+
+impl Known {
+    /// How many there are: [`Known::index`] is below this.
+    pub const COUNT: usize = FIRST_MORE + MORE.len();
+
+    /// Which of them this name is.
+    #[inline]
+    pub fn of(name: &[u8]) -> Self {
+        let (Some(first), Some(last)) = (name.first(), name.last()) else {
+            return Self::NONE;
+        };
+        let known = Self(SLOTS[slot(name.len(), *first, *last)]);
+        if known.name().as_bytes() == name {
+            known
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// The name that the static table has at this place, which may have several.
+    pub(super) const fn at(index: u8) -> Self {
+        Self(match index {
+            3 => 2,
+            5 => 4,
+            7 => 6,
+            9..=14 => 8,
+            other => other,
+        })
+    }
+
+    /// Its number, for tables.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Its text; nothing for [`Known::NONE`].
+    pub const fn name(self) -> &'static str {
+        match self.index() {
+            0 => "",
+            index if index < FIRST_MORE => STATIC[index - 1].0,
+            index => MORE[index - FIRST_MORE],
+        }
+    }
+
+    /// Where the static table has it first.
+    pub(super) const fn static_index(self) -> Option<u8> {
+        match self.index() {
+            1..FIRST_MORE => Some(self.0),
+            _ => None,
+        }
+    }
+
+    /// Whether it begins with a colon (RFC 9113 §8.3). Other names that do so are none.
+    pub const fn is_pseudo(self) -> bool {
+        matches!(
+            self,
+            Self::AUTHORITY | Self::METHOD | Self::PATH | Self::SCHEME | Self::STATUS | Self::PROTOCOL
+        )
+    }
+
+    /// "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields. This includes the
+    /// Connection header field and those listed as having connection-specific semantics" (RFC 9113 §8.2.2); TE is one
+    /// that may stand there with the value "trailers".
+    pub const fn is_connection_specific(self) -> bool {
+        matches!(
+            self,
+            Self::CONNECTION | Self::KEEP_ALIVE | Self::PROXY_CONNECTION | Self::TRANSFER_ENCODING | Self::UPGRADE
+        )
+    }
+}
+
+/// The number of the one name that has this length, first and last octet.
+static SLOTS: [u8; 256] = slots();
+
+/// No two of the names have the same: the compiler sees to it.
+const fn slot(length: usize, first: u8, last: u8) -> usize {
+    (length + 16 * first as usize + 8 * last as usize) & 0xff
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer than 256 names")]
+const fn slots() -> [u8; 256] {
+    let mut slots = [0; 256];
+    let mut index = 1;
+    while index < Known::COUNT {
+        let known = Known(index as u8);
+        if Known::at(index as u8).0 == known.0 {
+            let name = known.name().as_bytes();
+            let slot = slot(name.len(), name[0], name[name.len() - 1]);
+            assert!(slots[slot] == 0, "two names have one place");
+            slots[slot] = known.0;
+        }
+        index += 1;
+    }
+    slots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_found_at_its_first_place() {
+        for (place, (name, _)) in STATIC.iter().enumerate() {
+            let first = STATIC.iter().position(|(other, _)| other == name).unwrap() + 1;
+            let known = Known::of(name.as_bytes());
+            assert_eq!((known.index(), known.name()), (first, *name));
+            assert_eq!(Known::at(u8::try_from(place + 1).unwrap()), known);
+            assert_eq!(known.static_index().map(usize::from), Some(first));
+        }
+        for name in MORE {
+            let known = Known::of(name.as_bytes());
+            assert_eq!((known.name(), known.static_index()), (name, None));
+        }
+        for name in [
+            "",
+            "x",
+            "Host",
+            "hose",
+            ":paths",
+            "x-forwarded-for",
+            "priority",
+            "cookiE",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::NONE, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_constants_are_what_they_are_called() {
+        for (known, name) in [
+            (Known::AUTHORITY, ":authority"),
+            (Known::METHOD, ":method"),
+            (Known::PATH, ":path"),
+            (Known::SCHEME, ":scheme"),
+            (Known::STATUS, ":status"),
+            (Known::AUTHORIZATION, "authorization"),
+            (Known::CONTENT_LENGTH, "content-length"),
+            (Known::COOKIE, "cookie"),
+            (Known::EXPECT, "expect"),
+            (Known::HOST, "host"),
+            (Known::PROXY_AUTHORIZATION, "proxy-authorization"),
+            (Known::SET_COOKIE, "set-cookie"),
+            (Known::TRANSFER_ENCODING, "transfer-encoding"),
+            (Known::CONNECTION, "connection"),
+            (Known::KEEP_ALIVE, "keep-alive"),
+            (Known::PROXY_CONNECTION, "proxy-connection"),
+            (Known::TE, "te"),
+            (Known::UPGRADE, "upgrade"),
+            (Known::PROTOCOL, ":protocol"),
+        ] {
+            assert_eq!(known.name(), name);
+            assert_eq!(known.is_pseudo(), name.starts_with(':'));
+        }
+    }
+}
