@@ -3,6 +3,10 @@
 //! What is wrong with a frame by itself is found here: its size, its padding, whether its stream may be 0. What is wrong
 //! with it in its place (§5.1) is the connection's to say, and so is how large a frame may be.
 
+mod write;
+
+pub use write::{end_headers, put, put_data_head, put_goaway, put_reset, put_settings, put_window_update};
+
 /// What begins a frame (§4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -43,6 +47,25 @@ pub mod flag {
     pub const PADDED: u8 = 0x8;
     pub const PRIORITY: u8 = 0x20;
 }
+
+/// Settings (§6.5.2; RFC 8441 §3).
+#[expect(missing_docs, reason = "the words of RFC 9113 §6.5.2")]
+pub mod setting {
+    pub const HEADER_TABLE_SIZE: u16 = 1;
+    pub const ENABLE_PUSH: u16 = 2;
+    pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+    pub const INITIAL_WINDOW_SIZE: u16 = 4;
+    pub const MAX_FRAME_SIZE: u16 = 5;
+    pub const MAX_HEADER_LIST_SIZE: u16 = 6;
+    pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+}
+
+/// The size of frames that each side takes before its SETTINGS say otherwise, and the least that they may say (§4.2).
+pub const SIZE_MIN: usize = 16_384;
+/// The largest that they may say.
+pub const SIZE_MAX: usize = (1 << 24) - 1;
+/// The size of the dynamic table before SETTINGS say otherwise (§6.5.2).
+pub const TABLE_SIZE: u32 = 4096;
 
 /// Error codes (§7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,43 +295,6 @@ fn window_update(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
 /// (§4.2).
 fn exactly<const N: usize>(payload: &[u8]) -> Result<[u8; N], Fault> {
     payload.try_into().map_err(|_| FRAME_SIZE)
-}
-
-/// Appends a frame of this type.
-pub fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).expect("invariant: what we write is shorter than a frame may be");
-    let head = Head {
-        length,
-        kind,
-        flags,
-        stream,
-    };
-    out.extend_from_slice(&head.octets());
-    out.extend_from_slice(payload);
-}
-
-/// Appends SETTINGS with these identifiers and values.
-pub fn put_settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
-    let octets = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
-    let payload: Vec<u8> = settings.iter().flat_map(octets).collect();
-    put(out, kind::SETTINGS, 0, 0, &payload);
-}
-
-/// Appends GOAWAY: no stream above `last` was or will be processed.
-pub fn put_goaway(out: &mut Vec<u8>, last: u32, code: Code) {
-    let payload = [last.to_be_bytes(), (code as u32).to_be_bytes()].concat();
-    put(out, kind::GOAWAY, 0, 0, &payload);
-}
-
-/// Appends `RST_STREAM`.
-pub fn put_reset(out: &mut Vec<u8>, stream: u32, code: Code) {
-    put(out, kind::RST_STREAM, 0, stream, &(code as u32).to_be_bytes());
-}
-
-/// Appends `WINDOW_UPDATE`; of the connection where the stream is 0.
-pub fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
-    debug_assert!((1..=STREAM_MAX).contains(&increment));
-    put(out, kind::WINDOW_UPDATE, 0, stream, &increment.to_be_bytes());
 }
 
 #[cfg(test)]

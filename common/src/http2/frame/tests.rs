@@ -127,3 +127,31 @@ fn what_we_write() {
     ];
     assert_eq!(out, expected.concat());
 }
+
+#[test]
+fn a_block_is_cut_into_frames_of_the_size_that_the_peer_takes() {
+    let block: Vec<u8> = (0..10).collect();
+    for (size_max, lengths) in [(10, &[10][..]), (9, &[9, 1]), (5, &[5, 5]), (4, &[4, 4, 2])] {
+        let mut out = vec![0xff; 3];
+        out.extend([0; HEAD]);
+        out.extend(&block);
+        end_headers(&mut out, 3, 7, true, size_max);
+        let (mut rest, mut joined, mut found) = (&out[3..], Vec::new(), Vec::new());
+        while let Some((octets, after)) = rest.split_first_chunk() {
+            let head = Head::parse(*octets);
+            let (part, after) = after.split_at(head.length as usize);
+            let is_last = after.is_empty();
+            assert_eq!((head.stream, head.has(flag::END_HEADERS)), (7, is_last), "{size_max}");
+            let first = head.kind == kind::HEADERS && head.has(flag::END_STREAM);
+            assert_eq!(first, found.is_empty(), "{size_max}: {head:?}");
+            found.push(part.len());
+            joined.extend_from_slice(part);
+            rest = after;
+        }
+        assert_eq!((found.as_slice(), &joined), (lengths, &block), "{size_max}");
+    }
+    let mut out = vec![0; HEAD];
+    end_headers(&mut out, 0, 1, false, 100);
+    put_data_head(&mut out, 1, 300, true);
+    assert_eq!(out, [0, 0, 0, 1, 4, 0, 0, 0, 1, 0, 1, 44, 0, 1, 0, 0, 0, 1]);
+}

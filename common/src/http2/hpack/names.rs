@@ -75,6 +75,11 @@ impl Known {
         })
     }
 
+    /// Each of them once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        SLOTS.iter().filter(|slot| **slot != 0).map(|slot| Self(*slot))
+    }
+
     /// Its number, for tables.
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -170,6 +175,13 @@ mod tests {
         ] {
             assert_eq!(Known::of(name.as_bytes()), Known::NONE, "{name}");
         }
+    }
+
+    #[test]
+    fn all_are_all_once() {
+        let all: Vec<_> = Known::all().collect();
+        assert_eq!(all.len(), 52 + MORE.len());
+        assert!(all.iter().all(|known| Known::of(known.name().as_bytes()) == *known));
     }
 
     #[test]
