@@ -162,6 +162,20 @@ impl Fields {
         out.extend_from_slice(self.added.as_bytes());
     }
 
+    /// Shows every field to `see`: names as they were received.
+    pub fn each(&self, mut see: impl FnMut(&[u8], &[u8])) {
+        match &self.base {
+            Base::Shared(shared) => shared.0.iter().for_each(|(name, value)| see(name, value)),
+            Base::Lines(lines) => lines.iter().for_each(|(name, value)| see(name, value)),
+            Base::Owned(map) => {
+                for (name, value) in map.as_ref() {
+                    see(name.as_str().as_bytes(), value.as_bytes());
+                }
+            }
+        }
+        self.added.iter().for_each(|(name, value)| see(name, value));
+    }
+
     /// Everything as one map, for transports that want one.
     pub fn into_map(mut self) -> HeaderMap {
         let added = std::mem::take(&mut self.added);

@@ -18,7 +18,8 @@ use http::{HeaderMap, Method, StatusCode};
 use super::answer::ResponseBody;
 use super::asked::{self, Target};
 use super::client::{Client, Link};
-use super::response::{self, Outgoing, Sending};
+use super::content::Sending;
+use super::response;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::Body;
 use crate::http::hop_by_hop;
@@ -110,13 +111,12 @@ pub(super) enum Upload {
 
 impl Upload {
     fn begin(stream: SendStream<Bytes>, body: Body, head: &OutgoingHead, limits: &ExchangeLimits) -> Self {
-        let outgoing = Outgoing::content(body);
         let pace = Pace {
             timeout: limits.send_timeout,
             rate_min: 0,
             grace: Duration::ZERO,
         };
-        let sending = Box::new(Sending::new(stream, outgoing, pace).cancelling());
+        let sending = Box::new(Sending::new(stream, body, pace));
         if head.parts.headers.contains_key(EXPECT) {
             Self::Held(sending)
         } else {
@@ -127,7 +127,7 @@ impl Upload {
     /// Sends what can be sent.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Result<(), ExchangeError> {
         let Self::Running(sending) = self else { return Ok(()) };
-        match sending.poll(1, cx) {
+        match sending.poll(cx) {
             Poll::Pending => return Ok(()),
             Poll::Ready(End::BodyFailed(error)) => return Err(ExchangeError::Client(error)),
             Poll::Ready(End::ClientGone) if sending.lost.is_some() => {

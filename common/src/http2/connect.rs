@@ -5,133 +5,122 @@
 //! that nothing but a tunnel, or a refusal, answers it. `exchange` calls.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::ext::Protocol;
-use h2::{Reason, RecvStream, SendStream};
+use http::Method;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{Method, StatusCode};
 
+use super::exchange::Shared;
+use super::frame::Code;
 use super::response::CONNECTION_SPECIFIC;
+use crate::http::body::BodyError;
 use crate::http::response::Fields;
 use crate::http::tunnel::Duplex;
 use crate::http::{upgrade, websocket};
 use crate::http1::parse::ParseError;
 
-/// Makes an extended CONNECT the GET that asks for an upgrade; whether it was one.
+/// Makes an extended CONNECT for this protocol the GET that asks for an upgrade.
 ///
 /// # Errors
 /// It names no protocol, or announces content, which a tunnel has none of.
-pub(super) fn translate(head: &mut Parts) -> Result<bool, ParseError> {
-    if head.method != Method::CONNECT {
-        return Ok(false);
-    }
-    let Some(protocol) = head.extensions.remove::<Protocol>() else {
-        return Ok(false);
-    };
-    if !upgrade::is_protocol(protocol.as_str().as_bytes()) {
+pub(super) fn translate(head: &mut Parts, protocol: &[u8]) -> Result<(), ParseError> {
+    if !upgrade::is_protocol(protocol) {
         return Err(ParseError::Malformed(":protocol"));
     }
     if head.headers.contains_key(CONTENT_LENGTH) {
         return Err(ParseError::Malformed("Content-Length of a tunnel"));
     }
-    let asked = HeaderValue::from_str(protocol.as_str()).map_err(|_| ParseError::Malformed(":protocol"))?;
+    let asked = HeaderValue::from_bytes(protocol).map_err(|_| ParseError::Malformed(":protocol"))?;
     head.method = Method::GET;
     head.headers.insert(UPGRADE, asked);
     head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     // "Implementations using this extended CONNECT to bootstrap WebSockets do not do the processing of the
     // Sec-WebSocket-Key and Sec-WebSocket-Accept header fields" (RFC 8441 §5). Servers of HTTP/1.1 do.
-    if protocol.as_str().eq_ignore_ascii_case(websocket::WEBSOCKET) {
+    if protocol.eq_ignore_ascii_case(websocket::WEBSOCKET.as_bytes()) {
         websocket::give_key(head);
     }
-    Ok(true)
+    Ok(())
 }
 
 /// What a server's 101 is in HTTP/2: "Any 2xx (Successful) response indicates that the sender […] will switch to tunnel mode
 /// immediately after the response header section" (RFC 9110 §9.3.6). The fields that HTTP/1.1 said so with are left out.
-pub(super) fn switched(fields: Fields) -> http::Response<()> {
-    let mut head = http::Response::new(());
-    *head.status_mut() = StatusCode::OK;
-    let mut fields = fields.into_map();
-    for name in CONNECTION_SPECIFIC.iter().chain(&websocket::HANDSHAKE_FIELDS) {
-        fields.remove(name);
-    }
-    *head.headers_mut() = fields;
-    head
+pub(super) fn switched(mut fields: Fields) -> Fields {
+    fields.remove_all(&CONNECTION_SPECIFIC);
+    fields.remove_all(&websocket::HANDSHAKE_FIELDS);
+    fields
 }
 
 /// The client's end of a tunnel: one stream.
 pub(super) struct ClientEnd {
-    to_client: SendStream<Bytes>,
-    from_client: RecvStream,
-    /// Bytes handed over whose place in the window is not free yet.
-    unreleased: usize,
+    shared: Arc<Shared>,
+    id: u32,
 }
 
 impl ClientEnd {
-    pub(super) const fn new(to_client: SendStream<Bytes>, from_client: RecvStream) -> Self {
-        Self {
-            to_client,
-            from_client,
-            unreleased: 0,
-        }
+    pub(super) const fn new(shared: Arc<Shared>, id: u32) -> Self {
+        Self { shared, id }
     }
 }
 
 impl Duplex for ClientEnd {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let mut session = self.shared.session.lock();
         // Who asks for more has passed the last piece on.
-        let passed = std::mem::take(&mut self.unreleased);
-        let released = self.from_client.flow_control().release_capacity(passed);
-        released.map_err(|_| gone())?;
+        session.release_held(self.id);
         loop {
-            match ready!(self.from_client.poll_data(cx)) {
+            match ready!(session.poll_body(self.id, cx)) {
                 None => return Poll::Ready(Ok(Bytes::new())),
                 Some(Err(_)) => return Poll::Ready(Err(gone())),
-                // Nothing, which would be taken for the end.
-                Some(Ok(data)) if data.is_empty() => {}
-                Some(Ok(data)) => {
-                    self.unreleased = data.len();
-                    return Poll::Ready(Ok(data));
+                Some(Ok(frame)) => {
+                    // Trailers have no place in a tunnel.
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(data));
+                    }
                 }
             }
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &mut Bytes) -> Poll<io::Result<usize>> {
-        self.to_client.reserve_capacity(data.len());
-        while self.to_client.capacity() == 0 {
-            match ready!(self.to_client.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(gone())),
-            }
+        let mut session = self.shared.session.lock();
+        if session.poll_over(self.id, cx).is_ready() {
+            return Poll::Ready(Err(gone()));
         }
-        let taken = self.to_client.capacity().min(data.len());
-        let piece = data.split_to(taken);
-        self.to_client.send_data(piece, false).map_err(|_| gone())?;
-        Poll::Ready(Ok(taken))
+        if !session.wants_content(self.id) {
+            return Poll::Pending;
+        }
+        let piece = std::mem::take(data);
+        let taken = piece.len();
+        let sent = session.send_content(self.id, piece, false);
+        Poll::Ready(sent.map(|()| taken).map_err(|_| gone()))
     }
 
-    /// What h2 has is sent by the task of the connection; here is heard whether the client has left meanwhile.
+    /// What the session has is sent by the task of the connection; here is heard whether the client has left meanwhile.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.to_client.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(Err(gone())),
-            Poll::Pending => Poll::Ready(Ok(())),
+        let mut session = self.shared.session.lock();
+        if session.poll_over(self.id, cx).is_ready() && !session.has_sent_all(self.id) {
+            return Poll::Ready(Err(gone()));
         }
+        Poll::Ready(Ok(()))
     }
 
     // "Orderly TCP-level closures are represented as END_STREAM flags […]. RST exceptions are represented with the
     // RST_STREAM frame […] with the CANCEL error code" (RFC 8441 §5).
     fn end(&mut self) {
-        if let Err(error) = self.to_client.send_data(Bytes::new(), true) {
-            tracing::trace!(%error, "the end of a tunnel to a client that is gone");
+        let ended = self.shared.session.lock().send_content(self.id, Bytes::new(), true);
+        if ended.is_err() {
+            tracing::trace!("the end of a tunnel to a client that is gone");
         }
     }
 
     fn abort(&mut self) {
-        self.to_client.send_reset(Reason::CANCEL);
+        self.shared
+            .session
+            .lock()
+            .reset(self.id, Code::Cancel, BodyError::ClientGone);
     }
 }
 
@@ -146,49 +135,39 @@ mod tests {
 
     use super::*;
 
-    fn head(method: Method, protocol: Option<&'static str>) -> Parts {
+    fn connect() -> Parts {
         let mut head = http::Request::new(()).into_parts().0;
-        head.method = method;
-        if let Some(protocol) = protocol {
-            head.extensions.insert(Protocol::from_static(protocol));
-        }
+        head.method = Method::CONNECT;
         head
     }
 
     #[test]
     fn a_connect_for_a_protocol_is_a_get_that_asks_for_it() {
-        for (method, protocol, expected) in [
-            (Method::CONNECT, Some("websocket"), Ok(true)),
-            (Method::CONNECT, Some("spdy/3.1"), Ok(true)),
-            (Method::CONNECT, None, Ok(false)),
-            (Method::GET, None, Ok(false)),
-            (
-                Method::CONNECT,
-                Some("a, websocket"),
-                Err(ParseError::Malformed(":protocol")),
-            ),
-            (Method::CONNECT, Some(""), Err(ParseError::Malformed(":protocol"))),
-            (
-                Method::CONNECT,
-                Some("websocket/"),
-                Err(ParseError::Malformed(":protocol")),
-            ),
+        for (protocol, is_one) in [
+            ("websocket", true),
+            ("spdy/3.1", true),
+            ("a, websocket", false),
+            ("", false),
+            ("websocket/", false),
         ] {
-            let mut head = head(method.clone(), protocol);
-            assert_eq!(translate(&mut head), expected, "{protocol:?}");
-            if expected != Ok(true) {
-                assert_eq!((head.method, head.headers.len()), (method, 0), "{protocol:?}");
+            let mut head = connect();
+            let translated = translate(&mut head, protocol.as_bytes());
+            if !is_one {
+                assert_eq!(translated, Err(ParseError::Malformed(":protocol")), "{protocol:?}");
+                assert_eq!((head.method, head.headers.len()), (Method::CONNECT, 0), "{protocol:?}");
                 continue;
             }
-            assert_eq!(head.method, Method::GET);
+            assert_eq!((translated, head.method), (Ok(()), Method::GET));
             let said = (&head.headers[UPGRADE], &head.headers[CONNECTION]);
-            assert_eq!((said.0.to_str().ok(), said.1.as_bytes()), (protocol, &b"upgrade"[..]));
-            let is_websocket = protocol == Some("websocket");
-            assert_eq!(head.headers.contains_key(SEC_WEBSOCKET_KEY), is_websocket);
+            assert_eq!(
+                (said.0.as_bytes(), said.1.as_bytes()),
+                (protocol.as_bytes(), &b"upgrade"[..])
+            );
+            assert_eq!(head.headers.contains_key(SEC_WEBSOCKET_KEY), protocol == "websocket");
         }
-        let mut long = head(Method::CONNECT, Some("websocket"));
+        let mut long = connect();
         long.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        assert!(translate(&mut long).is_err(), "a tunnel has no content");
+        assert!(translate(&mut long, b"websocket").is_err(), "a tunnel has no content");
     }
 
     #[test]
@@ -198,8 +177,7 @@ mod tests {
         for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT, agreed.clone()] {
             fields.insert(name, HeaderValue::from_static("x"));
         }
-        let head = switched(Fields::from(fields));
-        assert_eq!(head.status(), StatusCode::OK);
-        assert_eq!(head.headers().keys().collect::<Vec<_>>(), [&agreed]);
+        let fields = switched(Fields::from(fields)).into_map();
+        assert_eq!(fields.keys().collect::<Vec<_>>(), [&agreed]);
     }
 }

@@ -3,13 +3,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 
+use super::exchange::Shared;
 use crate::http::body::BodyError;
 use crate::http1::deadline::Deadline;
 use crate::http1::patience::Patience;
@@ -17,7 +16,8 @@ use crate::serve::settings::Pace;
 
 /// The body of one request, handed to the service.
 pub(super) struct RequestBody {
-    stream: RecvStream,
+    shared: Arc<Shared>,
+    id: u32,
     /// What is left of the announced length.
     left: Option<u64>,
     /// Bytes that may still come.
@@ -25,66 +25,47 @@ pub(super) struct RequestBody {
     pace: Pace,
     patience: Patience,
     deadline: Deadline,
-    /// All data was read; trailers may follow.
-    data_ended: bool,
     failed: Option<BodyError>,
-    /// Bytes read, for the record.
-    received: Arc<AtomicU64>,
 }
 
 impl RequestBody {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, max: u64, pace: Pace, received: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: u32, length: Option<u64>) -> Self {
+        let pace = shared.settings.body_pace();
         Self {
-            stream,
+            room: shared.settings.body_bytes_max,
+            shared,
+            id,
             left: length,
-            room: max,
             pace,
             patience: Patience::new(&pace),
             deadline: Deadline::default(),
-            data_ended: false,
             failed: None,
-            received,
         }
     }
 
-    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        while !self.data_ended {
-            match self.stream.poll_data(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => self.data_ended = true,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(cause(&error)))),
-                Poll::Ready(Some(Ok(data))) => match self.take(&data) {
-                    Ok(()) if data.is_empty() => {}
-                    Ok(()) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                },
+    /// What the stream has; content that was taken has left its place in the window.
+    fn poll_stream(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut session = self.shared.session.lock();
+        let frame = ready!(session.poll_body(self.id, cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            session.release_held(self.id);
+            let bytes = data.len() as u64;
+            self.left = self.left.map(|left| left.saturating_sub(bytes));
+            match self.room.checked_sub(bytes) {
+                Some(room) => self.room = room,
+                None => return Poll::Ready(Some(Err(BodyError::ClientTooLarge))),
             }
         }
-        match self.stream.poll_trailers(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(trailers)) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(cause(&error)))),
-        }
-    }
-
-    /// Data was asked for and came: its place in the window is free again.
-    fn take(&mut self, data: &Bytes) -> Result<(), BodyError> {
-        let bytes = data.len() as u64;
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-        self.room = self.room.checked_sub(bytes).ok_or(BodyError::ClientTooLarge)?;
-        self.left = self.left.map(|left| left.saturating_sub(bytes));
-        let released = self.stream.flow_control().release_capacity(data.len());
-        released.map_err(|_| BodyError::ClientGone)
+        Poll::Ready(frame)
     }
 }
 
-/// Who ended it.
-fn cause(error: &h2::Error) -> BodyError {
-    // h2 compares Content-Length with the DATA frames (RFC 9113 §8.1.1).
-    if error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR) {
-        return BodyError::ClientMalformed("HTTP/2 body against its rules or its Content-Length");
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.shared.session.lock().forget_body(self.id);
     }
-    BodyError::ClientGone
 }
 
 impl http_body::Body for RequestBody {
@@ -114,7 +95,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.stream.is_end_stream()
+        self.failed.is_none() && self.shared.session.lock().is_body_read(self.id)
     }
 
     fn size_hint(&self) -> SizeHint {

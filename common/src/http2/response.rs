@@ -1,88 +1,14 @@
-//! A response as one stream sends it: its head, then its body as fast as body and windows allow, and no faster. Bodies
-//! of requests to servers are sent so too.
+//! The head of a response as HTTP/2 has it: fields straight from their lines to HPACK, no map in between.
 //!
-//! What h2 holds of a body is bounded by `send_buffer_max`; pieces are handed on where they lie.
+//! Content-Length is written where the length is known; of HTTP/1's connections nothing is said.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Version};
 
-use bytes::Bytes;
-use h2::{Reason, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, Version};
-use http_body::Body as _;
-
-use crate::http::body::{Body, BodyError};
-use crate::http::response::Response;
-use crate::http1::deadline::Deadline;
-use crate::http1::patience::{Lost, Patience};
+use super::hpack::encode;
+use super::hpack::names::Known;
+use crate::http::response::Fields;
 use crate::http1::render::{Coding, response_coding};
-use crate::serve::service::End;
-use crate::serve::settings::Pace;
-
-/// What a frame's head takes (RFC 9113 §4.1).
-const FRAME_HEAD: u64 = 9;
-
-/// A response split into what h2 takes first and what it takes later.
-pub(super) struct Outgoing {
-    /// The head.
-    pub(super) head: http::Response<()>,
-    /// What follows it; empty where nothing does.
-    pub(super) body: Body,
-    /// The length that the head announces for the body.
-    length: Option<u64>,
-}
-
-impl Outgoing {
-    /// Content alone, whose head was sent.
-    pub(super) fn content(body: Body) -> Self {
-        Self {
-            head: http::Response::new(()),
-            length: body.len(),
-            body,
-        }
-    }
-}
-
-/// A response as HTTP/2 frames it: Content-Length where the length is known, and no field of HTTP/1's connections.
-pub(super) fn outgoing(response: Response, method: &Method) -> Outgoing {
-    let Response { status, fields, body } = response;
-    let length = body.len();
-    let mut fields = fields.into_map();
-    // "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields." (RFC 9113 §8.2.2)
-    for name in CONNECTION_SPECIFIC {
-        fields.remove(name);
-    }
-    let coding = response_coding(method, Version::HTTP_11, status, length);
-    let announced = match coding {
-        Coding::Length(length) => Some(length),
-        Coding::None => length.filter(|length| *method == Method::HEAD && *length > 0),
-        Coding::Chunked | Coding::UntilClose => None,
-    };
-    if let Some(length) = announced {
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let mut head = http::Response::new(());
-    *head.status_mut() = status;
-    *head.headers_mut() = fields;
-    match coding {
-        Coding::None => Outgoing {
-            head,
-            body: Body::Empty,
-            length: Some(0),
-        },
-        Coding::Length(length) => Outgoing {
-            head,
-            body,
-            length: Some(length),
-        },
-        Coding::Chunked | Coding::UntilClose => Outgoing {
-            head,
-            body,
-            length: None,
-        },
-    }
-}
 
 /// Fields that HTTP/2 has no place for.
 pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
@@ -93,6 +19,68 @@ pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// The length that a head announces, and whether content follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) length: Option<u64>,
+    pub(super) has_content: bool,
+}
+
+/// What the head of a response with content of this length says about it.
+pub(super) fn announced(method: &Method, status: StatusCode, length: Option<u64>) -> Announced {
+    match response_coding(method, Version::HTTP_11, status, length) {
+        Coding::Length(length) => Announced {
+            length: Some(length),
+            has_content: length > 0,
+        },
+        Coding::None => Announced {
+            length: length.filter(|length| *method == Method::HEAD && *length > 0),
+            has_content: false,
+        },
+        Coding::Chunked | Coding::UntilClose => Announced {
+            length: None,
+            has_content: true,
+        },
+    }
+}
+
+/// Appends a head; its size before compression.
+pub(super) fn head(out: &mut Vec<u8>, status: StatusCode, fields: &Fields, length: Option<u64>) -> u64 {
+    encode::status(out, status.as_u16());
+    let mut bytes = 0;
+    fields.each(|name, value| {
+        let known = Known::of_any_case(name);
+        // "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields." (RFC 9113 §8.2.2)
+        if known.is_connection_specific() || known == Known::CONTENT_LENGTH && length.is_some() {
+            return;
+        }
+        bytes += (name.len() + value.len()) as u64;
+        encode::field(out, known, name, value);
+    });
+    if let Some(length) = length {
+        let name = Known::CONTENT_LENGTH.name().as_bytes();
+        let mut digits = itoa::Buffer::new();
+        let value = digits.format(length).as_bytes();
+        bytes += (name.len() + value.len()) as u64;
+        encode::field(out, Known::CONTENT_LENGTH, name, value);
+    }
+    bytes
+}
+
+/// Appends the head of an interim response.
+pub(super) fn interim(out: &mut Vec<u8>, status: StatusCode, map: &HeaderMap) {
+    encode::status(out, status.as_u16());
+    fields(out, map);
+}
+
+/// Appends the fields of a map: their names are in lower case.
+pub(super) fn fields(out: &mut Vec<u8>, map: &HeaderMap) {
+    for (name, value) in map {
+        let name = name.as_str().as_bytes();
+        encode::field(out, Known::of(name), name, value.as_bytes());
+    }
+}
+
 /// The size of a header section, uncompressed and without HPACK's overhead.
 pub(super) fn size(fields: &HeaderMap) -> u64 {
     fields
@@ -101,145 +89,72 @@ pub(super) fn size(fields: &HeaderMap) -> u64 {
         .sum()
 }
 
-/// A body being sent on a stream.
-pub(super) struct Sending {
-    stream: SendStream<Bytes>,
-    body: Body,
-    length: Option<u64>,
-    /// Taken from the body, waiting for the window.
-    waiting: Bytes,
-    pace: Pace,
-    patience: Patience,
-    deadline: Deadline,
-    /// Bytes of content handed to the connection.
-    pub(super) body_bytes: u64,
-    /// Frame heads and trailers.
-    pub(super) overhead: u64,
-    /// The client's windows stayed shut, or opened too slowly.
-    pub(super) lost: Option<Lost>,
-    /// What the peer is told where the body fails.
-    cut: Reason,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::field_lines::FieldLines;
+    use crate::http2::frame;
+    use crate::http2::hpack::decode::Decoder;
 
-impl Sending {
-    pub(super) fn new(stream: SendStream<Bytes>, outgoing: Outgoing, pace: Pace) -> Self {
-        Self {
-            stream,
-            body: outgoing.body,
-            length: outgoing.length,
-            waiting: Bytes::new(),
-            pace,
-            patience: Patience::new(&pace),
-            deadline: Deadline::default(),
-            body_bytes: 0,
-            overhead: 0,
-            lost: None,
-            cut: Reason::INTERNAL_ERROR,
-        }
-    }
-
-    /// The same for a request: where its body fails, the server is told that nobody wants the answer any more.
-    pub(super) const fn cancelling(mut self) -> Self {
-        self.cut = Reason::CANCEL;
-        self
-    }
-
-    /// The body, when nothing of it was taken.
-    pub(super) fn into_untouched_body(self) -> Option<Body> {
-        (self.body_bytes == 0 && self.waiting.is_empty()).then_some(self.body)
-    }
-
-    /// Sends as much as can be sent; ready when all is, or when it cannot be.
-    ///
-    /// The rate that is asked of the client is that of all its `streams` together, each taken for an equal part.
-    pub(super) fn poll(&mut self, streams: usize, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
-            if !self.waiting.is_empty() {
-                if let Err(end) = ready!(self.poll_data(streams, cx)) {
-                    return Poll::Ready(end);
-                }
-                if self.waiting.is_empty() && self.body.is_end_stream() {
-                    return Poll::Ready(End::Whole);
-                }
-                continue;
-            }
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => return self.stream.poll_reset(cx).map(|_| End::ClientGone),
-            };
-            let ended = match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
-                None => self.end(None),
-                Some(Err(error)) => Err(error),
-                Some(Ok(Err(frame))) => self.end(frame.into_trailers().ok()),
-                Some(Ok(Ok(data))) => {
-                    self.waiting = data;
-                    continue;
-                }
-            };
-            return Poll::Ready(ended.unwrap_or_else(|error| self.cut(error)));
-        }
-    }
-
-    /// Hands on what the windows have room for.
-    fn poll_data(&mut self, streams: usize, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let after = self.body_bytes + self.waiting.len() as u64;
-        if self.length.is_some_and(|length| after > length) {
-            return Poll::Ready(Err(self.cut(BodyError::Internal("body longer than announced"))));
-        }
-        self.stream.reserve_capacity(self.waiting.len());
-        while self.stream.capacity() == 0 {
-            match self.stream.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(_) => return Poll::Ready(Err(End::ClientGone)),
-                Poll::Pending => return self.poll_stalled(cx).map(Err),
-            }
-        }
-        let piece = self.waiting.split_to(self.stream.capacity().min(self.waiting.len()));
-        let bytes = piece.len() as u64;
-        let of_all = bytes.saturating_mul(streams as u64);
-        self.patience.moved(of_all, &self.pace, &mut self.deadline);
-        let is_last = self.waiting.is_empty() && self.body.is_end_stream();
-        if is_last && self.length.is_some_and(|length| after < length) {
-            return Poll::Ready(Err(self.cut(BodyError::Internal("body shorter than announced"))));
-        }
-        if self.stream.send_data(piece, is_last).is_err() {
-            return Poll::Ready(Err(End::ClientGone));
-        }
-        self.body_bytes += bytes;
-        self.overhead += FRAME_HEAD;
-        Poll::Ready(Ok(()))
-    }
-
-    /// The client's window is shut: waits for it, but not for ever.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if self.stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(End::ClientGone);
-        }
-        let lost = ready!(self.patience.poll(&self.pace, &mut self.deadline, || None, cx));
-        tracing::debug!(?lost, "a client does not open its window");
-        self.lost = Some(lost);
-        self.stream.send_reset(Reason::CANCEL);
-        Poll::Ready(End::ClientGone)
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<End, BodyError> {
-        if self.length.is_some_and(|length| self.body_bytes < length) {
-            return Err(BodyError::Internal("body shorter than announced"));
-        }
-        self.overhead += FRAME_HEAD;
-        let sent = match trailers {
-            Some(trailers) => {
-                self.overhead += size(&trailers);
-                self.stream.send_trailers(trailers)
-            }
-            None => self.stream.send_data(Bytes::new(), true),
+    fn read(block: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut decoder = Decoder::new(frame::TABLE_SIZE as usize);
+        let mut give = |field: crate::http2::hpack::decode::Field<'_>| {
+            lines.push(format!(
+                "{}: {}",
+                String::from_utf8_lossy(field.name),
+                String::from_utf8_lossy(field.value)
+            ));
         };
-        Ok(sent.map_or(End::ClientGone, |()| End::Whole))
+        decoder.decode(block, usize::MAX, &mut give).unwrap();
+        lines
     }
 
-    /// Ends the stream so that it cannot look whole.
-    fn cut(&mut self, error: BodyError) -> End {
-        self.stream.send_reset(self.cut);
-        End::BodyFailed(error)
+    #[test]
+    fn a_head_is_in_lower_case_without_what_is_of_http1_and_with_one_length() {
+        let mut lines = FieldLines::default();
+        for line in [
+            "Server: x",
+            "ETag: \"A\"",
+            "Connection: close",
+            "Keep-Alive: 5",
+            "Content-Length: 7",
+            "x-a: ",
+        ] {
+            lines.push_static(line);
+        }
+        let mut fields = Fields::from(lines);
+        fields.added.push_static("age: 3");
+        let own = ["server: x", "etag: \"A\"", "x-a: ", "age: 3"];
+        for (length, last) in [(Some(5), Some("content-length: 5")), (None, None)] {
+            let mut out = Vec::new();
+            let bytes = head(&mut out, StatusCode::OK, &fields, length);
+            let mut expected = vec![":status: 200"];
+            expected.extend(&own[..2]);
+            if length.is_none() {
+                expected.push("content-length: 7");
+            }
+            expected.extend(&own[2..]);
+            expected.extend(last);
+            assert_eq!(read(&out), expected);
+            let size: usize = expected[1..].iter().map(|line| line.len() - 2).sum();
+            assert_eq!(bytes, size as u64);
+        }
+    }
+
+    #[test]
+    fn what_is_announced_and_what_follows() {
+        let row = |method: &Method, status, length| {
+            let Announced { length, has_content } = announced(method, status, length);
+            (length, has_content)
+        };
+        let (get, head, ok) = (&Method::GET, &Method::HEAD, StatusCode::OK);
+        assert_eq!(row(get, ok, Some(5)), (Some(5), true));
+        assert_eq!(row(get, ok, Some(0)), (Some(0), false));
+        assert_eq!(row(get, ok, None), (None, true));
+        assert_eq!(row(head, ok, Some(5)), (Some(5), false));
+        assert_eq!(row(head, ok, Some(0)), (None, false));
+        assert_eq!(row(get, StatusCode::NOT_MODIFIED, Some(5)), (None, false));
+        assert_eq!(row(get, StatusCode::NO_CONTENT, None), (None, false));
     }
 }

@@ -1,24 +1,23 @@
-//! One client connection: its streams, its end. Conducts h2, which knows the protocol.
+//! One client connection: its streams, its end. Conducts reader, session and socket.
 //!
-//! `poll h2 → new streams → send what they wrote, at once → timeouts`. Ends gracefully (GOAWAY, then the streams that run)
-//! on a drain, after enough requests, and when idle; at once when the client breaks the rules or floods.
+//! `read → requests are answered, as far as they can be at once → send what all of that wrote, at once → timeouts`. Ends
+//! gracefully (GOAWAY, then the streams that run) on a drain, after enough requests, and when idle; at once when the client
+//! breaks the rules or floods.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use h2::Reason;
-use h2::server::{Builder, Connection, Handshake};
+use bytes::BytesMut;
+use parking_lot::Mutex;
 
-use super::exchange::{Shared, exchange};
-use super::meter::FrameMeter;
+use super::exchange::{Shared, hand};
+use super::frame::Code;
+use super::inbound::{Broken, Limits, Reader};
+use super::session::Session;
 use super::settings::Http2Settings;
-use super::wire::{Wire, WireEnd, wire};
 use crate::http1::deadline::Deadline;
 use crate::http1::patience::{Lost, Patience};
 use crate::net::stream::Stream;
@@ -30,6 +29,8 @@ use crate::time::mono_now;
 
 /// How long a client that was told to go away may take to close an idle connection.
 const GOAWAY_GRACE: Duration = Duration::from_secs(1);
+/// Octets that are read and forgotten after an error: so many may have been on their way.
+const LINGER_MAX: usize = 64 * 1024;
 
 /// Serves one connection to its end and says why it ended; `read` is what was read of it before.
 pub async fn serve_connection<S: Service>(
@@ -42,66 +43,47 @@ pub async fn serve_connection<S: Service>(
     drain: Drain,
 ) -> CloseReason {
     conn.worker.metrics.count(Counter::Http2Connections);
-    let (wire, end) = wire(stream, read, FrameMeter::new());
-    let handshake = builder(&settings, http2).handshake(wire);
     let mut deadline = Deadline::default();
     deadline.set(conn.accepted + settings.header_timeout);
     let patience = Patience::new(&settings.send_pace());
+    let session = Session::new(http2, settings.head_bytes_max, mono_now());
     let shared = Shared {
         conn,
         settings,
-        open: AtomicUsize::new(0),
-        unwanted: AtomicBool::new(false),
+        session: Mutex::new(session),
     };
     let mut connection = Conductor {
-        h2: H2::Handshake(Box::pin(handshake)),
-        wire: end,
+        stream,
+        reader: Reader::new(read),
+        http2,
         shared: Arc::new(shared),
         service,
+        hand: None,
         drain,
         drain_begins: None,
         deadline,
         patience,
         stalled: Deadline::default(),
         requests: 0,
+        is_deaf: false,
         leaving: None,
     };
     let reason = poll_fn(|cx| connection.poll(cx)).await;
     connection.count_bytes();
-    connection.count_refused();
     if reason != CloseReason::Reset {
-        connection.wire.close();
+        connection.stream.shutdown_write();
     }
     reason
 }
 
-/// h2 with its defences set: what they guard against is in docs/security.md.
-fn builder(settings: &ServeSettings, http2: Http2Settings) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(http2.streams_max)
-        // Bounds CONTINUATION frames as well.
-        .max_header_list_size(u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX))
-        .initial_window_size(http2.stream_window)
-        .initial_connection_window_size(http2.connection_window)
-        .max_send_buffer_size(http2.send_buffer_max as usize)
-        // Rapid reset (CVE-2023-44487): streams that were reset before we took them, and those that we reset for errors.
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(Some(256))
-        // Streams that we reset and whose late frames are still let pass.
-        .max_concurrent_reset_streams(32)
-        .reset_stream_duration(Duration::from_secs(5));
-    if http2.extended_connect {
-        builder.enable_connect_protocol();
-    }
-    builder
-}
-
-struct Conductor<S> {
-    h2: H2,
-    wire: WireEnd,
+struct Conductor<S: Service> {
+    stream: Stream,
+    reader: Reader,
+    http2: Http2Settings,
     shared: Arc<Shared>,
     service: Arc<S>,
+    /// Answers requests that can be answered at once; there while there are requests.
+    hand: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     drain: Drain,
     /// Wakes this task when a drain begins; made when the connection is first polled.
     drain_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -111,88 +93,120 @@ struct Conductor<S> {
     patience: Patience,
     stalled: Deadline,
     requests: u64,
+    /// Too much waited to be sent for anything to be read.
+    is_deaf: bool,
     /// The client was told to go away, because of this.
     leaving: Option<CloseReason>,
-}
-
-enum H2 {
-    /// The client's preface has not come yet.
-    Handshake(Pin<Box<Handshake<Wire, Bytes>>>),
-    Open(Box<Connection<Wire, Bytes>>),
-}
-
-/// What a poll of h2 came to.
-enum Polled {
-    /// It waits; streams may have been taken.
-    Waiting,
-    /// It has ended.
-    Ended(CloseReason),
 }
 
 impl<S: Service> Conductor<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let requests = self.requests;
-        let polled = self.poll_h2(cx);
-        if matches!(polled, Polled::Ended(CloseReason::Malformed)) {
-            self.wire.refuse_trailers();
+        self.shared.session.lock().begin_poll();
+        let polled = self.poll_frames(cx).map(|reason| self.leaving.unwrap_or(reason));
+        let sent = self.poll_send(cx);
+        if std::mem::take(&mut self.is_deaf) && !self.shared.session.lock().out.is_full() {
+            // There is room again: the socket has to be listened to.
+            cx.waker().wake_by_ref();
         }
-        let sent = self.wire.poll_send(cx);
+        if let Poll::Ready(reason) = polled {
+            return Poll::Ready(reason);
+        }
+        if sent.is_err() {
+            return Poll::Ready(CloseReason::Reset);
+        }
+        self.leave_in_time(cx);
+        let is_over = {
+            let mut session = self.shared.session.lock();
+            session.end_poll(cx);
+            session.is_over() && !session.out.is_blocked
+        };
+        if is_over && let Some(reason) = self.leaving {
+            return Poll::Ready(reason);
+        }
+        self.poll_deadline(cx, self.requests > requests)
+    }
+
+    /// Reads what has come, and answers what can be answered at once; ready when the connection has come to its end.
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut is_fresh = self.reader.has_more() && self.reader.is_greeting();
+        loop {
+            if self.shared.session.lock().out.is_full() {
+                // A client that does not read is not listened to.
+                self.is_deaf = true;
+                return Poll::Pending;
+            }
+            if !std::mem::take(&mut is_fresh) {
+                match self.reader.poll_fill(&mut self.stream, cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(0)) => return Poll::Ready(CloseReason::Client),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(CloseReason::Reset),
+                }
+            }
+            if let Err(broken) = self.take_frames() {
+                self.break_off(broken, cx);
+                return Poll::Ready(CloseReason::Malformed);
+            }
+            self.answer(cx);
+            if self.shared.session.lock().out.is_worth_sending() && self.poll_send(cx).is_err() {
+                return Poll::Ready(CloseReason::Reset);
+            }
+        }
+    }
+
+    fn take_frames(&mut self) -> Result<(), Broken> {
+        let limits = Limits {
+            settings: &self.shared.settings,
+            extended_connect: self.http2.extended_connect,
+        };
+        let now = mono_now();
+        let session = &mut *self.shared.session.lock();
+        session.now = now;
+        let taken = self.reader.take_frames(session, limits, now);
+        self.requests += session.accepted.len() as u64;
+        taken
+    }
+
+    /// Answers the requests that were accepted. One that has to wait goes on on a task of its own.
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        while !self.shared.session.lock().accepted.is_empty() {
+            let hand = self.hand.get_or_insert_with(|| {
+                let (service, shared) = (Arc::clone(&self.service), Arc::clone(&self.shared));
+                Box::pin(hand(service, shared))
+            });
+            let polled = hand.as_mut().poll(cx);
+            let is_busy = polled.is_pending() && !self.shared.session.lock().is_hand_free;
+            if is_busy && let Some(hand) = self.hand.take() {
+                drop(tokio::spawn(hand));
+            } else if polled.is_ready() {
+                self.hand = None;
+            }
+        }
+        // An idle connection holds none.
+        self.hand = None;
+    }
+
+    /// Sends all that there is.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), ()> {
+        let sent = {
+            let mut session = self.shared.session.lock();
+            loop {
+                session.take_turns();
+                let sent = session.out.poll_send(&mut self.stream, cx);
+                if !matches!(sent, Poll::Ready(Ok(()))) || !session.has_turns() {
+                    break sent;
+                }
+            }
+        };
         let bytes = self.count_bytes();
         if bytes > 0 || sent.is_ready() {
             let pace = self.shared.settings.send_pace();
             self.patience.moved(bytes, &pace, &mut self.stalled);
         }
-        if let Polled::Ended(reason) = polled {
-            return Poll::Ready(self.leaving.unwrap_or(reason));
-        }
-        if matches!(sent, Poll::Ready(Err(_))) {
-            return Poll::Ready(CloseReason::Reset);
-        }
-        if let Some(flood) = self.wire.flood() {
-            self.shared.conn.worker.metrics.count(flood.counter());
-            tracing::debug!(
-                conn.id = self.shared.conn.id,
-                kind = flood.word(),
-                "an HTTP/2 client floods"
-            );
-            return Poll::Ready(self.cut(Reason::ENHANCE_YOUR_CALM));
-        }
-        self.leave_in_time(cx);
-        self.poll_deadline(cx, self.requests > requests)
-    }
-
-    /// Lets h2 work, and starts what streams it has.
-    fn poll_h2(&mut self, cx: &mut Context<'_>) -> Polled {
-        if let H2::Handshake(handshake) = &mut self.h2 {
-            match handshake.as_mut().poll(cx) {
-                Poll::Pending => return Polled::Waiting,
-                Poll::Ready(Err(error)) => return Polled::Ended(self.judge(&error)),
-                Poll::Ready(Ok(mut connection)) => {
-                    if self.leaving.is_some() {
-                        connection.graceful_shutdown();
-                    }
-                    self.h2 = H2::Open(Box::new(connection));
-                }
-            }
-        }
-        loop {
-            let H2::Open(connection) = &mut self.h2 else {
-                return Polled::Waiting;
-            };
-            match connection.poll_accept(cx) {
-                Poll::Pending => return Polled::Waiting,
-                Poll::Ready(None) => return Polled::Ended(CloseReason::Client),
-                Poll::Ready(Some(Err(error))) => return Polled::Ended(self.judge(&error)),
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.requests += 1;
-                    let (service, shared) = (Arc::clone(&self.service), Arc::clone(&self.shared));
-                    let mut exchange = Box::pin(exchange(service, shared, request, respond));
-                    // An answer from store is whole after this, and leaves with those of the other new streams.
-                    if exchange.as_mut().poll(cx).is_pending() {
-                        drop(tokio::spawn(exchange));
-                    }
-                }
-            }
+        match sent {
+            Poll::Ready(Err(_)) => Err(()),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
@@ -201,12 +215,16 @@ impl<S: Service> Conductor<S> {
         if self.leaving.is_some() {
             return;
         }
-        if self.drain.is_draining() {
-            self.leave(CloseReason::Drain);
-        } else if self.shared.unwanted.load(Ordering::Relaxed) {
-            self.leave(CloseReason::Malformed);
+        if self.shared.session.lock().is_client_leaving {
+            // It closes when it has its answers, and needs not be told.
+            self.leaving = Some(CloseReason::Client);
+            self.deadline.set(mono_now() + GOAWAY_GRACE);
+        } else if self.drain.is_draining() {
+            self.leave(CloseReason::Drain, cx);
+        } else if self.shared.session.lock().is_unwanted {
+            self.leave(CloseReason::Malformed, cx);
         } else if self.requests >= self.shared.settings.requests_per_connection_max {
-            self.leave(CloseReason::RequestsMax);
+            self.leave(CloseReason::RequestsMax, cx);
         } else if self.drain_begins.is_none() {
             let drain = self.drain.clone();
             let mut begins: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drain.draining().await });
@@ -215,29 +233,30 @@ impl<S: Service> Conductor<S> {
             }
             self.drain_begins = Some(begins);
         }
-        if self.leaving.is_some() {
-            // h2 writes the GOAWAY when it is polled.
-            cx.waker().wake_by_ref();
-        }
     }
 
-    /// "A server that is attempting to gracefully shut down a connection SHOULD send an initial GOAWAY frame with the last
-    /// stream identifier set to 2^31-1" (RFC 9113 §6.8): h2 does, and a second one after a round trip.
-    fn leave(&mut self, reason: CloseReason) {
+    /// Streams that run are finished, and those that the client begins before it has heard of it.
+    fn leave(&mut self, reason: CloseReason, cx: &Context<'_>) {
         self.leaving = Some(reason);
         self.deadline.set(mono_now() + GOAWAY_GRACE);
-        if let H2::Open(connection) = &mut self.h2 {
-            connection.graceful_shutdown();
-        }
+        self.shared.session.lock().announce_end();
+        // To send it.
+        cx.waker().wake_by_ref();
     }
 
     /// The connection's own timeouts; those of streams are with the streams.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, has_new: bool) -> Poll<CloseReason> {
         let settings = Arc::clone(&self.shared.settings);
-        if self.wire.is_blocked() {
+        let (is_blocked, has_streams) = {
+            let session = self.shared.session.lock();
+            (session.out.is_blocked, !session.streams.is_empty())
+        };
+        if is_blocked {
             // Whatever else: a client that does not read holds what was made for it.
-            let (pace, wire) = (settings.send_pace(), &self.wire);
-            let waits = self.patience.poll(&pace, &mut self.stalled, || wire.acknowledged(), cx);
+            let (pace, stream) = (settings.send_pace(), &self.stream);
+            let waits = self
+                .patience
+                .poll(&pace, &mut self.stalled, || stream.acknowledged(), cx);
             if let Poll::Ready(lost) = waits {
                 if lost == Lost::Slow {
                     self.shared.conn.worker.metrics.count(Counter::SendTooSlow);
@@ -245,7 +264,7 @@ impl<S: Service> Conductor<S> {
                 return Poll::Ready(CloseReason::SendTimeout);
             }
         }
-        if self.shared.open.load(Ordering::Relaxed) > 0 {
+        if has_streams {
             self.deadline.clear();
         } else if self.leaving.is_some() {
             self.deadline.start(GOAWAY_GRACE);
@@ -259,68 +278,68 @@ impl<S: Service> Conductor<S> {
         }
         match self.leaving {
             Some(reason) => Poll::Ready(reason),
-            None if matches!(self.h2, H2::Handshake(_)) || self.requests == 0 => {
-                Poll::Ready(CloseReason::HeaderTimeout)
-            }
+            None if self.requests == 0 => Poll::Ready(CloseReason::HeaderTimeout),
             None => {
-                self.leave(CloseReason::IdleTimeout);
-                cx.waker().wake_by_ref();
+                self.leave(CloseReason::IdleTimeout, cx);
                 Poll::Pending
             }
         }
     }
 
-    /// Why h2 gave up; what it has to say about it is sent.
-    fn judge(&self, error: &h2::Error) -> CloseReason {
-        if error
-            .get_io()
-            .is_some_and(|error| error.kind() != io::ErrorKind::InvalidData)
-        {
-            return CloseReason::Reset;
-        }
+    /// Says why the connection ends, as far as the socket takes it.
+    fn break_off(&mut self, broken: Broken, cx: &mut Context<'_>) {
         let metrics = &self.shared.conn.worker.metrics;
-        if error.is_remote() {
-            return CloseReason::Client;
+        let code = match broken {
+            Broken::Fault(code) => {
+                metrics.count(Counter::Http2ProtocolErrors);
+                tracing::debug!(
+                    conn.id = self.shared.conn.id,
+                    ?code,
+                    "an HTTP/2 client breaks the rules"
+                );
+                code
+            }
+            Broken::Flood(flood) => {
+                metrics.count(flood.counter());
+                let kind = flood.word();
+                tracing::debug!(conn.id = self.shared.conn.id, kind, "an HTTP/2 client floods");
+                Code::EnhanceYourCalm
+            }
+        };
+        self.shared.session.lock().break_off(code);
+        if self.poll_send(cx).is_err() {
+            tracing::trace!("GOAWAY to a client that is gone");
         }
-        metrics.count(match error.reason() {
-            Some(Reason::ENHANCE_YOUR_CALM) => Counter::Http2Calm,
-            _ => Counter::Http2ProtocolErrors,
-        });
-        tracing::debug!(conn.id = self.shared.conn.id, %error, "an HTTP/2 client breaks the rules");
-        CloseReason::Malformed
-    }
-
-    /// Ends the connection at once, and says why as far as the socket takes it.
-    fn cut(&mut self, reason: Reason) -> CloseReason {
+        // What was sent before it heard would make the kernel reset the connection, and the client lose our word.
         let mut cx = Context::from_waker(Waker::noop());
-        if let H2::Open(connection) = &mut self.h2 {
-            connection.abrupt_shutdown(reason);
-            while let Poll::Ready(Some(Ok(refused))) = connection.poll_accept(&mut cx) {
-                drop(refused);
-            }
-            if let Poll::Ready(Err(error)) = self.wire.poll_send(&mut cx) {
-                tracing::trace!(%error, "GOAWAY to a client that is gone");
+        let mut forgotten = 0;
+        while forgotten < LINGER_MAX {
+            match self.reader.poll_fill(&mut self.stream, &mut cx) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => forgotten += bytes,
+                _ => break,
             }
         }
-        CloseReason::Malformed
     }
 
-    /// Counts the streams that h2 has refused by itself: it does not tell.
-    fn count_refused(&self) {
-        let refused = self.wire.heads().saturating_sub(self.requests);
-        self.shared
-            .conn
-            .worker
-            .metrics
-            .add(Counter::Http2StreamsRefused, refused);
-    }
-
-    /// Counts what was received and sent since the last time; the bytes that were sent.
-    fn count_bytes(&self) -> u64 {
-        let (received, sent) = self.wire.take_counts();
+    /// Counts what was received and sent since the last time, and streams that were refused; the bytes that were sent.
+    fn count_bytes(&mut self) -> u64 {
+        let (sent, refused) = {
+            let mut session = self.shared.session.lock();
+            (session.out.take_written(), std::mem::take(&mut session.refused))
+        };
         let metrics = &self.shared.conn.worker.metrics;
-        metrics.add(Counter::BytesReceived, received);
+        metrics.add(Counter::BytesReceived, self.reader.take_received());
         metrics.add(Counter::BytesSent, sent);
+        if refused > 0 {
+            metrics.add(Counter::Http2StreamsRefused, refused);
+        }
         sent
+    }
+}
+
+impl<S: Service> Drop for Conductor<S> {
+    fn drop(&mut self) {
+        self.hand = None;
+        self.shared.session.lock().shut();
     }
 }

@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
-use h2::Reason;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::meter::{Flood, FrameMeter};
-use super::trailers::TrailerWatch;
 use crate::net::stream::Stream;
 use crate::time::mono_now;
 
@@ -36,13 +34,9 @@ struct State {
     /// Bytes read, and bytes sent, since they were last asked for.
     received: u64,
     sent: u64,
-    /// The socket took less than there was.
-    blocked: bool,
     ended: bool,
 }
 
-/// The type of a GOAWAY frame (RFC 9113 §6.8).
-const GOAWAY: u8 = 7;
 /// One TLS record; also what is copied at most.
 const GATHER_MAX: usize = 16 * 1024;
 /// Room made for one read.
@@ -57,7 +51,6 @@ pub(super) fn wire(stream: Stream, read: BytesMut, meter: FrameMeter) -> (Wire, 
         outbound: BytesMut::new(),
         meter,
         sent: 0,
-        blocked: false,
         ended: false,
     };
     let state = Arc::new(Mutex::new(state));
@@ -69,7 +62,6 @@ impl WireEnd {
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.lock();
         let sent = state.poll_send(cx, &[]);
-        state.blocked = sent.is_pending();
         if sent.is_ready() && state.outbound.is_empty() {
             // An idle connection holds no buffer.
             state.outbound = BytesMut::new();
@@ -77,40 +69,10 @@ impl WireEnd {
         sent.map_ok(|_| ())
     }
 
-    /// Whether the socket took less than there was.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.0.lock().blocked
-    }
-
-    /// Bytes that the client's kernel has acknowledged so far, where ours knows.
-    pub(super) fn acknowledged(&self) -> Option<u64> {
-        self.0.lock().stream.acknowledged()
-    }
-
     /// Bytes received and sent since the last time this was asked.
     pub(super) fn take_counts(&self) -> (u64, u64) {
         let mut state = self.0.lock();
         (std::mem::take(&mut state.received), std::mem::take(&mut state.sent))
-    }
-
-    /// Streams that have had a head, or the beginning of one.
-    pub(super) fn heads(&self) -> u64 {
-        self.0.lock().meter.trailers().map_or(0, TrailerWatch::heads)
-    }
-
-    /// Says why the connection ends where h2 cannot: it has not seen the malformed trailers that it ends for.
-    pub(super) fn refuse_trailers(&self) {
-        let state = &mut *self.0.lock();
-        let bad = state.meter.trailers().filter(|trailers| trailers.has_found());
-        // Where the socket takes no more, a frame may have been cut.
-        if let Some(trailers) = bad.filter(|_| !state.blocked) {
-            let highest = trailers.highest().to_be_bytes();
-            state.outbound.extend_from_slice(&[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0]);
-            state.outbound.extend_from_slice(&highest);
-            state
-                .outbound
-                .extend_from_slice(&u32::from(Reason::PROTOCOL_ERROR).to_be_bytes());
-        }
     }
 
     /// What the client does too much of.
@@ -171,10 +133,6 @@ impl AsyncRead for Wire {
         let taken = state.inbound.len().min(buf.remaining());
         let taken = state.inbound.split_to(taken);
         state.meter.see(&taken, mono_now());
-        if state.meter.trailers().is_some_and(TrailerWatch::has_found) {
-            // Before h2 has them: it would take the request for whole.
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
         buf.put_slice(&taken);
         Poll::Ready(Ok(()))
     }
@@ -201,9 +159,7 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(bytes));
         }
         // Too much to copy: it leaves from where it lies, behind what was gathered.
-        let sent = state.poll_send(cx, bufs);
-        state.blocked = sent.is_pending();
-        sent
+        state.poll_send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

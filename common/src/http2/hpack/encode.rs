@@ -28,10 +28,10 @@ pub fn status(out: &mut Vec<u8>, status: u16) {
     out.push(INDEXED | index);
 }
 
-/// Appends a field; its name is in lower case: "Field names MUST be converted to lowercase when constructing an HTTP/2
-/// message" (RFC 9113 §8.2).
-pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let known = Known::of(name);
+/// Appends a field whose name may have capitals, and was looked up: "Field names MUST be converted to lowercase when
+/// constructing an HTTP/2 message" (RFC 9113 §8.2).
+pub fn field(out: &mut Vec<u8>, known: Known, name: &[u8], value: &[u8]) {
+    debug_assert_eq!(known, Known::of_any_case(name));
     let form = if is_secret(known) {
         NEVER_INDEXED
     } else {
@@ -42,6 +42,8 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
         None => {
             out.push(form);
             text(out, name);
+            let begin = out.len() - name.len();
+            out[begin..].make_ascii_lowercase();
         }
     }
     text(out, value);
@@ -109,8 +111,12 @@ mod tests {
             ("connection", "", &[0, 10, b'c']),
         ] {
             let mut out = Vec::new();
-            field(&mut out, name.as_bytes(), value.as_bytes());
+            field(&mut out, Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
             assert_eq!(&out[..begin.len()], begin, "{name}");
+            let mut from_capitals = Vec::new();
+            let name = name.to_ascii_uppercase().into_bytes();
+            field(&mut from_capitals, Known::of_any_case(&name), &name, value.as_bytes());
+            assert_eq!(from_capitals, out);
         }
         let mut out = Vec::new();
         size_update(&mut out, 0);

@@ -29,6 +29,7 @@ pub(super) fn take(block: &mut &[u8], prefix: u32) -> Option<usize> {
 }
 
 /// Appends an integer; `high` are the bits of its first octet that are not its own.
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, high: u8, prefix: u32, value: usize) {
     let mask = (1_usize << prefix) - 1;
     if value < mask {

@@ -64,6 +64,21 @@ impl Known {
         }
     }
 
+    /// Which of them this name is that may have capitals, as those of HTTP/1 do.
+    #[inline]
+    pub fn of_any_case(name: &[u8]) -> Self {
+        let (Some(first), Some(last)) = (name.first(), name.last()) else {
+            return Self::NONE;
+        };
+        let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
+        let known = Self(SLOTS[slot(name.len(), first, last)]);
+        if known.name().as_bytes().eq_ignore_ascii_case(name) {
+            known
+        } else {
+            Self::NONE
+        }
+    }
+
     /// The name that the static table has at this place, which may have several.
     pub(super) const fn at(index: u8) -> Self {
         Self(match index {
@@ -156,6 +171,8 @@ mod tests {
             let first = STATIC.iter().position(|(other, _)| other == name).unwrap() + 1;
             let known = Known::of(name.as_bytes());
             assert_eq!((known.index(), known.name()), (first, *name));
+            assert_eq!(Known::of_any_case(name.as_bytes()), known);
+            assert_eq!(Known::of_any_case(name.to_ascii_uppercase().as_bytes()), known);
             assert_eq!(Known::at(u8::try_from(place + 1).unwrap()), known);
             assert_eq!(known.static_index().map(usize::from), Some(first));
         }
@@ -174,6 +191,8 @@ mod tests {
             "cookiE",
         ] {
             assert_eq!(Known::of(name.as_bytes()), Known::NONE, "{name}");
+            let is_known = ["Host", "cookiE"].contains(&name);
+            assert_eq!(Known::of_any_case(name.as_bytes()) != Known::NONE, is_known, "{name}");
         }
     }
 

@@ -337,7 +337,7 @@ proptest! {
     fn our_own_encoder_is_understood(fields in prop::collection::vec(("[a-z-]{1,20}", "[ -~]{0,300}"), 0..10)) {
         let mut block = Vec::new();
         for (name, value) in &fields {
-            encode::field(&mut block, name.as_bytes(), value.as_bytes());
+            encode::field(&mut block, Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());
         }
         let expected: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let mut decoder = Decoder::new(0);
