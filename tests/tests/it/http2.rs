@@ -218,7 +218,7 @@ fn floods_end_their_connection_and_nothing_else() {
         let labels = format!(r#"kind="{name}""#);
         tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", &labels, 1);
     }
-    // DATA without content, and a head that never ends: both are bounded by the library.
+    // DATA without content, and a head that never ends.
     const CONTINUATION: u8 = 9;
     for (kind, count) in [(DATA, 1), (CONTINUATION, 2)] {
         let mut client = Http2::connect(tidegate.address(), &[]);
@@ -334,6 +334,7 @@ fn streams_that_never_become_requests_are_counted() {
         let reset = client.read_until(RST_STREAM);
         assert_eq!((reset.stream, code(&reset)), (stream, REFUSED_STREAM));
     }
+    gate.wait_for_arrivals(2);
     gate.open();
     drop(client);
     tidegate.expect_metric_of_at_least("tidegate_http2_streams_refused_total", "", 2);

@@ -72,6 +72,7 @@ mod origin_auto; // what origins choose by ALPN; GOAWAY under load
 mod grpc; // its own library on both sides
 mod http2; // streams, floods, drain
 mod http2_conformance; // what RFC 9113 and RFC 7541 refuse
+mod http2_hostile; // what turns the protocol against its server
 mod outside; // curl, wrk, h2load
 mod dashboard; // the page in a browser, its event stream
 mod health_schema; // /health is what its schema says

@@ -156,13 +156,13 @@ fn a_preface_that_is_none_shows_at_its_first_octet_and_settings_must_follow() {
 #[test]
 fn too_many_pieces_errors_and_frames_are_floods() {
     let mut client = Client::new(&[]);
-    let _ = client.frame(kind::HEADERS, 0, 1, &block(GET));
+    assert_eq!(client.frame(kind::HEADERS, 0, 1, &block(GET)), Ok(()));
     let mut pieces = (0..).map(|_| client.frame(kind::CONTINUATION, 0, 1, &[]));
     let flood = pieces.find(Result::is_err);
     assert_eq!(flood, Some(Err(Broken::Flood(Flood::Continuation))));
 
     let mut client = Client::new(&[]);
-    let _ = client.frame(kind::HEADERS, 0, 1, &block(GET));
+    assert_eq!(client.frame(kind::HEADERS, 0, 1, &block(GET)), Ok(()));
     let piece = block(&[("x", &"y".repeat(10_000))]);
     let mut pieces = (0..).map(|_| client.frame(kind::CONTINUATION, 0, 1, &piece));
     let flood = pieces.find(Result::is_err);
