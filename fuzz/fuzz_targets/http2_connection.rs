@@ -19,7 +19,7 @@ use common::http2::server::serve_connection;
 use common::http2::settings::Http2Settings;
 use common::net::stream::Stream;
 use common::serve::drain::Drain;
-use common::serve::service::{ConnInfo, Record, Reply, Sent, Service};
+use common::serve::service::{CloseReason, ConnInfo, Record, Reply, Sent, Service};
 use common::serve::settings::{HalfClose, ServeSettings};
 use common::soon::Soon;
 use common::telemetry::access_log::AccessLog;
@@ -191,7 +191,9 @@ async fn play(data: &[u8], piece: usize) {
     let mut heard = Vec::new();
     let hearing = async { drop(from_server.read_to_end(&mut heard).await) };
     tokio::join!(saying, hearing);
-    drop(served.await.expect("it does not panic"));
+    let reason = served.await.expect("it does not panic");
+    let expected = [CloseReason::Client, CloseReason::Malformed, CloseReason::Reset];
+    assert!(expected.contains(&reason), "{reason:?}");
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
