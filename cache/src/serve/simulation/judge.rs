@@ -139,26 +139,28 @@ fn purged(state: &State, asked: &Asked, event: &Event, is_plain_hit: bool, about
 /// coming of the first is stale already, or when a further slice has shown that the representation has changed.
 pub(super) fn fetches(world: &World) {
     let state = world.state();
+    if let Some((earlier, later)) = needless(&state) {
+        panic!("two fetches of a key at a time: {earlier:?}\n{later:?}");
+    }
+}
+
+/// Two fetches under way where one would do.
+fn needless(state: &State) -> Option<(&Event, &Event)> {
     if state.was_not_shared {
-        return;
+        return None;
     }
     let under_way: Vec<_> = state
         .events
         .iter()
         .filter(|event| event.path == 0 && event.ended_at.is_none())
         .collect();
-    let epoch = |event: &Event| state.acts.iter().filter(|(at, _)| *at < event.asked_at).count();
-    // What the origin broke off is asked for once more on a fresh connection, by the request of before: it joins nobody who
-    // came after an act of an operator.
-    let is_second_try = |later: &Event| {
-        let broken = |event: &&Event| event.path == 0 && epoch(event) < epoch(later);
-        let ended = state.events.iter().filter(broken).filter_map(|event| event.ended_at);
-        ended.max().is_some_and(|ended| ended + 1 >= later.asked_at)
+    // A second try is the fetch of before, of which nobody knows that it was sent again: it joins nobody who came after an
+    // act of an operator, nobody who came after that joins it, and the store takes what it brings for as old as the first.
+    let epoch = |event: &Event| {
+        let began = first_try(state, event).unwrap_or(event).asked_at;
+        state.acts.iter().filter(|(at, _)| *at < began).count()
     };
-    for (place, later) in under_way.iter().enumerate() {
-        if is_second_try(later) {
-            continue;
-        }
+    under_way.iter().enumerate().find_map(|(place, later)| {
         let has_shown = |between: &Event, earlier: &Event| {
             let is_between = (earlier.asked_at..later.asked_at).contains(&between.asked_at);
             state.shape == Shape::Slices && is_between && between.path == 0 && between.range != earlier.range
@@ -168,10 +170,12 @@ pub(super) fn fetches(world: &World) {
         let follows_on_nothing = |earlier: &Event| {
             let followed = |before: &Event| before.path == 0 && before.broke_off && before.asked_at < earlier.asked_at;
             let ended_since = |before: &Event| before.ended_at.is_some_and(|ended| ended > earlier.asked_at);
+            let was_stale =
+                |before: &Event| earlier.asked.saturating_since(before.asked).as_secs() >= before.kind.lifetime;
             state
                 .events
                 .iter()
-                .any(|before| followed(before) && ended_since(before))
+                .any(|before| followed(before) && ended_since(before) && was_stale(before))
         };
         let joinable = |earlier: &&&Event| {
             epoch(earlier) == epoch(later)
@@ -180,12 +184,16 @@ pub(super) fn fetches(world: &World) {
                 && !state.events.iter().any(|between| has_shown(between, earlier))
                 && later.asked.saturating_since(earlier.asked).as_secs() < earlier.kind.lifetime
         };
-        let earlier = under_way[..place].iter().find(joinable);
-        assert!(
-            earlier.is_none(),
-            "two fetches of a key at a time: {earlier:?}\n{later:?}"
-        );
-    }
+        let earlier = under_way[..place].iter().find(joinable)?;
+        Some((*earlier, *later))
+    })
+}
+
+/// What the origin broke off on a connection that was used before is asked for once more on a fresh one, for the same request.
+fn first_try<'a>(state: &'a State, second: &Event) -> Option<&'a Event> {
+    let is_same = |first: &&Event| first.request == second.request && first.range == second.range;
+    let broke_before = |first: &&Event| first.broke_off && first.ended_at.is_some_and(|ended| ended < second.asked_at);
+    state.events.iter().filter(is_same).find(broke_before)
 }
 
 /// The store weighs what it holds, and holds no more than it may.
@@ -205,4 +213,73 @@ pub(super) fn end(local: &Local, clients: &Clients) {
         0,
         "bytes of fills that are over"
     );
+}
+
+/// A fetch: by whose request, when it was sent, when it broke off.
+type Sent = (&'static str, u64, Option<u64>);
+
+#[test]
+fn two_fetches_are_seen_where_one_would_do() {
+    // What was sent, when there was a purge, and whether two are seen.
+    let cases: [(&str, &[Sent], Option<u64>, bool); 8] = [
+        ("one", &[("a", 1, None)], None, false),
+        ("two", &[("a", 1, None), ("b", 2, None)], None, true),
+        (
+            "a purge between them",
+            &[("a", 1, None), ("b", 3, None)],
+            Some(2),
+            false,
+        ),
+        ("two after a purge", &[("a", 3, None), ("b", 4, None)], Some(2), true),
+        (
+            "a second try of what began before a purge, and one that came after it",
+            &[("a", 1, Some(3)), ("a", 4, None), ("b", 5, None)],
+            Some(2),
+            false,
+        ),
+        (
+            "a second try that comes later than who came after the purge",
+            &[("a", 1, Some(4)), ("b", 3, None), ("a", 5, None)],
+            Some(2),
+            false,
+        ),
+        (
+            "a second try without a purge",
+            &[("a", 1, Some(2)), ("a", 3, None), ("b", 4, None)],
+            None,
+            true,
+        ),
+        (
+            "what broke off before the purge was another request's",
+            &[("a", 1, Some(3)), ("b", 4, None), ("c", 5, None)],
+            Some(2),
+            true,
+        ),
+    ];
+    for (name, sent, purge, expected) in cases {
+        let world = World::new(&mut super::Dice(1), false);
+        let mut state = world.state();
+        state.shape = Shape::Whole;
+        state
+            .acts
+            .extend(purge.map(|at| (at, Act::Purge(None, Strength::Hard))));
+        let (kind, asked) = (state.kinds[0], world.clock().wall());
+        state
+            .events
+            .extend(sent.iter().map(|(request, asked_at, ended_at)| Event {
+                path: 0,
+                variant: String::new(),
+                version: 1,
+                kind,
+                status: 200,
+                range: String::new(),
+                request: (*request).to_owned(),
+                asked,
+                asked_at: *asked_at,
+                ended_at: *ended_at,
+                broke_off: ended_at.is_some(),
+                clients: 0,
+            }));
+        assert_eq!(needless(&state).is_some(), expected, "{name}");
+    }
 }

@@ -109,6 +109,7 @@ struct Received<'a> {
     known_tags: &'a str,
     range: &'a str,
     if_range: &'a str,
+    id: &'a str,
 }
 
 impl<'a> Received<'a> {
@@ -127,6 +128,7 @@ impl<'a> Received<'a> {
             known_tags: field("if-none-match"),
             range: field("range"),
             if_range: field("if-range"),
+            id: field("x-request-id"),
         }
     }
 }
@@ -174,6 +176,7 @@ fn event(world: &World, state: &State, asked: &Received<'_>, at: u64, is_error: 
         kind,
         status: 200,
         range: asked.range.to_owned(),
+        request: asked.id.to_owned(),
         asked: world.clock().wall(),
         asked_at: at,
         ended_at: None,

@@ -59,6 +59,8 @@ pub(super) struct Event {
     pub(super) status: u16,
     /// The Range field of its request.
     pub(super) range: String,
+    /// The id of its request, the same for a second try.
+    pub(super) request: String,
     /// When its request came, by the clock and by the order of things.
     pub(super) asked: WallTime,
     pub(super) asked_at: u64,
