@@ -62,7 +62,12 @@ impl Http2 {
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(content);
-        self.0.write_all(&frame).is_ok()
+        self.send_raw(&frame)
+    }
+
+    /// Sends octets, be they a frame or a part of one; false when the peer has closed.
+    pub fn send_raw(&mut self, octets: &[u8]) -> bool {
+        self.0.write_all(octets).is_ok()
     }
 
     /// Sends a request head.

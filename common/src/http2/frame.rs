@@ -20,8 +20,9 @@ pub struct Head {
     pub stream: u32,
 }
 
-/// Octets of a [`Head`].
+/// Octets of a [`Head`], and which of them is the type.
 pub const HEAD: usize = 9;
+pub(super) const KIND_AT: usize = 3;
 
 /// Types of frames (§6).
 #[expect(missing_docs, reason = "the words of RFC 9113 §6")]

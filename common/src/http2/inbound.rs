@@ -20,7 +20,7 @@ use crate::serve::settings::ServeSettings;
 use crate::time::MonoTime;
 
 /// How a client begins (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Room made for one read.
 const READ: usize = 16 * 1024;
 /// CONTINUATION frames of one field section: honest clients need one per 16 KiB.
@@ -36,6 +36,8 @@ pub(super) struct Reader {
     draft: Draft,
     /// A field section whose end has not come.
     section: Option<Box<Section>>,
+    /// When the first octets of one were read, or of its first frame, that is not whole.
+    head_began: Option<MonoTime>,
     counts: Counts,
     /// Octets read since they were last asked for.
     received: u64,
@@ -85,6 +87,7 @@ impl Reader {
             decoder: Decoder::new(frame::TABLE_SIZE as usize),
             draft: Draft::default(),
             section: None,
+            head_began: None,
             counts: Counts::default(),
         }
     }
@@ -109,6 +112,11 @@ impl Reader {
     /// Whether no request was even begun.
     pub(super) fn is_greeting(&self) -> bool {
         self.phase != Phase::Frames
+    }
+
+    /// Since when the rest of a field section is waited for.
+    pub(super) const fn head_began(&self) -> Option<MonoTime> {
+        self.head_began
     }
 
     /// Octets read since the last time this was asked.
@@ -140,6 +148,9 @@ impl Reader {
         };
         buf.advance(taken);
         self.buf = buf;
+        if self.section.is_some() || self.buf.get(frame::KIND_AT) == Some(&kind::HEADERS) {
+            self.head_began.get_or_insert(now);
+        }
         result
     }
 
@@ -290,6 +301,7 @@ impl Reader {
         limits: Limits<'_>,
     ) -> Result<(), Fault> {
         let Section { stream, ends, .. } = *section;
+        self.head_began = None;
         let is_new = session.streams.state(stream) == StreamState::Idle;
         let is_request = session.receive_headers(stream, ends);
         if let Err(Fault::Connection(code)) = is_request {

@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -43,8 +43,6 @@ pub async fn serve_connection<S: Service>(
     drain: Drain,
 ) -> CloseReason {
     conn.worker.metrics.count(Counter::Http2Connections);
-    let mut deadline = Deadline::default();
-    deadline.set(conn.accepted + settings.header_timeout);
     let patience = Patience::new(&settings.send_pace());
     let session = Session::new(http2, settings.head_bytes_max, mono_now());
     let shared = Shared {
@@ -61,7 +59,8 @@ pub async fn serve_connection<S: Service>(
         hand: None,
         drain,
         drain_begins: None,
-        deadline,
+        head: Deadline::default(),
+        deadline: Deadline::default(),
         patience,
         stalled: Deadline::default(),
         requests: 0,
@@ -87,6 +86,8 @@ struct Conductor<S: Service> {
     drain: Drain,
     /// Wakes this task when a drain begins; made when the connection is first polled.
     drain_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// While a head is waited for.
+    head: Deadline,
     /// When it has been without a stream for too long.
     deadline: Deadline,
     /// While the client does not take what there is.
@@ -105,7 +106,7 @@ impl<S: Service> Conductor<S> {
         self.shared.session.lock().begin_poll();
         let polled = self.poll_frames(cx).map(|reason| self.leaving.unwrap_or(reason));
         let sent = self.poll_send(cx);
-        if std::mem::take(&mut self.is_deaf) && !self.shared.session.lock().out.is_full() {
+        if self.is_deaf && !self.shared.session.lock().out.is_full() {
             // There is room again: the socket has to be listened to.
             cx.waker().wake_by_ref();
         }
@@ -131,9 +132,9 @@ impl<S: Service> Conductor<S> {
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut is_fresh = self.reader.has_more() && self.reader.is_greeting();
         loop {
-            if self.shared.session.lock().out.is_full() {
-                // A client that does not read is not listened to.
-                self.is_deaf = true;
+            // A client that does not read is not listened to.
+            self.is_deaf = self.shared.session.lock().out.is_full();
+            if self.is_deaf {
                 return Poll::Pending;
             }
             if !std::mem::take(&mut is_fresh) {
@@ -251,20 +252,17 @@ impl<S: Service> Conductor<S> {
             let session = self.shared.session.lock();
             (session.out.is_blocked, !session.streams.is_empty())
         };
-        if is_blocked {
-            // Whatever else: a client that does not read holds what was made for it.
-            let (pace, stream) = (settings.send_pace(), &self.stream);
-            let waits = self
-                .patience
-                .poll(&pace, &mut self.stalled, || stream.acknowledged(), cx);
-            if let Poll::Ready(lost) = waits {
-                if lost == Lost::Slow {
-                    self.shared.conn.worker.metrics.count(Counter::SendTooSlow);
-                }
-                return Poll::Ready(CloseReason::SendTimeout);
-            }
+        // Whatever else: a client that does not read holds what was made for it.
+        if is_blocked && self.poll_patience(&settings, cx).is_ready() {
+            return Poll::Ready(CloseReason::SendTimeout);
         }
-        if has_streams {
+        // What a client that was not listened to has said may be a whole head.
+        if !self.is_deaf && self.poll_head(cx).is_ready() {
+            return Poll::Ready(CloseReason::HeaderTimeout);
+        }
+        let is_awaited = self.requests == 0 && self.leaving.is_none();
+        if has_streams || is_blocked || is_awaited {
+            // They have timeouts of their own.
             self.deadline.clear();
         } else if self.leaving.is_some() {
             self.deadline.start(GOAWAY_GRACE);
@@ -273,17 +271,41 @@ impl<S: Service> Conductor<S> {
         } else {
             self.deadline.start(settings.idle_timeout);
         }
-        if self.deadline.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
+        ready!(self.deadline.poll(cx));
         match self.leaving {
             Some(reason) => Poll::Ready(reason),
-            None if self.requests == 0 => Poll::Ready(CloseReason::HeaderTimeout),
             None => {
                 self.leave(CloseReason::IdleTimeout, cx);
                 Poll::Pending
             }
         }
+    }
+
+    /// Ready when the client has not taken what there is for too long.
+    fn poll_patience(&mut self, settings: &ServeSettings, cx: &mut Context<'_>) -> Poll<()> {
+        let (pace, stream) = (settings.send_pace(), &self.stream);
+        let waits = self
+            .patience
+            .poll(&pace, &mut self.stalled, || stream.acknowledged(), cx);
+        if ready!(waits) == Lost::Slow {
+            self.shared.conn.worker.metrics.count(Counter::SendTooSlow);
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when a head has taken too long: the first since the connection began, each other since itself. Whatever streams
+    /// run meanwhile: until it is whole, nothing else can be said on the connection (RFC 9113 §4.3).
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let began = match self.requests {
+            0 => Some(self.shared.conn.accepted),
+            _ => self.reader.head_began(),
+        };
+        match began {
+            Some(began) => self.head.set(began + self.shared.settings.header_timeout),
+            // With its timer: an idle connection holds none.
+            None => self.head = Deadline::default(),
+        }
+        self.head.poll(cx)
     }
 
     /// Says why the connection ends, as far as the socket takes it.
@@ -343,3 +365,6 @@ impl<S: Service> Drop for Conductor<S> {
         self.shared.session.lock().shut();
     }
 }
+
+#[cfg(test)]
+mod tests;

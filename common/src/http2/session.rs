@@ -173,7 +173,7 @@ impl Session {
     /// It is done for now, and is to be called when there is something to send.
     pub(super) fn end_poll(&mut self, cx: &Context<'_>) {
         self.is_polled = false;
-        if self.streams.is_empty() && self.out.is_empty() {
+        if self.streams.is_empty() && self.out.is_empty() && !self.out.is_blocked {
             // An idle connection holds no buffer.
             self.out = Outbound::default();
             self.accepted = VecDeque::new();

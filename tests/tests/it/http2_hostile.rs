@@ -189,6 +189,7 @@ fn a_head_that_never_ends_is_not_waited_for() {
     let mut client = Http2::connect(tidegate.address(), &[]);
     client.send(HEADERS, END_STREAM, 1, &head(&asking("GET", "/")));
     assert!(client.ends(), "silence within a head");
+    tidegate.expect_metric_of_at_least(CLOSED, BY_HEADER_TIMEOUT, 1);
     // Never silent, and never whole.
     let mut client = Http2::connect(tidegate.address(), &[]);
     client.send(HEADERS, END_STREAM, 1, &head(&asking("GET", "/")));
@@ -198,6 +199,72 @@ fn a_head_that_never_ends_is_not_waited_for() {
         assert!(frames < 1_000_000, "nobody says stop");
     }
     assert_eq!(origin.connections(), 0);
+}
+
+const CLOSED: &str = "tidegate_connections_close_reasons_total";
+const BY_HEADER_TIMEOUT: &str = r#"reason="header_timeout""#;
+
+/// A frame: type, flags, stream, content.
+type Sent<'a> = (u8, u8, u32, &'a [u8]);
+
+#[test]
+fn a_later_head_has_no_more_time_than_the_first() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| match request.path() {
+        "/held" => Script::new().wait(&held).close(),
+        _ => Script::ok("hello"),
+    });
+    let tidegate = setup(&origin)
+        .uncached()
+        .set("front.header_timeout", "'300ms'")
+        .set("front.idle_timeout", "'1h'")
+        .start();
+    let get = head(&asking("GET", "/"));
+    let begun = [&[0, 0, 200, HEADERS, END_HEADERS, 0, 0, 0, 7][..], &get].concat();
+    let rows: [(&str, &[Sent<'_>], &[u8]); 4] = [
+        (
+            "CONTINUATION that does not come",
+            &[(HEADERS, END_STREAM, 7, &get)],
+            b"",
+        ),
+        (
+            "CONTINUATION that is not the last",
+            &[(HEADERS, END_STREAM, 7, &get), (CONTINUATION, 0, 7, b"")],
+            b"",
+        ),
+        ("HEADERS that are not whole", &[], &begun),
+        (
+            "trailers that do not end",
+            &[
+                (HEADERS, END_HEADERS, 7, &head(&asking("POST", "/held"))),
+                (HEADERS, END_STREAM, 7, b""),
+            ],
+            b"",
+        ),
+    ];
+    for (n, (what, frames, rest)) in (1..).zip(rows) {
+        for busy in [false, true] {
+            let mut client = Http2::connect(tidegate.address(), &[]);
+            client.get(1, "/");
+            assert_eq!(client.response(1).1, "hello");
+            // A head that is whole again is not held against those after it.
+            client.send(HEADERS, END_STREAM, 3, &get);
+            client.send(CONTINUATION, END_HEADERS, 3, b"");
+            assert_eq!(client.response(3).1, "hello");
+            if busy {
+                client.get(5, "/held");
+                gate.wait_for_arrivals(n);
+            }
+            for (kind, flags, stream, content) in frames {
+                client.send(*kind, *flags, *stream, content);
+            }
+            client.send_raw(rest);
+            assert!(client.ends(), "{what}, busy: {busy}");
+        }
+        tidegate.expect_metric_of_at_least(CLOSED, BY_HEADER_TIMEOUT, 2 * n as u64);
+    }
+    gate.open();
 }
 
 #[test]

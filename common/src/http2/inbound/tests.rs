@@ -83,7 +83,7 @@ impl Client {
 
 const END_HEADERS: u8 = flag::END_HEADERS;
 const END_STREAM: u8 = flag::END_STREAM;
-const GET: &[(&str, &str)] = &[
+pub(in crate::http2) const GET: &[(&str, &str)] = &[
     (":method", "GET"),
     (":scheme", "http"),
     (":authority", "a.example"),
@@ -96,7 +96,7 @@ pub(in crate::http2) fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8])
     out
 }
 
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(in crate::http2) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
         encode::field(&mut out, Known::of(name.as_bytes()), name.as_bytes(), value.as_bytes());

@@ -195,3 +195,13 @@ fn a_client_whose_table_is_smaller_is_told_once_that_ours_is_empty() {
     }
     assert_eq!(blocks, [2, 1]);
 }
+
+#[test]
+fn what_tls_has_taken_and_not_sent_is_not_forgotten() {
+    let mut client = Client::new(&[]);
+    for is_blocked in [true, false] {
+        client.session.out.is_blocked = is_blocked;
+        client.session.end_poll(&Context::from_waker(Waker::noop()));
+        assert_eq!(client.session.out.is_blocked, is_blocked);
+    }
+}
