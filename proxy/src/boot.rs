@@ -376,7 +376,7 @@ fn endpoint(config: &Config, parts: &Parts, role: Role, index: usize) -> Arc<dyn
         settings: Arc::new(front.serve.clone()),
         tls: parts.acceptors[index].clone(),
         http2: listener.http2.then_some(front.http2),
-        proxied: listener.proxied.clone().map(Arc::new),
+        proxied: listener.proxied.clone(),
         access: Some(&parts.guards.listeners[index])
             .filter(|access| !access.is_open())
             .cloned(),

@@ -17,6 +17,8 @@ use crate::exit::{Code, Failure};
 
 /// How often files of passwords and tokens are looked at.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
+/// How long the thread sleeps where there are no files.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// What is read from files, and how often it is looked whether they have changed.
 #[derive(Default)]
@@ -168,9 +170,6 @@ impl Reloads {
         all
     }
 }
-
-/// How long the thread sleeps where there are no files.
-const IDLE: Duration = Duration::from_secs(3600);
 
 impl Drop for FileThread {
     fn drop(&mut self) {

@@ -323,11 +323,10 @@ impl Backend {
         self: &Arc<Self>,
         number: usize,
         ask: &Ask<'_>,
-        source: Source,
+        mut source: Source,
         facts: &mut Facts,
     ) -> Result<Ready, OriginError> {
         let server = &self.servers[number];
-        let mut source = source;
         if let Some(multiplex) = server.pool.multiplex() {
             // "HTTP/2 does not support the 101 (Switching Protocols) informational status code" (RFC 9113 §8.6).
             if ask.head.asks_upgrade {

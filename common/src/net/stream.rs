@@ -38,10 +38,11 @@ pub enum Stream {
     Tls(Box<TlsStream>),
 }
 
+/// Waits with the socket, which the reactor watches: [`Stream::watch`] was called before, where it may be fresh.
 macro_rules! each {
-    ($self:expr, $socket:ident => $do:expr, $tls:ident => $with_tls:expr, fresh => $of_fresh:expr) => {
+    ($self:expr, $socket:ident => $do:expr, $tls:ident => $with_tls:expr) => {
         match $self {
-            Stream::Fresh(_) => $of_fresh,
+            Stream::Fresh(_) => not_watched(),
             Stream::Tcp($socket) => $do,
             Stream::Unix($socket) => $do,
             Stream::Tls($tls) => $with_tls,
@@ -57,7 +58,7 @@ impl Stream {
             return self.poll_read_little(cx, buf);
         }
         // `read_buf` keeps nothing between two polls, so a new one may be made for each.
-        each!(self, socket => pin!(socket.read_buf(buf)).poll(cx), tls => tls.poll_read_buf(cx, buf), fresh => not_watched())
+        each!(self, socket => pin!(socket.read_buf(buf)).poll(cx), tls => tls.poll_read_buf(cx, buf))
     }
 
     /// The same for a message head: at most 4 KiB, and `buf` grows by no more than what came.
@@ -89,7 +90,7 @@ impl Stream {
                 read => return Poll::Ready(read),
             }
         }
-        each!(self, socket => Pin::new(socket).poll_read(cx, buf), tls => tls.socket.poll_read(cx, buf), fresh => not_watched())
+        each!(self, socket => Pin::new(socket).poll_read(cx, buf), tls => tls.socket.poll_read(cx, buf))
     }
 
     /// Writes from `slices` what fits. What TLS has taken is on its way after [`Self::poll_flush`].
@@ -100,7 +101,7 @@ impl Stream {
                 written => return Poll::Ready(written),
             }
         }
-        each!(self, socket => write(socket, cx, slices), tls => tls.poll_write_vectored(cx, slices), fresh => not_watched())
+        each!(self, socket => write(socket, cx, slices), tls => tls.poll_write_vectored(cx, slices))
     }
 
     /// Ready when the kernel has everything that was written.
@@ -115,7 +116,12 @@ impl Stream {
     ///
     /// Costs no system call as long as the reactor has heard nothing.
     pub fn is_quiet(&self) -> bool {
-        let read = each!(self, socket => socket.try_read(&mut [0]), tls => return tls.socket.is_quiet(), fresh => return false);
+        let read = match self {
+            Self::Fresh(_) => return false,
+            Self::Tcp(socket) => socket.try_read(&mut [0]),
+            Self::Unix(socket) => socket.try_read(&mut [0]),
+            Self::Tls(tls) => return tls.socket.is_quiet(),
+        };
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -153,7 +159,7 @@ impl Stream {
 
     /// Ready when the reactor has heard something: bytes, the end, or an error.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => socket.poll_read_ready(cx), tls => tls.socket.poll_read_ready(cx), fresh => not_watched())
+        each!(self, socket => socket.poll_read_ready(cx), tls => tls.socket.poll_read_ready(cx))
     }
 
     /// Says that nothing follows, where the protocol has a word for that; the socket stays open.

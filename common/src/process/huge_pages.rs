@@ -7,9 +7,8 @@ use nix::sys::prctl;
 
 /// Has the kernel give pages of ordinary size from here on; to be called before much memory is taken.
 ///
-/// A kernel that does not know of it goes on as before: nothing depends on it but how much is resident.
+/// A kernel that does not know of it goes on as before: nothing depends on it but how much is resident. That early there is
+/// no log to tell it.
 pub fn do_without() {
-    if let Err(errno) = prctl::set_thp_disable(true) {
-        tracing::debug!(%errno, "huge pages stay");
-    }
+    prctl::set_thp_disable(true).unwrap_or_default();
 }

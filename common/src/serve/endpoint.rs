@@ -55,7 +55,7 @@ pub struct HttpEndpoint<S> {
     /// Speak HTTP/2 as well: with TLS to those who ask for it by ALPN, without it to those who begin with its preface.
     pub http2: Option<Http2Settings>,
     /// Connections begin with a PROXY header.
-    pub proxied: Option<Arc<ProxySettings>>,
+    pub proxied: Option<ProxySettings>,
     /// Who may connect; everybody, where there is none.
     pub access: Option<Access>,
 }

@@ -15,6 +15,7 @@ use common::kernel::preflight::finding::{Finding, Severity};
 use common::kernel::preflight::{Drift, PreflightContext, drift};
 use common::kernel::sample::{AcceptSample, Leg, Moment, Sample, ServerSample};
 use common::kernel::sampler::{Listeners, OwnListener, Sampler};
+use common::net::accept::canonical;
 use common::net::listener::Bound;
 use common::time::{Clock, mono_now};
 use common::worker::Worker;
@@ -199,7 +200,7 @@ fn server_sample(leg: Leg, backend: Arc<str>, server: &ServerSnapshot) -> Server
 /// As it is counted: an IPv4 address in IPv6 form is the IPv4 address.
 fn ip_and_port(address: &SocketAddrOrUnix) -> Option<SocketAddr> {
     match address {
-        SocketAddrOrUnix::Tcp(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        SocketAddrOrUnix::Tcp(address) => Some(canonical(*address)),
         SocketAddrOrUnix::Unix(_) => None,
     }
 }
