@@ -8,7 +8,7 @@ use common::http::body::Body;
 use common::http::response::Response;
 use common::kernel::counters::Counter as KernelCounter;
 use common::kernel::sampler::Sampler;
-use common::telemetry::json::{Array, Object};
+use common::telemetry::json::{Array, Object, line};
 use common::telemetry::metrics::Counter;
 use common::time::{Clock, mono_now};
 use http::header::{ACCEPT, HeaderName, HeaderValue};
@@ -79,45 +79,39 @@ pub fn status(watched: &Watched, state: &State) -> Status {
 }
 
 fn report(watched: &Watched, state: &State, status: Status) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4096);
-    let mut object = Object::new(&mut out);
-    object
-        .field("schema", json::SCHEMA)
-        .field("status", status.word())
-        .field("version", env!("CARGO_PKG_VERSION"))
-        .field("revision", env!("TIDEGATE_REVISION"))
-        .field("uptime_seconds", uptime(watched))
-        .field("draining", watched.draining.load(Ordering::Relaxed))
-        .field("workers", watched.workers.len() as u64)
-        .field("connections_open", watched.limit.open() as u64)
-        .field("requests", requests(watched));
-    let mut roles = object.array("roles");
-    for role in &watched.roles {
-        roles.item(*role);
-    }
-    drop(roles);
-    let mut listeners = object.array("listeners");
-    json::listeners(&mut listeners, &state.engine, |address| {
-        let listening = watched
-            .listening
-            .iter()
-            .find(|listening| listening.address == address)?;
-        Some((listening.role, &*listening.name))
-    });
-    drop(listeners);
-    json::diagnosis(&mut object, &state.engine, &state.settings);
-    json::way(&mut object, &state.engine, &watched.folded.snapshots(mono_now()));
-    cache(object.object("cache"), watched);
-    json::confined(&mut object.array("confined"), &watched.confined);
-    json::resources(&mut object.array("resources"), &state.budgets);
-    let mut listed = object.array("backends");
-    for backend in watched.backends() {
-        backends::describe(backend, listed.object());
-    }
-    drop(listed);
-    drop(object);
-    out.push(b'\n');
-    out
+    line(|object| {
+        object
+            .field("schema", json::SCHEMA)
+            .field("status", status.word())
+            .field("version", env!("CARGO_PKG_VERSION"))
+            .field("revision", env!("TIDEGATE_REVISION"))
+            .field("uptime_seconds", uptime(watched))
+            .field("draining", watched.draining.load(Ordering::Relaxed))
+            .field("workers", watched.workers.len() as u64)
+            .field("connections_open", watched.limit.open() as u64)
+            .field("requests", requests(watched));
+        let mut roles = object.array("roles");
+        for role in &watched.roles {
+            roles.item(*role);
+        }
+        drop(roles);
+        json::listeners(&mut object.array("listeners"), &state.engine, |address| {
+            let listening = watched
+                .listening
+                .iter()
+                .find(|listening| listening.address == address)?;
+            Some((listening.role, &*listening.name))
+        });
+        json::diagnosis(object, &state.engine, &state.settings);
+        json::way(object, &state.engine, &watched.folded.snapshots(mono_now()));
+        cache(object.object("cache"), watched);
+        json::confined(&mut object.array("confined"), &watched.confined);
+        json::resources(&mut object.array("resources"), &state.budgets);
+        let mut listed = object.array("backends");
+        for backend in watched.backends() {
+            backends::describe(backend, listed.object());
+        }
+    })
 }
 
 fn in_words(watched: &Watched, state: &State, status: Status) -> String {
@@ -166,38 +160,35 @@ fn in_words(watched: &Watched, state: &State, status: Status) -> String {
 /// Everything that was read of the kernel's counters, and what those that matter grew by.
 pub fn handshakes(watched: &Watched) -> Vec<u8> {
     let raw = Sampler::new(watched.health.root.clone()).raw_counters();
-    let mut out = Vec::with_capacity(32 << 10);
     let state = watched.health.lock();
-    let mut object = Object::new(&mut out);
-    object.field("schema", json::SCHEMA).field("looks", state.looks);
-    let windows = state.engine.windows();
-    let mut deltas = object.array("deltas");
-    for window in windows.iter().flatten() {
-        let mut object = deltas.object();
-        object.field("over_seconds", window.over.as_secs_f64());
+    line(|object| {
+        object.field("schema", json::SCHEMA).field("looks", state.looks);
+        let windows = state.engine.windows();
+        let mut deltas = object.array("deltas");
+        for window in windows.iter().flatten() {
+            let mut object = deltas.object();
+            object.field("over_seconds", window.over.as_secs_f64());
+            let mut counters = object.array("counters");
+            for counter in KernelCounter::ALL {
+                counters
+                    .object()
+                    .field("counter", counter.name())
+                    .field("delta", window.deltas.get(*counter));
+            }
+        }
+        drop(deltas);
         let mut counters = object.array("counters");
-        for counter in KernelCounter::ALL {
+        for (table, column, value) in &raw {
+            let value = i64::try_from(*value).ok();
             counters
                 .object()
-                .field("counter", counter.name())
-                .field("delta", window.deltas.get(*counter));
+                .field("table", &**table)
+                .field("column", &**column)
+                .field("value", value);
         }
-    }
-    drop(deltas);
-    let mut counters = object.array("counters");
-    for (table, column, value) in &raw {
-        let value = i64::try_from(*value).ok();
-        counters
-            .object()
-            .field("table", &**table)
-            .field("column", &**column)
-            .field("value", value);
-    }
-    drop(counters);
-    events(object.array("events"), &state);
-    drop(object);
-    out.push(b'\n');
-    out
+        drop(counters);
+        events(object.array("events"), &state);
+    })
 }
 
 /// The last findings that opened, changed their name or closed, oldest first.

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use common::telemetry::json::{Array, Object};
+use common::telemetry::json::{Array, Object, line};
 use common::time::WallTime;
 
 use super::kernel::{CAUSES, Kernel};
@@ -107,22 +107,18 @@ impl History {
 
     /// All of it as JSON.
     pub fn report(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256 * (self.points.len() + 1));
-        let mut object = Object::new(&mut out);
-        object.field("schema", 1_u64).field("step_seconds", STEP);
-        let mut causes = object.array("causes");
-        for cause in CAUSES {
-            causes.item(cause);
-        }
-        drop(causes);
-        let mut points: Array<'_> = object.array("points");
-        for point in &self.points {
-            point.describe(points.object());
-        }
-        drop(points);
-        drop(object);
-        out.push(b'\n');
-        out
+        line(|object| {
+            object.field("schema", 1_u64).field("step_seconds", STEP);
+            let mut causes = object.array("causes");
+            for cause in CAUSES {
+                causes.item(cause);
+            }
+            drop(causes);
+            let mut points: Array<'_> = object.array("points");
+            for point in &self.points {
+                point.describe(points.object());
+            }
+        })
     }
 }
 

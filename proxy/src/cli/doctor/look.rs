@@ -12,7 +12,7 @@ use common::kernel::reading::Reading;
 use common::kernel::root::ProcRoot;
 use common::kernel::sample::Moment;
 use common::kernel::sampler::{Listeners, Sampler};
-use common::telemetry::json::Object;
+use common::telemetry::json::line;
 use common::time::Clock;
 
 use super::{Verdict, WATCH_EVERY, show, wait};
@@ -110,20 +110,15 @@ fn verdict(engine: &Engine, settings: &[Finding]) -> Verdict {
 }
 
 fn in_json(engine: &Engine, settings: &[Finding]) -> String {
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.field("schema", json::SCHEMA);
     let word = match verdict(engine, settings) {
         Verdict::Healthy => "healthy",
         Verdict::Findings => "findings",
         Verdict::CannotTell => "cannot-tell",
     };
-    object.field("verdict", word);
-    let mut listeners = object.array("listeners");
-    json::listeners(&mut listeners, engine, |_| None);
-    drop(listeners);
-    json::diagnosis(&mut object, engine, settings);
-    drop(object);
-    out.push(b'\n');
+    let out = line(|object| {
+        object.field("schema", json::SCHEMA).field("verdict", word);
+        json::listeners(&mut object.array("listeners"), engine, |_| None);
+        json::diagnosis(object, engine, settings);
+    });
     String::from_utf8_lossy(&out).into_owned()
 }
