@@ -2,7 +2,8 @@
 //!
 //! Nearly all responses say the plainest things about their framing, or nothing, in lines as we would write them. Those are
 //! read in one go and kept as they are, ready to be sent on; no map is made of them unless somebody looks. Everything else
-//! goes through `parse`, a map, and the whole of `framing` and `hop_by_hop`. Either way what ends at this hop is gone from the fields that are given out.
+//! goes through `parse`, a map, and the whole of `framing` and `hop_by_hop`. Either way what ends at this hop is gone from
+//! the fields that are given out.
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode, Version};

@@ -1,7 +1,6 @@
 //! Reading socket options that socket2 has no word for, and the limit of open files.
 //!
-//! The only file of the workspace with `unsafe`: two system calls that write into memory of ours. What the bytes mean is
-//! said elsewhere (`tcp_info.rs`).
+//! With `unsafe`, for two system calls that write into memory of ours. What the bytes mean is said elsewhere (`tcp_info.rs`).
 #![expect(
     unsafe_code,
     reason = "getsockopt(TCP_INFO, SO_MEMINFO, SO_COOKIE) and getrlimit have no safe wrapper here"
