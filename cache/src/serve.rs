@@ -105,6 +105,15 @@ impl Why {
         }
     }
 
+    /// These are stored, all of them for other requests.
+    const fn other_variants(entry: Entry) -> Self {
+        Self {
+            fwd: Fwd::VaryMiss,
+            selected: None,
+            variants: Some(entry),
+        }
+    }
+
     /// This may be used once the origin has been asked.
     const fn selected(fwd: Fwd, selected: Selected) -> Self {
         Self {
@@ -299,10 +308,7 @@ impl Local {
             Decision::Complete { index } => return Found::Ask(Why::selected(Fwd::Partial, Selected::of(entry, index))),
             Decision::Fetch(fwd) => {
                 let variants = entry.filter(|_| fwd == Fwd::VaryMiss);
-                return Found::Ask(Why {
-                    variants,
-                    ..Why::missing(fwd)
-                });
+                return Found::Ask(variants.map_or_else(|| Why::missing(fwd), Why::other_variants));
             }
             // Slices may be stored of what is not stored whole.
             Decision::OnlyIfCached(fwd) if sliced && fwd != Fwd::Stale => return Found::Ask(Why::missing(fwd)),

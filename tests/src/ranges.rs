@@ -38,6 +38,14 @@ impl Ranged {
         self
     }
 
+    /// Another one with the same lines: other bytes, this length and this entity tag.
+    #[must_use]
+    pub fn alike(&self, length: u64, etag: &str) -> Self {
+        let other = Self(Arc::new(Mutex::new(self.0.lock().clone())));
+        other.change(length, etag);
+        other
+    }
+
     /// From now on it has other bytes, this length and this entity tag.
     pub fn change(&self, length: u64, etag: &str) {
         let mut state = self.0.lock();

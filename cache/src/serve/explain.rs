@@ -197,7 +197,7 @@ impl Local {
             notes.push("waits for the fetch of this key that is under way (collapsed)".to_owned());
         }
         let Some((stored, mark)) = selected else {
-            if is_vary_miss {
+            if is_vary_miss && route.compression.is_none() {
                 notes.push(
                     "the origin is asked whether one of those that are stored, and have an entity tag, answers"
                         .to_owned(),

@@ -32,8 +32,8 @@ const RUNS_TOLD_MAX: usize = 5;
 struct Slice {
     stored: Arc<Stored>,
     state: &'static str,
-    /// `None`: it is purged, or for other requests.
-    reuse: Option<Reuse>,
+    /// Why it is not looked at where it is purged, or for other requests.
+    reuse: Result<Reuse, Fwd>,
 }
 
 /// All that are stored, by number.
@@ -62,15 +62,17 @@ impl Local {
             let metas = there.iter().map(|stored| &stored.meta);
             let slice = match vary::select(metas, &question.head.headers, &rules.vary) {
                 Some(index) => usable(memory, &there[index], &digest, question, rules),
-                None => Slice {
-                    stored: Arc::clone(entry.variants().first()?),
-                    state: if there.is_empty() {
-                        "purged"
-                    } else {
-                        "for other requests"
-                    },
-                    reuse: None,
-                },
+                None => {
+                    let (state, why) = match there.is_empty() {
+                        true => ("purged", Fwd::UriMiss),
+                        false => ("for other requests", Fwd::VaryMiss),
+                    };
+                    Slice {
+                        stored: Arc::clone(there.first().or_else(|| entry.variants().first())?),
+                        state,
+                        reuse: Err(why),
+                    }
+                }
             };
             Some((number, slice))
         });
@@ -92,14 +94,14 @@ fn usable(
     Slice {
         stored: Arc::clone(stored),
         state: state(stored, mark, question.now),
-        reuse: Some(reuse(&stored.meta, mark, digest, rules, question.now)),
+        reuse: Ok(reuse(&stored.meta, mark, digest, rules, question.now)),
     }
 }
 
 impl Slice {
     /// Whether it answers without the origin.
     fn answers(&self) -> bool {
-        matches!(self.reuse, Some(Reuse::Fresh { .. } | Reuse::Stale { .. }))
+        matches!(self.reuse, Ok(Reuse::Fresh { .. } | Reuse::Stale { .. }))
     }
 
     /// Whether it answers, and belongs to the others.
@@ -154,22 +156,24 @@ impl Found {
         let asks = |what: String| Some(format!("{what} are asked for"));
         let slice = match self.slices.get(&first) {
             Some(slice) if slice.answers() => slice,
-            _ if is_only_if_cached(&digest, rules) => {
+            slice if is_only_if_cached(&digest, rules) => {
+                let fwd = slice.map_or(Fwd::UriMiss, |slice| slice.reuse.err().unwrap_or(Fwd::Stale));
                 let status = Some(StatusCode::GATEWAY_TIMEOUT);
-                let verdict = verdict(Some(without_fetch(Fwd::UriMiss)), Reason::only_if_cached(fields));
+                let verdict = verdict(Some(without_fetch(fwd)), Reason::only_if_cached(fields));
                 return (Verdict { status, ..verdict }, None);
             }
-            Some(slice) if let Some(Reuse::Validate(why)) = slice.reuse => {
-                let reason = Reason::validate(&slice.stored, why, question, rules);
+            slice => {
+                let (fwd, reason) = match slice.map(|slice| (&slice.stored, slice.reuse)) {
+                    Some((stored, Ok(Reuse::Validate(why)))) => {
+                        (why.into(), Reason::validate(stored, why, question, rules))
+                    }
+                    Some((stored, Err(Fwd::VaryMiss))) => {
+                        (Fwd::VaryMiss, Reason::miss(Fwd::VaryMiss, std::slice::from_ref(stored)))
+                    }
+                    _ => (Fwd::UriMiss, Reason::no_slice(first, self.slices.len())),
+                };
                 return (
-                    verdict(Some(forwarded(why.into())), reason),
-                    asks(format!("slices from {first}")),
-                );
-            }
-            _ => {
-                let reason = Reason::no_slice(first, self.slices.len());
-                return (
-                    verdict(Some(forwarded(Fwd::UriMiss)), reason),
+                    verdict(Some(forwarded(fwd)), reason),
                     asks(format!("slices from {first}")),
                 );
             }
@@ -183,7 +187,7 @@ impl Found {
             return (verdict(Some(forwarded(Fwd::UriMiss)), reason), None);
         };
         let stale = match slice.reuse {
-            Some(Reuse::Stale { why, .. }) => Some(why),
+            Ok(Reuse::Stale { why, .. }) => Some(why),
             _ => None,
         };
         let head = head(fields, (meta, false), &whole, ranges.as_ref(), rules, question.now);

@@ -52,6 +52,8 @@ pub(super) struct Part {
     pub(super) collapsed: bool,
     /// Why it is served stale, where it is.
     pub(super) stale: Option<StaleWhy>,
+    /// What the origin answered, where it was asked for this and gave it: 206, or 304.
+    pub(super) fwd_status: Option<StatusCode>,
     /// What asking for it took.
     pub(super) backend: backend::Facts,
 }
@@ -64,6 +66,7 @@ impl Part {
             outcome,
             collapsed: false,
             stale: None,
+            fwd_status: None,
             backend: backend::Facts::default(),
         })
     }
@@ -155,7 +158,7 @@ impl Sliced {
         hash: KeyHash,
         whole: Option<&SlicedWhole>,
     ) -> Result<(Selected, Option<StaleWhy>, bool), Why> {
-        let selected = self.select(number, hash, whole).map_err(Why::missing)?;
+        let selected = self.select(number, hash, whole)?;
         let stored = selected.stored();
         let digest = RequestDigest::of(&Method::GET, &self.ask.client.headers);
         let (rules, now) = (self.ask.rules(), now(&self.ask.worker));
@@ -168,20 +171,22 @@ impl Sliced {
     }
 
     /// The stored response that is this slice for this request.
-    fn select(&self, number: u64, hash: KeyHash, whole: Option<&SlicedWhole>) -> Result<Selected, Fwd> {
+    fn select(&self, number: u64, hash: KeyHash, whole: Option<&SlicedWhole>) -> Result<Selected, Why> {
         let key = self.ask.key().of_slice(number);
-        let memory = self.local.memory.as_ref().ok_or(Fwd::UriMiss)?;
-        let entry = memory.get(hash, &key).ok_or(Fwd::UriMiss)?;
+        let memory = self.local.memory.as_ref().ok_or(Why::missing(Fwd::UriMiss))?;
+        let entry = memory.get(hash, &key).ok_or(Why::missing(Fwd::UriMiss))?;
         let metas = entry.variants().iter().map(|stored| &stored.meta);
-        let index = vary::select(metas, &self.ask.client.headers, &self.ask.rules().vary).ok_or(Fwd::VaryMiss)?;
+        let Some(index) = vary::select(metas, &self.ask.client.headers, &self.ask.rules().vary) else {
+            return Err(Why::other_variants(entry));
+        };
         let selected = Selected { entry, index };
         let stored = selected.stored();
         if self.local.invalidated.of_slices(self.hash) > stored.invalidation {
             memory.remove(hash, &key);
-            return Err(Fwd::UriMiss);
+            return Err(Why::missing(Fwd::UriMiss));
         }
         match whole {
-            Some(whole) if self.belongs(stored, number, whole).is_err() => Err(Fwd::Miss),
+            Some(whole) if self.belongs(stored, number, whole).is_err() => Err(Why::missing(Fwd::Miss)),
             _ => Ok(selected),
         }
     }

@@ -102,10 +102,10 @@ impl SliceLead {
             Ok(storable) => {
                 let (stored, coming) = self.lead.begin(storable, &mut fetched);
                 // Made before the fill begins, so that its reader is there from the first byte.
-                let part = Part::of(Arc::clone(&stored), Outcome::Fwd(self.lead.why.fwd));
+                let brought = self.brought(Arc::clone(&stored), StatusCode::PARTIAL_CONTENT, backend);
                 self.lead.land(Landing::Stored(Arc::clone(&stored)));
                 self.lead.go_on(stored, coming);
-                part.map_or(Brought::NotSliceable, |part| Brought::Slice(Part { backend, ..part }))
+                brought
             }
             Err(why) => {
                 match why {
@@ -163,7 +163,19 @@ impl SliceLead {
     /// A 304: the slice still holds.
     fn found(self, stored: Arc<Stored>, backend: backend::Facts) -> Brought {
         self.lead.land(Landing::Stored(Arc::clone(&stored)));
+        self.brought(stored, StatusCode::NOT_MODIFIED, backend)
+    }
+
+    /// What the origin has given, or confirmed, with this status.
+    fn brought(&self, stored: Arc<Stored>, by: StatusCode, backend: backend::Facts) -> Brought {
         let part = Part::of(stored, Outcome::Fwd(self.lead.why.fwd));
-        part.map_or(Brought::NotSliceable, |part| Brought::Slice(Part { backend, ..part }))
+        let fwd_status = Some(by);
+        part.map_or(Brought::NotSliceable, |part| {
+            Brought::Slice(Part {
+                fwd_status,
+                backend,
+                ..part
+            })
+        })
     }
 }

@@ -219,10 +219,9 @@ impl Sliced {
             Outcome::Hit => Outcome::Fwd(Fwd::Partial),
             fwd @ Outcome::Fwd(_) => fwd,
         };
-        let was_asked = part.backend.attempts > 0 && part.stale.is_none();
         CacheStatus {
             ttl: Some(part.stored.meta.ttl(now(&self.ask.worker))),
-            fwd_status: (was_asked && sent != StatusCode::PARTIAL_CONTENT).then_some(StatusCode::PARTIAL_CONTENT),
+            fwd_status: part.fwd_status.filter(|status| *status != sent),
             stored: part.outcome != Outcome::Hit && part.stale.is_none(),
             collapsed: part.collapsed,
             detail: part.stale.map(|why| why.word()),

@@ -347,6 +347,29 @@ fn slices_are_told_and_decide() {
     }
 }
 
+/// Slices of another variant answer nobody, and that is said in the words that Cache-Status then has.
+#[test]
+fn slices_of_another_variant_are_told() {
+    let resource = Ranged::new(8192, "\"a\"").with("Cache-Control: max-age=60\r\nVary: Accept-Language\r\n");
+    let origin = Origin::start(move |request| resource.answer(request));
+    let tidegate = Setup::of(&origin.address()).set("cache.rules.slice", "'4KiB'").start();
+    let ask = |lines: &str| tidegate.ask(request("GET", "/", lines, ""));
+    assert_eq!(ask("Accept-Language: en\r\n").status, 200);
+    for (fields, expected) in [
+        (&["Accept-Language: en"][..], "hit fresh"),
+        (&["Accept-Language: fr"], "vary-miss vary-miss"),
+        (
+            &["Accept-Language: fr", "Cache-Control: only-if-cached"],
+            "vary-miss only_if_cached",
+        ),
+    ] {
+        let explained = explain(&tidegate, "GET", "/", fields);
+        assert_eq!(decision(&explained), expected, "{fields:?}: {explained}");
+    }
+    let words = ask("Accept-Language: fr\r\n").cache_words();
+    assert!(words.iter().any(|word| word == "fwd=vary-miss"), "{words:?}");
+}
+
 /// What the rules of a site or route do before the store is asked.
 #[test]
 fn rules_before_the_store_are_told() {

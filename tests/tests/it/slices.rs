@@ -492,6 +492,57 @@ fn stale_slices_are_validated_one_by_one() {
     });
 }
 
+/// "potentially with preconditions added to describe what responses the cache has already stored" (RFC 9111 §4.1): slices of
+/// another variant are asked about, and those that a 304 names answer.
+#[test]
+fn a_miss_for_another_variant_asks_about_the_slices_that_are_stored() {
+    in_both_shapes(|shape| {
+        let latin = Ranged::new(2 * SLICE, "\"latin\"").with("Cache-Control: max-age=60\r\nVary: Accept-Language\r\n");
+        let greek = latin.alike(3 * SLICE, "\"greek\"");
+        let (to_most, to_greeks) = (latin.clone(), greek.clone());
+        let origin = Origin::start(move |request| match request.field("accept-language") {
+            Some("el") => to_greeks.answer(request),
+            _ => to_most.answer(request),
+        });
+        let tidegate = start(&origin, shape);
+        let ask = |language: &str| tidegate.ask(request("GET", "/", &format!("Accept-Language: {language}\r\n"), ""));
+        let has = |words: &[String], word: &str| words.iter().any(|told| told == word);
+        for (language, resource, length, fwd) in [
+            ("en", &latin, 2 * SLICE, &["fwd=uri-miss", "fwd-status=206"]),
+            ("fr", &latin, 2 * SLICE, &["fwd=vary-miss", "fwd-status=304"]),
+            ("el", &greek, 3 * SLICE, &["fwd=vary-miss", "fwd-status=206"]),
+        ] {
+            for is_hit in [false, true] {
+                let response = ask(language);
+                assert_eq!(
+                    (response.status, response.is_hit()),
+                    (200, is_hit),
+                    "{language}: {response:?}"
+                );
+                assert!(
+                    response.content.kept == resource.bytes(0, length - 1),
+                    "{language}: {response:?}"
+                );
+                let words = response.cache_words();
+                assert!(
+                    is_hit || fwd.iter().all(|word| has(&words, word)),
+                    "{language}: {response:?}"
+                );
+            }
+        }
+        let known = |request: &tests::message::Request| request.field("if-none-match").map(str::to_owned);
+        let (latin, none) = (Some("\"latin\"".to_owned()), None);
+        let mut told: Vec<_> = origin.requests().iter().map(known).collect();
+        told.sort();
+        // Two for English, two for French, three for Greek, the last of which nothing is stored like.
+        assert_eq!(
+            told,
+            [&none, &none, &none, &latin, &latin, &latin, &latin].map(Clone::clone)
+        );
+        assert!(ask("en").is_hit());
+    });
+}
+
 #[test]
 fn a_slice_that_breaks_off_cuts_the_response_and_is_not_stored() {
     let resource = Ranged::new(2 * SLICE, "\"a\"");
