@@ -293,13 +293,15 @@ fn canned(role: &str) -> Launch {
 pub(crate) fn announced(stderr: &str, is_it: impl Fn(&str) -> bool) -> Option<SocketAddr> {
     let has_word = |line: &str, expected: &str| line.split_whitespace().any(|word| word == expected);
     stderr.lines().find(|line| has_word(line, "ready"))?;
-    let value = |line: &'_ str, name: &str| {
-        let found = line.split_whitespace().find_map(|word| word.strip_prefix(name))?;
-        Some(found.trim_matches('"').to_owned())
-    };
     let mut listening = stderr.lines().filter(|line| has_word(line, "listening"));
-    let line = listening.find(|line| value(line, "role=").is_some_and(|role| is_it(&role)))?;
+    let line = listening.find(|line| value(line, "role=").is_some_and(&is_it))?;
     value(line, "address=")?.parse().ok()
+}
+
+/// What stands after `name` in a line, with or without quotes.
+fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let found = line.split_whitespace().find_map(|word| word.strip_prefix(name))?;
+    Some(found.trim_matches('"'))
 }
 
 fn first_line(program: &Path, flag: &str) -> Result<String> {
