@@ -1,6 +1,7 @@
 //! What must hold: of each answer, of the fetches under way, of the store, and at the end.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::Method;
 
@@ -257,29 +258,43 @@ fn two_fetches_are_seen_where_one_would_do() {
         ),
     ];
     for (name, sent, purge, expected) in cases {
-        let world = World::new(&mut super::Dice(1), false);
-        let mut state = world.state();
-        state.shape = Shape::Whole;
-        state
-            .acts
-            .extend(purge.map(|at| (at, Act::Purge(None, Strength::Hard))));
-        let (kind, asked) = (state.kinds[0], world.clock().wall());
-        state
-            .events
-            .extend(sent.iter().map(|(request, asked_at, ended_at)| Event {
-                path: 0,
-                variant: String::new(),
-                version: 1,
-                kind,
-                status: 200,
-                range: String::new(),
-                request: (*request).to_owned(),
-                asked,
-                asked_at: *asked_at,
-                ended_at: *ended_at,
-                broke_off: ended_at.is_some(),
-                clients: 0,
-            }));
-        assert_eq!(needless(&state).is_some(), expected, "{name}");
+        assert_eq!(is_needless(sent, purge, Duration::ZERO), expected, "{name}");
     }
+}
+
+/// Who came when the first was stale began a fetch of his own, and nobody can join that once the first has broken off.
+#[test]
+fn a_fetch_that_followed_on_what_broke_off_is_joined_by_nobody() {
+    let sent: [Sent; 3] = [("a", 1, Some(3)), ("b", 2, None), ("c", 4, None)];
+    assert!(is_needless(&sent, None, Duration::ZERO));
+    assert!(!is_needless(&sent, None, Duration::from_secs(60)));
+    let [first, ..] = sent;
+    let ended_before = [first, ("b", 4, None), ("c", 5, None)];
+    assert!(is_needless(&ended_before, None, Duration::from_secs(60)));
+}
+
+/// Whether one of the fetches was needless; all but the first were sent so long `after` it.
+fn is_needless(sent: &[Sent], purge: Option<u64>, after: Duration) -> bool {
+    let world = World::new(&mut super::Dice(1), false);
+    let mut state = world.state();
+    state.shape = Shape::Whole;
+    let purge = purge.map(|at| (at, Act::Purge(None, Strength::Hard)));
+    state.acts.extend(purge);
+    let (kind, asked) = (state.kinds[0], world.clock().wall());
+    let event = |(place, (request, asked_at, ended_at)): (usize, &Sent)| Event {
+        path: 0,
+        variant: String::new(),
+        version: 1,
+        kind,
+        status: 200,
+        range: String::new(),
+        request: (*request).to_owned(),
+        asked: if place == 0 { asked } else { asked.plus(after) },
+        asked_at: *asked_at,
+        ended_at: *ended_at,
+        broke_off: ended_at.is_some(),
+        clients: 0,
+    };
+    state.events.extend(sent.iter().enumerate().map(event));
+    needless(&state).is_some()
 }
