@@ -2,7 +2,7 @@
 //!
 //! Called by whoever forwards a message, once it has acted on these fields itself. Which of them the next hop gets from
 //! *us* is decided here too: `TE: trailers`, and `Upgrade` where a tunnel is wanted. Trailer sections pass through
-//! [`remove_from_trailers`]. Framing (`Content-Length`, chunked) is `http1`'s.
+//! [`remove_from_trailers`] when they are read. Framing (`Content-Length`, chunked) is `http1`'s.
 
 use http::StatusCode;
 use http::header::{
@@ -117,7 +117,8 @@ pub fn withdraw_options<'a>(fields: &mut HeaderMap, names: impl Iterator<Item = 
     }
 }
 
-/// Removes from a trailer section what ends here, and what would change framing or routing if somebody merged it.
+/// Removes from a trailer section what ends here, and what would change framing or routing if somebody merged it. Called by
+/// whoever reads one, by whatever protocol it comes: a body's trailers are without.
 ///
 /// "Many fields cannot be processed outside the header section because their evaluation is necessary prior to receiving
 /// the content, such as those that describe message framing, routing, authentication, request modifiers, response

@@ -16,7 +16,6 @@ use http_body::Body as _;
 use super::render::{self, Coding};
 use super::request_body::Shared;
 use crate::http::body::{Body, BodyError};
-use crate::http::hop_by_hop;
 use crate::net::stream::Stream;
 
 /// Bytes that may wait for the socket before the body is asked for more.
@@ -192,12 +191,7 @@ impl Outbox {
                 Poll::Ready(None) => self.end(None)?,
                 Poll::Ready(Some(frame)) => match frame?.into_data() {
                     Ok(data) => self.push(data)?,
-                    Err(frame) => {
-                        let mut trailers = frame.into_trailers().unwrap_or_default();
-                        // By whatever protocol they came: who merges them into a head must not be led astray.
-                        hop_by_hop::remove_from_trailers(&mut trailers);
-                        self.end(Some(&trailers))?;
-                    }
+                    Err(frame) => self.end(frame.into_trailers().ok().as_ref())?,
                 },
             }
         }

@@ -11,7 +11,6 @@ use http::HeaderMap;
 use http_body::Body as _;
 
 use crate::http::body::{Body, BodyError};
-use crate::http::hop_by_hop;
 use crate::http1::deadline::Deadline;
 use crate::http1::patience::{Lost, Patience};
 use crate::serve::service::End;
@@ -127,11 +126,7 @@ impl Sending {
             return Err(BodyError::Internal("body shorter than announced"));
         }
         let sent = match trailers {
-            Some(mut trailers) => {
-                // By whatever protocol they came: who merges them into a head must not be led astray.
-                hop_by_hop::remove_from_trailers(&mut trailers);
-                self.stream.send_trailers(trailers)
-            }
+            Some(trailers) => self.stream.send_trailers(trailers),
             None => self.stream.send_data(Bytes::new(), true),
         };
         Ok(sent.map_or(End::ClientGone, |()| End::Whole))

@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version};
 use super::connect;
 use super::hpack::decode::Field;
 use super::hpack::names::Known;
-use crate::http::host;
 use crate::http::request::Notable;
+use crate::http::{hop_by_hop, host};
 use crate::http1::framing::{self, Framing};
 use crate::http1::parse::ParseError;
 use crate::serve::settings::ServeSettings;
@@ -208,7 +208,9 @@ impl Draft {
         if self.is_malformed {
             return None;
         }
-        self.fields(&text).ok().map(|(fields, _)| fields)
+        let (mut fields, _) = self.fields(&text).ok()?;
+        hop_by_hop::remove_from_trailers(&mut fields);
+        Some(fields)
     }
 
     /// Whether there is a pseudo-header field.

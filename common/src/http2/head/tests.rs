@@ -202,9 +202,11 @@ fn connect_has_an_authority_alone_unless_it_is_extended() {
 
 #[test]
 fn trailers_are_fields_and_no_pseudo_fields() {
-    let mut plain = draft(&[("x-sum", "7"), ("x-sum", "8")]);
+    let mut plain = draft(&[("x-sum", "7"), ("x-forwarded-for", "10.0.0.1"), ("x-sum", "8")]);
     assert!(!plain.has_pseudo());
-    assert_eq!(plain.trailers().unwrap().get_all("x-sum").iter().count(), 2);
+    let trailers = plain.trailers().unwrap();
+    assert_eq!(trailers.get_all("x-sum").iter().count(), 2);
+    assert_eq!(trailers.len(), 2, "routing is no matter of trailers");
     for fields in [
         &[(":path", "/")][..],
         &[("x-sum", "7"), (":path", "/")],
