@@ -21,22 +21,31 @@ pub struct Frame {
     pub content: Vec<u8>,
 }
 
-/// Types of frames.
-pub const DATA: u8 = 0;
+pub use words::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PADDED, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+
+/// Types of frames, their flags, a setting.
 #[expect(missing_docs, reason = "the words of RFC 9113 §6")]
-pub const HEADERS: u8 = 1;
-#[expect(missing_docs, reason = "the words of RFC 9113 §6")]
-pub const RST_STREAM: u8 = 3;
-#[expect(missing_docs, reason = "the words of RFC 9113 §6")]
-pub const SETTINGS: u8 = 4;
-#[expect(missing_docs, reason = "the words of RFC 9113 §6")]
-pub const PING: u8 = 6;
-#[expect(missing_docs, reason = "the words of RFC 9113 §6")]
-pub const GOAWAY: u8 = 7;
-/// Flags.
-pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
+mod words {
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const PRIORITY: u8 = 2;
+    pub const RST_STREAM: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PING: u8 = 6;
+    pub const GOAWAY: u8 = 7;
+    pub const WINDOW_UPDATE: u8 = 8;
+    pub const CONTINUATION: u8 = 9;
+
+    pub const ACK: u8 = 1;
+    pub const END_STREAM: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+    pub const PADDED: u8 = 8;
+
+    pub const INITIAL_WINDOW_SIZE: u16 = 4;
+}
 
 impl Http2 {
     /// Connects, and sends the preface with these settings.
@@ -57,12 +66,7 @@ impl Http2 {
 
     /// Sends a frame; false when the peer has closed.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, content: &[u8]) -> bool {
-        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(content);
-        self.send_raw(&frame)
+        self.send_raw(&frame(kind, flags, stream, content))
     }
 
     /// Sends octets, be they a frame or a part of one; false when the peer has closed.
@@ -90,7 +94,6 @@ impl Http2 {
 
     /// The next frame that is not about settings or windows; `None` at the end of the connection.
     pub fn read(&mut self) -> Option<Frame> {
-        const WINDOW_UPDATE: u8 = 8;
         loop {
             let frame = self.read_any()?;
             match (frame.kind, frame.flags) {
@@ -162,6 +165,12 @@ impl Http2 {
             content,
         })
     }
+}
+
+/// A frame as it is sent.
+pub fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
 }
 
 /// The error code of a GOAWAY or `RST_STREAM` frame (RFC 9113 §7).

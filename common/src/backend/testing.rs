@@ -1,6 +1,6 @@
 //! What the tests of this folder share: settings, workers, and scripted servers on loopback.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +32,15 @@ const RETRY_ON: [RetryCause; 5] = [
     RetryCause::Error(OriginError::DestinationUnavailable),
     RetryCause::Error(OriginError::DnsError),
 ];
+
+/// Of all that failed there were only errors of these, and these came.
+#[track_caller]
+pub(super) fn assert_errors(errors: &HashSet<OriginError>, documented: &[OriginError], expected: &[OriginError]) {
+    assert!(errors.iter().all(|error| documented.contains(error)), "{errors:?}");
+    for error in expected {
+        assert!(errors.contains(error), "{error} came never: {errors:?}");
+    }
+}
 
 pub(super) fn limits() -> ExchangeLimits {
     ExchangeLimits {

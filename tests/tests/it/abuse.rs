@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tests::certificates::Made;
 use tests::client::{Client, get, request};
-use tests::http2::{DATA, HEADERS, PING, RST_STREAM, SETTINGS, head};
+use tests::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
+    head,
+};
 use tests::programs::skipped;
 use tests::setup::Setup;
 use tests::sys::raise_open_files;
@@ -100,12 +103,6 @@ const KINDS: &[(&str, Abuse)] = &[
     }),
     ("HTTP/2: garbage after the preface", |to| http2(20, to, &[0x5a; 65_536])),
 ];
-
-const PRIORITY: u8 = 2;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 #[test]
 fn whoever_abuses_the_front_others_are_served_and_the_memory_comes_back() {
@@ -250,11 +247,6 @@ fn http2(count: usize, to: &Target, frames: &[u8]) -> Vec<TcpStream> {
         drop(socket.read(&mut [0; 4_096]));
     }
     held
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
-    let [_, length @ ..] = u32::try_from(content.len()).unwrap().to_be_bytes();
-    [&length[..], &[kind, flags], &stream.to_be_bytes(), content].concat()
 }
 
 fn no_window() -> Vec<u8> {

@@ -4,7 +4,7 @@ use h2::Reason;
 use http::{Method, Request};
 use tests::browser::{Browser, Screen};
 use tests::certificates::Made;
-use tests::http2::{HEADERS, Http2, RST_STREAM, SETTINGS, code};
+use tests::http2::{HEADERS, Http2, INITIAL_WINDOW_SIZE, RST_STREAM, SETTINGS, code};
 use tests::message;
 use tests::origin::Origin;
 use tests::script::Script;
@@ -296,7 +296,6 @@ fn a_tunnel_that_is_not_read_holds_back_its_origin_and_no_other_stream() {
     }
 }
 
-const INITIAL_WINDOW_SIZE: u16 = 4;
 const CONNECT_FLOOD: [(&str, &str); 5] = [CONNECT[0], CONNECT[1], CONNECT[2], (":path", "/flood"), CONNECT[4]];
 
 #[test]

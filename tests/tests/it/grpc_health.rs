@@ -155,15 +155,13 @@ fn only_serving_is_well_and_everything_else_is_called_by_its_word() {
     ] {
         server.says(says);
         wait_for_state(&tidegate, &server, "unhealthy", word);
-        let log = tidegate.front.process.log();
-        let line = log
-            .lines()
-            .rev()
-            .find(|line| line.contains("the server's health checks fail"));
-        assert!(
-            line.is_some_and(|line| line.contains(word)),
-            "{says:?} is {word}: {line:?}"
-        );
+        // The log has it just after the metric.
+        eventually(&format!("{says:?} is {word}"), || {
+            let log = tidegate.front.process.log();
+            let mut lines = log.lines().rev();
+            let last = lines.find(|line| line.contains("the server's health checks fail"));
+            last.is_some_and(|line| line.contains(word))
+        });
         server.says(SERVING);
         wait_for_state(&tidegate, &server, "up", word);
     }

@@ -3,7 +3,8 @@
 use tests::certificates::Made;
 use tests::client::get;
 use tests::http2::{
-    DATA, END_STREAM, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, STATUS_200, STATUS_400, code, head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, INITIAL_WINDOW_SIZE, PING, RST_STREAM,
+    SETTINGS, STATUS_200, STATUS_400, code, frame, head,
 };
 use tests::message::Request;
 use tests::origin::Origin;
@@ -93,7 +94,7 @@ fn bodies_and_trailers_pass_both_ways() {
     client.request(1, &POST, false);
     client.send(DATA, 0, 1, &[b'x'; 10_000]);
     client.send(DATA, 0, 1, &[b'x'; 10_000]);
-    client.request(1, &[("x-sum", "7")], true);
+    client.request(1, &[("x-sum", "7"), ("x-forwarded-for", "10.0.0.1")], true);
     let (mut content, mut trailers) = (Vec::new(), Vec::new());
     assert_eq!(client.read_until(HEADERS).content[0], STATUS_200);
     while trailers.is_empty() {
@@ -111,6 +112,8 @@ fn bodies_and_trailers_pass_both_ways() {
         (request.content.bytes, request.content.trailers.get("x-sum")),
         (20_000, Some("7"))
     );
+    let routing = request.content.trailers.get("x-forwarded-for");
+    assert_eq!(routing, None, "routing is no matter of trailers");
 }
 
 #[test]
@@ -219,7 +222,6 @@ fn floods_end_their_connection_and_nothing_else() {
         tidegate.expect_metric_of_at_least("tidegate_http2_floods_total", &labels, 1);
     }
     // DATA without content, and a head that never ends.
-    const CONTINUATION: u8 = 9;
     for (kind, count) in [(DATA, 1), (CONTINUATION, 2)] {
         let mut client = Http2::connect(tidegate.address(), &[]);
         match kind {
@@ -259,7 +261,6 @@ fn floods_end_their_connection_and_nothing_else() {
 fn a_window_that_stays_shut_costs_its_stream_only() {
     let origin = Origin::start(|_| Script::cacheable("x".repeat(100_000)));
     let tidegate = setup(&origin).set("front.send_timeout", "'100ms'").start();
-    const INITIAL_WINDOW_SIZE: u16 = 4;
     let mut client = Http2::connect(tidegate.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
     client.get(1, "/");
     let reset = client.read_until(RST_STREAM);
@@ -353,12 +354,6 @@ fn streams_that_never_become_requests_are_counted() {
     assert_eq!(origin.count("/"), 2, "the one that was too large reached nobody");
 }
 
-/// A frame as it is sent.
-fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
-}
-
 /// How many streams have ended in these frames.
 fn ended(mut frames: &[u8]) -> usize {
     let mut count = 0;
@@ -373,7 +368,6 @@ fn ended(mut frames: &[u8]) -> usize {
 
 #[test]
 fn what_ten_streams_are_answered_leaves_in_one_record() {
-    const END_HEADERS: u8 = 4;
     let origin = Origin::start(|_| Script::cacheable("x".repeat(1000)));
     let (_folder, path) = folder();
     let files = Made::ecdsa(&["www.example.com"]).write(&path, "www");

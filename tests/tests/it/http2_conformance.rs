@@ -4,21 +4,18 @@
 //! such suites take any end of the connection for an answer, here the code has to be right, and a connection that lost a
 //! stream has to live.
 
-use tests::http2::{DATA, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, code, head};
+use tests::http2::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PADDED, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, code, head,
+};
 use tests::origin::Origin;
 use tests::script::Script;
 use tests::setup::Setup;
 use tests::wait::Gate;
 
-const PRIORITY: u8 = 2;
 const PUSH_PROMISE: u8 = 5;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
+/// The flag PRIORITY.
 const PRIORITIZED: u8 = 0x20;
-const ACK: u8 = 1;
 
 const PROTOCOL: u32 = 1;
 const FLOW_CONTROL: u32 = 3;
@@ -223,7 +220,7 @@ fn what_is_right_is_answered_in_whatever_form() {
         ("3.3 PRIORITY of a stream, then a lower one", vec![(PRIORITY, 0, 5, vec![0, 0, 0, 0, 15]), whole(1)], Response),
         ("3.4 RST_STREAM", vec![open(1), reset], Alive),
         ("3.5 SETTINGS", vec![(SETTINGS, 0, 0, setting(3, 100))], Alive),
-                ("3.8 GOAWAY", vec![(GOAWAY, 0, 0, vec![0; 8])], Alive),
+        ("3.8 GOAWAY", vec![(GOAWAY, 0, 0, vec![0; 8])], Alive),
         ("3.9 WINDOW_UPDATE on 0", vec![(WINDOW_UPDATE, 0, 0, vec![0, 0, 0, 1])], Alive),
         ("4 HEAD", vec![plain(&fields("HEAD"))], Response),
         ("4 OPTIONS", vec![plain(&fields("OPTIONS"))], Response),
@@ -413,7 +410,7 @@ fn each_frame_is_checked_as_section_6_says() {
         ("6.10 CONTINUATION after the end", vec![open(1), (CONTINUATION, END_HEADERS, 1, head(&[("a", "b")]))], Connection(&[PROTOCOL])),
         ("6.10 CONTINUATION after a CONTINUATION that was the end", vec![(HEADERS, 0, 1, post(&[])), (CONTINUATION, END_HEADERS, 1, head(&[("a", "b")])), (CONTINUATION, END_HEADERS, 1, head(&[("a", "b")]))], Connection(&[PROTOCOL])),
         ("6.10 CONTINUATION after DATA", vec![open(1), (DATA, 0, 1, b"x".to_vec()), (CONTINUATION, END_HEADERS, 1, head(&[("a", "b")]))], Connection(&[PROTOCOL])),
-                ("7 GOAWAY with an unknown code", vec![(GOAWAY, 0, 0, vec![0, 0, 0, 0, 0, 0, 0, 0xff])], Alive),
+        ("7 GOAWAY with an unknown code", vec![(GOAWAY, 0, 0, vec![0, 0, 0, 0, 0, 0, 0, 0xff])], Alive),
         ("7 RST_STREAM with an unknown code", vec![open(1), (RST_STREAM, 0, 1, vec![0, 0, 0, 0xff])], Alive),
         ("8.4 PUSH_PROMISE", vec![whole(1), (PUSH_PROMISE, END_HEADERS, 1, joined(&[&[0, 0, 0, 2], &get()]))], Connection(&[PROTOCOL])),
     ];

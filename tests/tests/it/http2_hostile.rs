@@ -2,19 +2,16 @@
 //!
 //! Floods of single frames are in `http2`, and all of them beside an honest client in `abuse`.
 
-use tests::http2::{DATA, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, code, head};
+use tests::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, INITIAL_WINDOW_SIZE, PADDED, PING,
+    PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, code, frame, head,
+};
 use tests::origin::Origin;
 use tests::script::Script;
 use tests::setup::Setup;
 use tests::wait::{Gate, eventually};
 
-const PRIORITY: u8 = 2;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
-const INITIAL_WINDOW_SIZE: u16 = 4;
 const KIB: u64 = 1 << 10;
 
 fn setup(origin: &Origin) -> Setup {
@@ -204,9 +201,6 @@ fn a_head_that_never_ends_is_not_waited_for() {
 const CLOSED: &str = "tidegate_connections_close_reasons_total";
 const BY_HEADER_TIMEOUT: &str = r#"reason="header_timeout""#;
 
-/// A frame: type, flags, stream, content.
-type Sent<'a> = (u8, u8, u32, &'a [u8]);
-
 #[test]
 fn a_later_head_has_no_more_time_than_the_first() {
     let gate = Gate::new();
@@ -221,29 +215,21 @@ fn a_later_head_has_no_more_time_than_the_first() {
         .set("front.idle_timeout", "'1h'")
         .start();
     let get = head(&asking("GET", "/"));
-    let begun = [&[0, 0, 200, HEADERS, END_HEADERS, 0, 0, 0, 7][..], &get].concat();
-    let rows: [(&str, &[Sent<'_>], &[u8]); 4] = [
-        (
-            "CONTINUATION that does not come",
-            &[(HEADERS, END_STREAM, 7, &get)],
-            b"",
-        ),
+    let begins = frame(HEADERS, END_STREAM, 7, &get);
+    let posts = frame(HEADERS, END_HEADERS, 7, &head(&asking("POST", "/held")));
+    let rows = [
+        ("CONTINUATION that does not come", begins.clone()),
         (
             "CONTINUATION that is not the last",
-            &[(HEADERS, END_STREAM, 7, &get), (CONTINUATION, 0, 7, b"")],
-            b"",
+            [&begins[..], &frame(CONTINUATION, 0, 7, b"")].concat(),
         ),
-        ("HEADERS that are not whole", &[], &begun),
+        ("HEADERS that are not whole", begins[..begins.len() - 1].to_vec()),
         (
             "trailers that do not end",
-            &[
-                (HEADERS, END_HEADERS, 7, &head(&asking("POST", "/held"))),
-                (HEADERS, END_STREAM, 7, b""),
-            ],
-            b"",
+            [posts, frame(HEADERS, END_STREAM, 7, b"")].concat(),
         ),
     ];
-    for (n, (what, frames, rest)) in (1..).zip(rows) {
+    for (n, (what, octets)) in (1..).zip(rows) {
         for busy in [false, true] {
             let mut client = Http2::connect(tidegate.address(), &[]);
             client.get(1, "/");
@@ -256,10 +242,7 @@ fn a_later_head_has_no_more_time_than_the_first() {
                 client.get(5, "/held");
                 gate.wait_for_arrivals(n);
             }
-            for (kind, flags, stream, content) in frames {
-                client.send(*kind, *flags, *stream, content);
-            }
-            client.send_raw(rest);
+            client.send_raw(&octets);
             assert!(client.ends(), "{what}, busy: {busy}");
         }
         tidegate.expect_metric_of_at_least(CLOSED, BY_HEADER_TIMEOUT, 2 * n as u64);
