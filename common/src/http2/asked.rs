@@ -2,9 +2,9 @@
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Uri, Version, request};
+use http::{HeaderMap, HeaderName, Method, Request, Uri, Version, request};
 
-use super::response::CONNECTION_SPECIFIC;
+use super::hpack::names::Known;
 use crate::http::outgoing::OutgoingHead;
 
 /// What the head does not say.
@@ -48,7 +48,9 @@ fn uri(head: &request::Parts, is_tls: bool) -> Option<Uri> {
 fn fields(head: &OutgoingHead) -> HeaderMap {
     let mut fields = head.parts.headers.clone();
     head.own_fields().into_owned().append_to(&mut fields);
-    for name in CONNECTION_SPECIFIC {
+    let is_refused = |name: &&HeaderName| Known::of(name.as_str().as_bytes()).is_connection_specific();
+    let refused: Vec<_> = fields.keys().filter(is_refused).cloned().collect();
+    for name in &refused {
         fields.remove(name);
     }
     fields.remove(HOST);
@@ -80,6 +82,9 @@ mod tests {
                 ("connection", "te"),
                 ("te", "trailers"),
                 ("upgrade", "websocket"),
+                ("keep-alive", "5"),
+                ("proxy-connection", "close"),
+                ("transfer-encoding", "chunked"),
                 ("accept", "*/*"),
             ],
         );
@@ -89,7 +94,7 @@ mod tests {
         };
         let request = request(&given, target).unwrap();
         assert_eq!(request.uri().to_string(), "https://app.example:8080/a?b=c");
-        let mut names: Vec<_> = request.headers().keys().map(http::HeaderName::as_str).collect();
+        let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "te"]);
     }

@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use parking_lot::Mutex;
 
-use super::meter::FrameMeter;
 use super::settings::ClientHttp2Settings;
 use super::wire::{Wire, WireEnd, wire};
 use crate::http1::deadline::Deadline;
@@ -61,7 +60,7 @@ pub(crate) async fn open(
     fields_bytes_max: usize,
 ) -> Result<(Client, Driver), h2::Error> {
     let is_tls = matches!(stream, Stream::Tls(_));
-    let (io, end) = wire(stream, BytesMut::new(), FrameMeter::default());
+    let (io, end) = wire(stream);
     let mut builder = Builder::new();
     builder
         .enable_push(false)
@@ -194,7 +193,7 @@ impl Driver {
             tracing::warn!(kind = flood.word(), "an HTTP/2 server floods; its connection is closed");
             return Poll::Ready(());
         }
-        if self.wire.take_counts().0 > 0 {
+        if self.wire.has_heard() {
             self.heard = mono_now();
         }
         self.poll_pings(cx)

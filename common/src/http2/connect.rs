@@ -15,7 +15,6 @@ use http::request::Parts;
 
 use super::exchange::Shared;
 use super::frame::Code;
-use super::response::CONNECTION_SPECIFIC;
 use crate::http::body::BodyError;
 use crate::http::response::Fields;
 use crate::http::tunnel::Duplex;
@@ -46,9 +45,9 @@ pub(super) fn translate(head: &mut Parts, protocol: &[u8]) -> Result<(), ParseEr
 }
 
 /// What a server's 101 is in HTTP/2: "Any 2xx (Successful) response indicates that the sender […] will switch to tunnel mode
-/// immediately after the response header section" (RFC 9110 §9.3.6). The fields that HTTP/1.1 said so with are left out.
+/// immediately after the response header section" (RFC 9110 §9.3.6). What HTTP/1.1 shook hands with is left out; `response`
+/// leaves out what it said of its connection.
 pub(super) fn switched(mut fields: Fields) -> Fields {
-    fields.remove_all(&CONNECTION_SPECIFIC);
     fields.remove_all(&websocket::HANDSHAKE_FIELDS);
     fields
 }
@@ -174,7 +173,7 @@ mod tests {
     fn a_101_is_a_200_that_keeps_what_was_agreed_on() {
         let agreed = http::HeaderName::from_static("sec-websocket-protocol");
         let mut fields = HeaderMap::new();
-        for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_ACCEPT, agreed.clone()] {
+        for name in [SEC_WEBSOCKET_ACCEPT, agreed.clone()] {
             fields.insert(name, HeaderValue::from_static("x"));
         }
         let fields = switched(Fields::from(fields)).into_map();

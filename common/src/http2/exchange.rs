@@ -1,7 +1,7 @@
 //! One stream: a request, its answer, and the one record of both.
 //!
 //! A [`hand`] answers request after request on the task of the connection, as long as each can be answered at once: that costs
-//! a hit no task and no allocation. With one that has to wait it goes off to a task of its own; so does content that cannot be
+//! hits no task, and those that come together one allocation. With one that has to wait it goes off to a task of its own; so does content that cannot be
 //! sent at once.
 
 use std::future::poll_fn;
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::connect::{self, ClientEnd};
 use super::delivery::Delivery;
+use super::frame;
 use super::head::Head;
 use super::request_body::RequestBody;
 use super::response::{self, Announced};
@@ -31,8 +32,8 @@ use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
 
-/// A frame's head (RFC 9113 §4.1), and the status, which is one octet in HPACK at best.
-const HEAD_OVERHEAD: u64 = 9 + 1;
+/// A frame's head, and the status, which is one octet in HPACK at best.
+const HEAD_OVERHEAD: u64 = frame::HEAD as u64 + 1;
 
 /// What the streams of one connection share.
 #[derive(Debug)]
@@ -182,13 +183,11 @@ impl Stream {
         let Response { fields, body, .. } = reply.response;
         let Body::Tunnel(server) = body else { return };
         let fields = connect::switched(fields);
-        let (mut head_bytes, mut request_bytes) = (HEAD_OVERHEAD, 0);
-        let sent = {
+        let mut head_bytes = HEAD_OVERHEAD;
+        let encode = |out: &mut Vec<u8>| head_bytes += response::head(out, StatusCode::OK, &fields, None);
+        let (sent, (request_bytes, _)) = {
             let mut session = self.shared.session.lock();
-            request_bytes += session.received(self.id);
-            session.send_head(self.id, false, |out| {
-                head_bytes += response::head(out, StatusCode::OK, &fields, None);
-            })
+            (session.send_head(self.id, false, encode), session.sizes(self.id))
         };
         // A client that is gone is one whose tunnel ends at once.
         if sent.is_err() {

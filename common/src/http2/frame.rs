@@ -122,11 +122,8 @@ pub enum Frame<'a> {
     },
     /// Deprecated (§5.3.2): what it says is not heeded.
     Priority,
-    /// The stream is given up.
-    RstStream {
-        /// Why, as it is on the wire.
-        code: u32,
-    },
+    /// The stream is given up; why does not matter.
+    RstStream,
     /// Six octets each: see [`settings`].
     Settings(&'a [u8]),
     /// Ours have arrived.
@@ -135,11 +132,8 @@ pub enum Frame<'a> {
     Ping([u8; 8]),
     /// An answer.
     PingAck([u8; 8]),
-    /// The client begins no more streams, or has found an error.
-    GoAway {
-        /// Why, as it is on the wire.
-        code: u32,
-    },
+    /// The client begins no more streams, or has found an error; what it says of it does not matter.
+    GoAway,
     /// The client takes so many octets more; never 0.
     WindowUpdate(u32),
     /// A field section goes on.
@@ -205,9 +199,7 @@ pub fn parse(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
         },
         kind::HEADERS => headers(head, payload)?,
         kind::PRIORITY => priority(head, payload)?,
-        kind::RST_STREAM => Frame::RstStream {
-            code: u32::from_be_bytes(exactly(payload)?),
-        },
+        kind::RST_STREAM => exactly::<4>(payload).map(|_| Frame::RstStream)?,
         kind::SETTINGS if head.has(flag::ACK) => exactly::<0>(payload).map(|_| Frame::SettingsAck)?,
         kind::SETTINGS if payload.len().is_multiple_of(SETTING) => Frame::Settings(payload),
         kind::SETTINGS => return Err(FRAME_SIZE),
@@ -216,12 +208,9 @@ pub fn parse(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
         kind::PUSH_PROMISE => return Err(PROTOCOL),
         kind::PING if head.has(flag::ACK) => Frame::PingAck(exactly(payload)?),
         kind::PING => Frame::Ping(exactly(payload)?),
-        kind::GOAWAY => match payload {
-            [_, _, _, _, a, b, c, d, ..] => Frame::GoAway {
-                code: u32::from_be_bytes([*a, *b, *c, *d]),
-            },
-            _ => return Err(FRAME_SIZE),
-        },
+        // The last stream and a code, and what else there is to say.
+        kind::GOAWAY if payload.len() >= 8 => Frame::GoAway,
+        kind::GOAWAY => return Err(FRAME_SIZE),
         kind::WINDOW_UPDATE => window_update(head, payload)?,
         kind::CONTINUATION => Frame::Continuation {
             block: payload,

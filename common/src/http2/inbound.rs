@@ -269,7 +269,7 @@ impl Reader {
                 self.section = Some(section);
                 Ok(())
             }
-            Frame::RstStream { .. } => session.receive_reset(head.stream),
+            Frame::RstStream => session.receive_reset(head.stream),
             Frame::Settings(payload) => session.receive_settings(payload),
             Frame::SettingsAck => {
                 session.receive_settings_ack();
@@ -284,7 +284,7 @@ impl Reader {
                 Ok(())
             }
             Frame::WindowUpdate(increment) => session.receive_window_update(head.stream, increment),
-            Frame::GoAway { .. } => {
+            Frame::GoAway => {
                 session.is_client_leaving = true;
                 Ok(())
             }
@@ -317,22 +317,22 @@ impl Reader {
             (_, Ok(None)) => return Ok(()),
             // "A stream cannot depend on itself." (RFC 7540 §5.3.1)
             (_, Ok(_)) if section.depends_on_itself => Err(Fault::Stream(Code::ProtocolError)),
-            (Ok(()), Ok(Some(true))) => match self.draft.request(limits.settings, limits.extended_connect) {
-                Ok(head) => session.accept(stream, ends, Ok(head)),
-                Err(Refused::Answered(error)) => session.accept(stream, ends, Err(error)),
+            (Ok(()), Ok(Some((true, next)))) => match self.draft.request(limits.settings, limits.extended_connect) {
+                Ok(head) => session.accept(stream, next, Ok(head)),
+                Err(Refused::Answered(error)) => session.accept(stream, next, Err(error)),
                 Err(Refused::Malformed) => Err(Fault::Stream(Code::ProtocolError)),
             },
-            (Err(Error::TooLarge), Ok(Some(true))) => {
+            (Err(Error::TooLarge), Ok(Some((true, next)))) => {
                 session.refused += 1;
-                return session.accept(stream, ends, Err(ParseError::HeadTooLarge));
+                return session.accept(stream, next, Err(ParseError::HeadTooLarge));
             }
-            (Err(Error::TooLarge), Ok(Some(false))) => Err(Fault::Stream(Code::EnhanceYourCalm)),
+            (Err(Error::TooLarge), Ok(Some((false, _)))) => Err(Fault::Stream(Code::EnhanceYourCalm)),
             // "Trailers MUST NOT include pseudo-header fields […] Endpoints MUST treat a request or response that contains
             // undefined or invalid pseudo-header fields as malformed" (§8.1, §8.3): of the connection, since it may be meant
             // to be taken for another request.
-            (Ok(()), Ok(Some(false))) if self.draft.has_pseudo() => Err(Fault::Connection(Code::ProtocolError)),
-            (Ok(()), Ok(Some(false))) => match self.draft.trailers() {
-                Some(trailers) => session.receive_trailers(stream, trailers),
+            (Ok(()), Ok(Some((false, _)))) if self.draft.has_pseudo() => Err(Fault::Connection(Code::ProtocolError)),
+            (Ok(()), Ok(Some((false, next)))) => match self.draft.trailers() {
+                Some(trailers) => session.receive_trailers(stream, next, trailers),
                 None => Err(Fault::Stream(Code::ProtocolError)),
             },
         };

@@ -2,22 +2,12 @@
 //!
 //! Content-Length is written where the length is known; of HTTP/1's connections nothing is said.
 
-use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::hpack::encode;
 use super::hpack::names::Known;
 use crate::http::response::Fields;
 use crate::http1::render::{Coding, response_coding};
-
-/// Fields that HTTP/2 has no place for.
-pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// The length that a head announces, and whether content follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -232,12 +232,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Octets of a stream's request that were used.
-    pub(super) fn received(&mut self, id: u32) -> u64 {
-        self.streams.get(id).map_or(0, |stream| stream.inbox.received)
-    }
-
-    /// The same, and those of its answer that are no content.
+    /// Octets of a stream's request that were used, and those of its answer that are no content.
     pub(super) fn sizes(&mut self, id: u32) -> (u64, u64) {
         let stream = self.streams.get(id);
         stream.map_or((0, 0), |stream| (stream.inbox.received, stream.outbox.overhead))

@@ -30,8 +30,13 @@ impl Session {
         }
     }
 
-    /// Whether a header section begins a request (`Some(true)`), or is that of trailers; `None` where it is to be ignored.
-    pub(in crate::http2) fn receive_headers(&mut self, id: u32, ends: bool) -> Result<Option<bool>, Fault> {
+    /// Whether a header section begins a request, or is that of trailers, and its stream after it; `None` where it is to be
+    /// ignored.
+    pub(in crate::http2) fn receive_headers(
+        &mut self,
+        id: u32,
+        ends: bool,
+    ) -> Result<Option<(bool, StreamState)>, Fault> {
         let is_new = self.streams.state(id) == StreamState::Idle;
         let next = self.judge(id, Event::Headers { ends })?;
         if is_new {
@@ -50,7 +55,7 @@ impl Session {
                 return Err(Fault::Stream(Code::RefusedStream));
             }
         }
-        Ok(next.map(|_| is_new))
+        Ok(next.map(|next| (is_new, next)))
     }
 
     /// Whether the client has as many streams as it may have. As many again may be there that it has taken back, until their
@@ -65,18 +70,13 @@ impl Session {
     pub(in crate::http2) fn accept(
         &mut self,
         id: u32,
-        ends: bool,
+        state: StreamState,
         head: Result<Head, ParseError>,
     ) -> Result<(), Fault> {
         let length = head.as_ref().map_or(None, |head| head.length);
-        if ends && length.is_some_and(|length| length > 0) {
+        if !state.may_receive() && length.is_some_and(|length| length > 0) {
             return Err(Fault::Stream(Code::ProtocolError));
         }
-        let state = if ends {
-            StreamState::HalfClosedRemote
-        } else {
-            StreamState::Open
-        };
         let mut stream = self.stream(id, state);
         stream.inbox.left = length;
         stream.inbox.received = head.as_ref().map_or(0, |head| head.bytes);
@@ -90,9 +90,13 @@ impl Session {
     }
 
     /// Trailers are there, which end a request.
-    pub(in crate::http2) fn receive_trailers(&mut self, id: u32, trailers: HeaderMap) -> Result<(), Fault> {
-        let next = self.judge(id, Event::Headers { ends: true })?;
-        if let (Some(stream), Some(next)) = (self.streams.get(id), next) {
+    pub(in crate::http2) fn receive_trailers(
+        &mut self,
+        id: u32,
+        next: StreamState,
+        trailers: HeaderMap,
+    ) -> Result<(), Fault> {
+        if let Some(stream) = self.streams.get(id) {
             if stream.inbox.left.is_some_and(|left| left > 0) {
                 return Err(Fault::Stream(Code::ProtocolError));
             }
