@@ -219,7 +219,7 @@ impl Keys for ServeSettings {
             "half_close",
             Choice(&[("answer", HalfClose::Answer), ("cancel", HalfClose::Cancel)]),
             &mut self.half_close,
-            "What it means when a client has sent its request and ends its side: it waits for the answer, or it left.",
+            "What it means when a client of HTTP/1 has sent its request and ends its side: it waits for the answer, or it left; one of HTTP/2 left.",
         );
     }
 }

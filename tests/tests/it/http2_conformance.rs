@@ -340,6 +340,25 @@ fn the_server_begins_with_its_settings_and_acknowledges_ours() {
 }
 
 #[test]
+fn clients_are_told_what_the_configuration_lets_them_do() {
+    let origin = Origin::saying("hello");
+    let tidegate = Setup::of(&origin.address())
+        .set("front.listen", "[{ address = '127.0.0.1:0', http2 = true }]")
+        .set("front.request_head_max", "'20KiB'")
+        .set("front.http2.streams_max", "7")
+        .set("front.http2.stream_window", "'128KiB'")
+        .set("front.http2.connection_window", "'2MiB'")
+        .start();
+    let mut client = Http2::connect(tidegate.address(), &[]);
+    let told = client.read_raw().unwrap().content;
+    let expected = [(3, 7), (4, 128 << 10), (6, 20 << 10), (8, 1)];
+    assert_eq!(told, expected.map(|(key, value)| setting(key, value)).concat());
+    let window = client.read_raw().unwrap();
+    assert_eq!((window.kind, window.stream), (WINDOW_UPDATE, 0));
+    assert_eq!(window.content, ((2 << 20) - 65_535_u32).to_be_bytes());
+}
+
+#[test]
 fn content_beyond_a_window_is_a_flow_control_error() {
     let gate = Gate::new();
     let held = gate.clone();
