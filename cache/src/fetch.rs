@@ -34,7 +34,7 @@ pub(crate) struct Ask {
     /// The worker it runs on.
     pub(crate) worker: Arc<Worker>,
     /// The head as the client sent it.
-    pub(crate) client: Parts,
+    pub(crate) client: Box<Parts>,
     /// The head as the origin is sent it.
     pub(crate) fetch: OutgoingHead,
     /// Whether the client's connection is encrypted.
@@ -69,7 +69,7 @@ impl Fetched {
 
 impl Ask {
     /// A request that is about to be forwarded.
-    pub(crate) fn new(client: Parts, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
+    pub(crate) fn new(client: Box<Parts>, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
         let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
         let mut fetch = outgoing::prepare(client.clone(), hop);
         route.backend.introduce(&mut fetch, hop);

@@ -59,7 +59,7 @@ pub struct TierRoute {
 /// One request to the tier.
 pub struct TierRequest<'a> {
     /// Its head; the Host field says which host it is for.
-    pub head: Parts,
+    pub head: Box<Parts>,
     /// Its content.
     pub body: Body,
     /// Which of its fields need a look.

@@ -4,7 +4,7 @@
 
 use common::http2::hpack::decode::{Decoder, Error};
 use common::http2::hpack::encode;
-use common::http2::hpack::names::Known;
+use common::http::known::Known;
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 

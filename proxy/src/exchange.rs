@@ -118,7 +118,7 @@ enum Step<'a> {
 
 /// A request that has its route.
 struct Routed<'a> {
-    head: Parts,
+    head: Box<Parts>,
     body: Body,
     notable: Notable,
     route: &'a Route,

@@ -217,8 +217,7 @@ fn visit_parameters<'q>(parameters: impl Iterator<Item = &'q str>, visit: &mut i
 
 /// Scheme and host are compared without regard to case (RFC 9110 §4.2.3); nearly always they are lower case already.
 fn lower_case(text: &[u8], visit: &mut impl FnMut(&[u8])) {
-    // Without an early exit, so that it is a few vector instructions.
-    if text.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase()) {
+    if text.iter().any(u8::is_ascii_uppercase) {
         visit(&text.to_ascii_lowercase());
     } else {
         visit(text);

@@ -19,7 +19,7 @@ const LINES_ROOM: usize = 192;
 pub struct FieldLines {
     // INVARIANT: a sequence of `name ": " value CRLF`; no CR or LF in a value.
     bytes: Vec<u8>,
-    /// Which names there may be: [`bit_of`] each that was written. Most names that are looked for are not there.
+    // INVARIANT: the bit of each line's name ([`bit_of`]), and no other. Most names that are looked for are not there.
     names: u64,
 }
 
@@ -111,12 +111,10 @@ impl FieldLines {
         });
     }
 
-    /// Appends a line given whole, without CRLF: for constants such as `via: 1.1 tidegate`.
-    pub fn push_static(&mut self, line: &'static str) {
-        debug_assert!(line.contains(": ") && !line.contains(['\r', '\n']));
-        self.names |= bit_of(line.split(':').next().unwrap_or_default().as_bytes());
-        self.bytes.extend_from_slice(line.as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+    /// Appends a line that is always the same.
+    pub fn push_constant(&mut self, line: &ConstantLine) {
+        self.names |= line.bit;
+        self.bytes.extend_from_slice(line.line.as_bytes());
     }
 
     /// Appends all lines of `other`.
@@ -130,11 +128,7 @@ impl FieldLines {
         if !self.contain_any(names) {
             return;
         }
-        let mut kept = Vec::with_capacity(self.bytes.len());
-        for line in self.lines().filter(|line| !is_named(line, names)) {
-            kept.extend_from_slice(line);
-        }
-        self.bytes = kept;
+        *self = self.of_lines(|line, _| !is_named(line, names));
     }
 
     /// The lines as they go onto the wire.
@@ -155,13 +149,19 @@ impl FieldLines {
     /// The lines whose names `is_wanted`.
     #[must_use]
     pub fn select(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
-        let mut selected = Self::with_capacity(self.bytes.len());
-        selected.names = self.names;
-        let name = |line: &[u8]| memchr::memchr(b':', line).unwrap_or(0);
-        for line in self.lines().filter(|line| is_wanted(&line[..name(line)])) {
-            selected.bytes.extend_from_slice(line);
+        self.of_lines(|_, name| is_wanted(name))
+    }
+
+    /// The lines of which `is_kept` says so, given a line and its name.
+    fn of_lines(&self, is_kept: impl Fn(&[u8], &[u8]) -> bool) -> Self {
+        let mut kept = Self::with_capacity(self.bytes.len());
+        for line in self.lines() {
+            let name = &line[..memchr::memchr(b':', line).unwrap_or(0)];
+            if is_kept(line, name) {
+                kept.push_parsed(line, name);
+            }
         }
-        selected
+        kept
     }
 
     /// Whether there is no line.
@@ -176,10 +176,11 @@ impl FieldLines {
 
     /// Whether there is a line with one of these names.
     pub fn contain_any(&self, names: &[HeaderName]) -> bool {
-        let may_be_there = names
+        let wanted = names
             .iter()
-            .any(|name| self.names & bit_of(name.as_str().as_bytes()) != 0);
-        may_be_there && self.lines().any(|line| is_named(line, names))
+            .fold(0, |bits, name| bits | bit_of(name.as_str().as_bytes()));
+        let may_be_there = self.names & wanted;
+        may_be_there & DATE_BIT != 0 || (may_be_there != 0 && self.lines().any(|line| is_named(line, names)))
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -217,10 +218,39 @@ pub(crate) fn write_map(out: &mut Vec<u8>, map: &HeaderMap) {
     }
 }
 
+/// The bit of Date, and of no other name: every response that is sent is asked for it.
+const DATE_BIT: u64 = 1 << 63;
+
 /// One of 64 bits for a name in any case, from its length and ends.
-fn bit_of(name: &[u8]) -> u64 {
-    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte | 0x20));
-    1 << ((name.len() * 7 + end(name.first()) + end(name.last()) * 3) % 64)
+const fn bit_of(name: &[u8]) -> u64 {
+    match name {
+        [] => 1,
+        _ if name.eq_ignore_ascii_case(b"date") => DATE_BIT,
+        [first, .., last] | [first @ last] => {
+            1 << ((name.len() * 7 + (*first | 0x20) as usize + (*last | 0x20) as usize * 3) % 63)
+        }
+    }
+}
+
+/// A field line that is always the same, with its CRLF.
+#[derive(Debug)]
+pub struct ConstantLine {
+    line: &'static str,
+    bit: u64,
+}
+
+impl ConstantLine {
+    /// The line of the field `name`, such as `via: 1.1 tidegate\r\n`.
+    ///
+    /// # Panics
+    /// While compiling, where that is no line of this field.
+    pub const fn new(name: &'static str, line: &'static str) -> Self {
+        let (bytes, colon) = (line.as_bytes(), name.len());
+        assert!(line.len() > colon + 4 && bytes[colon] == b':' && bytes[colon + 1] == b' ');
+        assert!(bytes[line.len() - 2] == b'\r' && bytes[line.len() - 1] == b'\n');
+        let bit = bit_of(name.as_bytes());
+        Self { line, bit }
+    }
 }
 
 /// How many bytes at the beginning are visible ASCII or spaces; eight at a time.
@@ -281,12 +311,30 @@ impl fmt::Write for ValueText<'_> {
 mod tests {
     use super::*;
 
+    const VIA: ConstantLine = ConstantLine::new("via", "via: 1.1 tidegate\r\n");
+
+    #[test]
+    fn whether_there_is_a_date_is_known_without_a_look_at_the_lines() {
+        let date = [http::header::DATE];
+        let mut lines = FieldLines::default();
+        // Of the same length, and with the same ends.
+        lines.push_parsed(b"dare: 1\r\n", b"dare");
+        assert!(!lines.contain_any(&date));
+        lines.push_parsed(b"DATE: Thu, 01 Jan 1970 00:00:00 GMT\r\n", b"DATE");
+        assert!(lines.contain_any(&date));
+        assert!(lines.select(|name| name == b"DATE").contain_any(&date));
+        assert!(!lines.select(|name| name == b"dare").contain_any(&date));
+        lines.remove(&date);
+        assert!(!lines.contain_any(&date));
+        assert_eq!(lines.as_bytes(), b"dare: 1\r\n");
+    }
+
     #[test]
     fn lines_read_back_as_they_were_written() {
         let mut lines = FieldLines::default();
         lines.push(&http::header::ETAG, &HeaderValue::from_static("\"a:b\""));
         lines.push_number(&http::header::AGE, 17);
-        lines.push_static("via: 1.1 tidegate");
+        lines.push_constant(&VIA);
         assert_eq!(lines.as_bytes(), b"etag: \"a:b\"\r\nage: 17\r\nvia: 1.1 tidegate\r\n");
         let mut map = HeaderMap::new();
         lines.append_to(&mut map);
@@ -298,14 +346,19 @@ mod tests {
     #[test]
     fn a_field_is_removed_with_all_its_lines() {
         let mut lines = FieldLines::default();
-        for line in ["a: 1", "via: 1.1 x", "A: 2", "ab: 3"] {
-            lines.push_static(line);
+        for (line, name) in [
+            ("a: 1\r\n", "a"),
+            ("via: 1.1 x\r\n", "via"),
+            ("A: 2\r\n", "A"),
+            ("ab: 3\r\n", "ab"),
+        ] {
+            lines.push_parsed(line.as_bytes(), name.as_bytes());
         }
         lines.remove(&[HeaderName::from_static("a")]);
         assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\n");
         lines.remove(&[HeaderName::from_static("a")]);
         let mut more = FieldLines::default();
-        more.push_static("c: 4");
+        more.push_parsed(b"c: 4\r\n", b"c");
         lines.extend(&more);
         assert_eq!(lines.as_bytes(), b"via: 1.1 x\r\nab: 3\r\nc: 4\r\n");
     }
@@ -331,7 +384,7 @@ mod tests {
     fn a_field_is_found_in_any_case_however_it_was_written() {
         let name = |text: &str| HeaderName::try_from(text).unwrap();
         let mut lines = FieldLines::default();
-        lines.push_static("Cache-Tag: a");
+        lines.push_parsed(b"Cache-Tag: a\r\n", b"Cache-Tag");
         lines.push(&name("etag"), &HeaderValue::from_static("\"1\""));
         lines.push_parsed(b"X-Id: 1\r\n", b"X-Id");
         let mut all = FieldLines::default();

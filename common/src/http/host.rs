@@ -155,9 +155,7 @@ fn parse_authority(authority: &str) -> Result<EffectiveHost<'_>, HostError> {
         parts(authority)?
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    // Without an early exit, so that it is a few vector instructions.
-    let has_upper_case = host.bytes().fold(false, |any, byte| any | byte.is_ascii_uppercase());
-    let host = if has_upper_case {
+    let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)

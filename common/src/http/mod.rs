@@ -5,6 +5,7 @@ pub mod body; // what a message carries
 pub mod field_lines; // field lines kept rendered
 pub mod request; // a request as a service gets it
 pub mod response; // a response on its way out
+pub mod known; // field names that have a number
 pub mod list; // comma-separated lists in field values
 pub mod hop_by_hop; // fields that end at this hop
 pub mod via; // Via and loop detection (CDN-Loop)

@@ -47,7 +47,7 @@ pub struct Hop<'a> {
 #[derive(Clone, Debug)]
 pub struct OutgoingHead {
     /// Its method and target, and the fields that the client sent and that go on.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// The fields of this node. None of them is in `parts` too: what the hop before said stands in the same line.
     pub added: FieldLines,
     /// How much longer the answer is waited for, where that is told to the next hop.
@@ -74,7 +74,7 @@ impl From<Parts> for OutgoingHead {
     fn from(parts: Parts) -> Self {
         Self {
             asks_upgrade: parts.headers.contains_key(UPGRADE),
-            parts,
+            parts: Box::new(parts),
             added: FieldLines::default(),
             time_left: None,
             courier: None,
@@ -158,7 +158,7 @@ fn count_down(fields: &mut HeaderMap) {
 }
 
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
-pub fn prepare(mut parts: Parts, hop: &Hop<'_>) -> OutgoingHead {
+pub fn prepare(mut parts: Box<Parts>, hop: &Hop<'_>) -> OutgoingHead {
     let fields = &mut parts.headers;
     if parts.method == Method::OPTIONS {
         count_down(fields);

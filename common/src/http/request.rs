@@ -16,7 +16,7 @@ use crate::time::MonoTime;
 #[derive(Debug)]
 pub struct Request {
     /// Its head; no field of framing is left in it.
-    pub head: Parts,
+    pub head: Box<Parts>,
     /// Its content.
     pub body: Body,
     /// Which fields are in `head` (or were, where the transport took them out).

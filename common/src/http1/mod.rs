@@ -6,6 +6,7 @@
 mod first_line; // odd first lines
 pub mod parse; // bytes → message head, strictly
 pub mod framing; // how long the body is
+mod usual_request; // request heads as nearly all are written, read in one go
 pub mod response_fields; // a response's fields, as lines or as a map
 mod chunk_ext; // what may stand after a chunk's size
 pub mod chunked; // the chunked coding, read

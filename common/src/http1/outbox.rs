@@ -263,18 +263,24 @@ impl Outbox {
     }
 
     fn poll_write(&mut self, sink: &mut impl Sink, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let text = &self.text[self.text_sent..];
-        let mut used = 0;
-        if !text.is_empty() {
-            slices[0] = IoSlice::new(text);
-            used = 1;
-        }
-        for piece in self.queue.iter().take(SLICES_MAX - used) {
-            slices[used] = IoSlice::new(piece);
-            used += 1;
-        }
-        match sink.poll_write(cx, &slices[..used]) {
+        let text = IoSlice::new(&self.text[self.text_sent..]);
+        let written = if self.queue.is_empty() {
+            sink.poll_write(cx, &[text])
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut used = 0;
+            let text = (!text.is_empty()).then_some(text);
+            for piece in text
+                .into_iter()
+                .chain(self.queue.iter().map(|piece| IoSlice::new(piece)))
+                .take(SLICES_MAX)
+            {
+                slices[used] = piece;
+                used += 1;
+            }
+            sink.poll_write(cx, &slices[..used])
+        };
+        match written {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(written)) => {
                 self.advance(written);

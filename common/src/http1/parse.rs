@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 
 use super::first_line::{Place, of_later_minor, server_wide};
 use super::response_fields::{self, Received};
+use super::usual_request::take_usual;
 use crate::http::request::Notable;
 
 /// Field lines that any configuration may allow; a bound for the stack.
@@ -79,7 +80,7 @@ impl ParseError {
 #[derive(Debug)]
 pub struct RequestHead {
     /// Method, target in any of its four forms, version (1.0 or 1.1), and all fields, framing fields included.
-    pub head: Parts,
+    pub head: Box<Parts>,
     /// Which fields need a look.
     pub notable: Notable,
     /// Its size on the wire.
@@ -117,6 +118,12 @@ pub fn request_head(
     if *scanned == 0 && buf[..] == *b"\r" {
         return Ok(None);
     }
+    // One that comes in pieces is not tried again with each.
+    if *scanned == 0
+        && let Some(usual) = take_usual(buf, limits)
+    {
+        return usual.map(Some);
+    }
     if !request_line_may_go_on(buf) {
         return Err(ParseError::Malformed("not an HTTP request line"));
     }
@@ -149,7 +156,7 @@ pub fn request_head(
     if request.headers.len() > limits.fields {
         return Err(ParseError::TooManyFields);
     }
-    let (mut parts, ()) = http::Request::new(()).into_parts();
+    let mut parts = Box::new(http::Request::new(()).into_parts().0);
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Malformed("method"))?;
     parts.uri = match parts.method {
         Method::OPTIONS => server_wide(target).map_or_else(|| uri(&head, target), Ok)?,

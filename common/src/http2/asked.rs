@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, Version, request};
 
-use super::hpack::names::Known;
+use crate::http::known::Known;
 use crate::http::outgoing::OutgoingHead;
 
 /// What the head does not say.

@@ -3,8 +3,6 @@
 //! What is malformed is a stream error; what is against our limits, or against rules that HTTP/1 has too, is answered as there.
 //! `http::host` judges the host later, as for HTTP/1. All values of a section are slices of one allocation.
 
-use std::sync::LazyLock;
-
 use bytes::{Bytes, BytesMut};
 use http::header::{COOKIE, HOST, HeaderValue};
 use http::request::Parts;
@@ -13,7 +11,7 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version};
 
 use super::connect;
 use super::hpack::decode::Field;
-use super::hpack::names::Known;
+use crate::http::known::Known;
 use crate::http::request::Notable;
 use crate::http::{hop_by_hop, host};
 use crate::http1::framing::{self, Framing};
@@ -23,7 +21,7 @@ use crate::serve::settings::ServeSettings;
 /// A request's head, and what it says about the message.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: Parts,
+    pub(super) parts: Box<Parts>,
     pub(super) notable: Notable,
     /// The length that the client announced.
     pub(super) length: Option<u64>,
@@ -178,7 +176,7 @@ impl Draft {
             return Err(Refused::Answered(ParseError::TooManyFields));
         }
         let (fields, mut notable) = self.fields(&text)?;
-        let (mut parts, ()) = http::Request::new(()).into_parts();
+        let mut parts = Box::new(http::Request::new(()).into_parts().0);
         parts.method = method;
         parts.version = Version::HTTP_2;
         parts.headers = fields;
@@ -230,7 +228,7 @@ impl Draft {
         for line in &self.lines {
             let value = text.slice(line.value.begin..line.value.end);
             let value = HeaderValue::from_maybe_shared(value).map_err(|_| Refused::Malformed)?;
-            let name = match &NAMES[line.known.index()] {
+            let name = match line.known.header() {
                 Some((name, kind)) => {
                     notable = notable | *kind;
                     name.clone()
@@ -247,17 +245,6 @@ impl Draft {
         Ok((fields, notable))
     }
 }
-
-/// Names that have a number, and what is notable about each.
-static NAMES: LazyLock<[Option<(HeaderName, Notable)>; Known::COUNT]> = LazyLock::new(|| {
-    let mut names = [const { None }; Known::COUNT];
-    for known in Known::all().filter(|known| !known.is_pseudo()) {
-        let name = HeaderName::from_static(known.name());
-        let kind = Notable::kind(&name);
-        names[known.index()] = Some((name, kind));
-    }
-    names
-});
 
 fn is_blank(byte: Option<&u8>) -> bool {
     matches!(byte, Some(b' ' | b'\t'))

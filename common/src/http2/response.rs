@@ -5,7 +5,7 @@
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::hpack::encode;
-use super::hpack::names::Known;
+use crate::http::known::Known;
 use crate::http::response::Fields;
 use crate::http1::render::{Coding, response_coding};
 
@@ -103,18 +103,18 @@ mod tests {
     #[test]
     fn a_head_is_in_lower_case_without_what_is_of_http1_and_with_one_length() {
         let mut lines = FieldLines::default();
-        for line in [
-            "Server: x",
-            "ETag: \"A\"",
-            "Connection: close",
-            "Keep-Alive: 5",
-            "Content-Length: 7",
-            "x-a: ",
+        for (name, value) in [
+            ("Server", "x"),
+            ("ETag", "\"A\""),
+            ("Connection", "close"),
+            ("Keep-Alive", "5"),
+            ("Content-Length", "7"),
+            ("x-a", ""),
         ] {
-            lines.push_static(line);
+            lines.push_parsed(format!("{name}: {value}\r\n").as_bytes(), name.as_bytes());
         }
         let mut fields = Fields::from(lines);
-        fields.added.push_static("age: 3");
+        fields.added.push_number(&http::header::AGE, 3);
         let own = ["server: x", "etag: \"A\"", "x-a: ", "age: 3"];
         for (length, last) in [(Some(5), Some("content-length: 5")), (None, None)] {
             let mut out = Vec::new();

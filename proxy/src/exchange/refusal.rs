@@ -10,7 +10,7 @@ use common::http1::parse::ParseError;
 use common::serve::service::CloseReason;
 use common::telemetry::metrics::Counter;
 use http::header::ACCEPT;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::routes::NoRoute;
 
@@ -185,11 +185,11 @@ impl From<ExchangeError> for Refusal {
 
 /// Whether the client would rather read JSON than HTML: the one that its Accept names first.
 pub fn wants_json(fields: &HeaderMap) -> bool {
-    let Some(accept) = fields.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else {
+    let Some(accept) = fields.get(ACCEPT).map(HeaderValue::as_bytes) else {
         return false;
     };
-    let position = |text: &str| accept.find(text);
-    match (position("json"), position("html")) {
+    let position = |text: &[u8]| accept.windows(text.len()).position(|part| part == text);
+    match (position(b"json"), position(b"html")) {
         (Some(json), Some(html)) => json < html,
         (json, None) => json.is_some(),
         (None, Some(_)) => false,

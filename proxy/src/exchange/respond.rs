@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use common::http::field_lines::ConstantLine;
 use common::http::response::Response;
 use common::telemetry::json::Object;
 use common::worker::Worker;
@@ -15,6 +16,8 @@ use super::refusal::Refusal;
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// "An HTTP-to-HTTP gateway […] MAY send a Via header field in forwarded response messages." (RFC 9110 §7.6.3)
+const VIA: ConstantLine = ConstantLine::new("via", "via: 1.1 tidegate\r\n");
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -29,7 +32,7 @@ pub fn complete(response: &mut Response, worker: &Worker) {
             .added
             .push_display(&DATE, worker.clock.wall().http_date());
     }
-    response.fields.added.push_static("via: 1.1 tidegate");
+    response.fields.added.push_constant(&VIA);
 }
 
 /// The answer to a request that is refused.

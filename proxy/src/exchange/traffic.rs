@@ -26,7 +26,7 @@ use common::telemetry::metrics::Counter;
 use common::worker::Worker;
 use config::PathPattern;
 use config::traffic::FixedAnswer;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use regex::{Captures, Regex};
@@ -186,7 +186,7 @@ impl Traffic {
         };
         let added = &mut response.fields.added;
         added.push_display(&RETRY_AFTER, rule.retry_after.as_secs());
-        added.push_static("cache-control: no-store");
+        added.push(&CACHE_CONTROL, &HeaderValue::from_static("no-store"));
         Some(response)
     }
 

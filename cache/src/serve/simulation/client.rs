@@ -229,7 +229,7 @@ async fn exchange(
     if let Some((name, value)) = &asked.field {
         request = request.header(*name, value);
     }
-    let head = request.body(()).unwrap().into_parts().0;
+    let head = Box::new(request.body(()).unwrap().into_parts().0);
     let node = NodeId::new("simulation").unwrap();
     let forwarded = ForwardedSettings {
         x_forwarded: false,

@@ -3,9 +3,9 @@
 //! Every block has to be decoded to its end, whatever becomes of its message: the table is the connection's. So fields
 //! beyond a limit are not given any more, but the table goes on (what an "HPACK bomb" costs is then its own octets).
 
-use super::names::Known;
 use super::table::{self, Dynamic, Entry};
 use super::{huffman, integer};
+use crate::http::known::Known;
 
 /// A field as it was received: its name may have capitals, and both may have octets that they must not (RFC 9113 §8.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

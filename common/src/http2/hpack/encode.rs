@@ -6,7 +6,7 @@
 //! their index.
 
 use super::integer;
-use super::names::Known;
+use crate::http::known::Known;
 
 /// Appends `:status`: one octet for the seven in the static table.
 pub fn status(out: &mut Vec<u8>, status: u16) {

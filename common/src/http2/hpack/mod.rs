@@ -5,7 +5,6 @@
 
 mod integer; // §5.1
 mod huffman; // §5.2, Appendix B
-pub mod names; // which name it is, without comparing texts
-mod table; // §2.3: static and dynamic
+pub(crate) mod table; // §2.3: static and dynamic
 pub mod decode; // a block → fields
 pub mod encode; // a field → its representation

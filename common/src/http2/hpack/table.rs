@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::decode::Field;
-use super::names::Known;
+use crate::http::known::Known;
 
 /// Entries that a decoder has.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ const fn low_bits(position: usize) -> u32 {
 }
 
 /// Names and values, from index 1 on.
-pub(super) static STATIC: [(&str, &str); 61] = [
+pub(crate) static STATIC: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::body::Body;
+use crate::http::known::Known;
 use crate::http2::head::tests::settings;
 use crate::http2::hpack::encode;
-use crate::http2::hpack::names::Known;
 use crate::http2::settings::Http2Settings;
 use crate::time::mono_now;
 

@@ -54,7 +54,8 @@ pub fn mark(cors: &Cors, granted: Option<&HeaderValue>, fields: &mut Fields) {
         let origin = if is_same_for_all { &ANY } else { origin };
         fields.added.push(&ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         if cors.credentials {
-            fields.added.push_static("access-control-allow-credentials: true");
+            let allowed = HeaderValue::from_static("true");
+            fields.added.push(&ACCESS_CONTROL_ALLOW_CREDENTIALS, &allowed);
         }
         if !cors.expose.is_empty() {
             fields

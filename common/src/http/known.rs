@@ -1,22 +1,28 @@
-//! Which field name it is: a number instead of a text to compare. Those of the static table (RFC 7541 Appendix A), and
-//! those for which RFC 9113 has rules.
+//! Which field name it is: a number instead of a text to compare. Those of HPACK's static table (RFC 7541 Appendix A), those
+//! for which RFC 9113 has rules, and what else browsers and proxies usually send.
 //!
-//! The decoder says it of every field, so a connection compares octets of unknown names only.
+//! Whoever reads a head, of HTTP/1 or HTTP/2, asks once per field; a name that has a number is not parsed, not copied, and
+//! what is notable about it is known.
 
-use super::table::STATIC;
+use std::sync::LazyLock;
+
+use http::HeaderName;
+
+use super::request::Notable;
+use crate::http2::hpack::table::STATIC;
 
 /// A field name that has a number, or [`Known::NONE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Known(u8);
 
 /// Names beyond the static table.
-const MORE: [&str; 6] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "upgrade",
-    ":protocol",
+#[rustfmt::skip]
+const MORE: [&str; 32] = [
+    "connection", "keep-alive", "proxy-connection", "te", "upgrade", ":protocol",
+    "cdn-loop", "dnt", "forwarded", "origin", "pragma", "priority", "purpose", "save-data", "sec-ch-ua", "sec-ch-ua-mobile",
+    "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user", "sec-gpc", "sec-purpose",
+    "traceparent", "tracestate", "upgrade-insecure-requests", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+    "x-real-ip", "x-request-id", "x-requested-with",
 ];
 const FIRST_MORE: usize = STATIC.len() + 1;
 
@@ -53,10 +59,7 @@ impl Known {
     /// Which of them this name is.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else {
-            return Self::NONE;
-        };
-        let known = Self(SLOTS[slot(name.len(), *first, *last)]);
+        let known = Self(SLOTS[slot(name)]);
         if known.name().as_bytes() == name {
             known
         } else {
@@ -67,11 +70,7 @@ impl Known {
     /// Which of them this name is that may have capitals, as those of HTTP/1 do.
     #[inline]
     pub fn of_any_case(name: &[u8]) -> Self {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else {
-            return Self::NONE;
-        };
-        let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
-        let known = Self(SLOTS[slot(name.len(), first, last)]);
+        let known = Self(SLOTS[slot(name)]);
         if known.name().as_bytes().eq_ignore_ascii_case(name) {
             known
         } else {
@@ -79,8 +78,32 @@ impl Known {
         }
     }
 
+    /// The same of a name that is known to be of visible ASCII and spaces, which takes less time.
+    #[inline]
+    pub fn of_printable(name: &[u8]) -> Self {
+        // No two octets that are printable, but the cases of a letter, differ in that bit alone where one of them is in a
+        // name: it is set in all that names are made of.
+        const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+        let known = Self(SLOTS[slot(name)]);
+        let text = known.name().as_bytes();
+        let ((words, rest), (known_words, known_rest)) = (name.as_chunks::<8>(), text.as_chunks::<8>());
+        let is_it = text.len() == name.len()
+            && words
+                .iter()
+                .zip(known_words)
+                .all(|(word, known)| u64::from_ne_bytes(*word) | CASE == u64::from_ne_bytes(*known))
+            && rest.iter().zip(known_rest).all(|(byte, known)| byte | 0x20 == *known);
+        if is_it { known } else { Self::NONE }
+    }
+
+    /// As a name of the map, and what is notable about it; `None` for [`Known::NONE`] and pseudo-header fields.
+    #[inline]
+    pub fn header(self) -> Option<&'static (HeaderName, Notable)> {
+        HEADERS[self.index()].as_ref()
+    }
+
     /// The name that the static table has at this place, which may have several.
-    pub(super) const fn at(index: u8) -> Self {
+    pub(crate) const fn at(index: u8) -> Self {
         Self(match index {
             3 => 2,
             5 => 4,
@@ -110,7 +133,7 @@ impl Known {
     }
 
     /// Where the static table has it first.
-    pub(super) const fn static_index(self) -> Option<u8> {
+    pub(crate) const fn static_index(self) -> Option<u8> {
         match self.index() {
             1..FIRST_MORE => Some(self.0),
             _ => None,
@@ -136,23 +159,44 @@ impl Known {
     }
 }
 
-/// The number of the one name that has this length, first and last octet.
-static SLOTS: [u8; 256] = slots();
+static HEADERS: LazyLock<[Option<(HeaderName, Notable)>; Known::COUNT]> = LazyLock::new(|| {
+    let mut headers = [const { None }; Known::COUNT];
+    for known in Known::all().filter(|known| !known.is_pseudo()) {
+        let name = HeaderName::from_static(known.name());
+        let kind = Notable::kind(&name);
+        headers[known.index()] = Some((name, kind));
+    }
+    headers
+});
 
-/// No two of the names have the same: the compiler sees to it.
-const fn slot(length: usize, first: u8, last: u8) -> usize {
-    (length + 16 * first as usize + 8 * last as usize) & 0xff
+/// The number of the one name that belongs in this slot.
+static SLOTS: [u8; 512] = slots();
+
+/// From length, first and last two octets, in any case; no two of the names have the same: the compiler sees to it.
+const fn slot(name: &[u8]) -> usize {
+    let (first, second_last, last) = match name {
+        [] => return 0,
+        [first, .., second_last, last] => (*first, *second_last, *last),
+        [first, last] => (*first, *first, *last),
+        [only] => (*only, 0, *only),
+    };
+    let (first, second_last, last) = (lower(first), lower(second_last), lower(last));
+    (name.len() + 22 * first + 46 * last + second_last) & 0x1ff
+}
+
+/// Of a letter or digit, and what is not one stays apart from those that are.
+const fn lower(octet: u8) -> usize {
+    (octet | 0x20) as usize
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 256 names")]
-const fn slots() -> [u8; 256] {
-    let mut slots = [0; 256];
+const fn slots() -> [u8; 512] {
+    let mut slots = [0; 512];
     let mut index = 1;
     while index < Known::COUNT {
         let known = Known(index as u8);
         if Known::at(index as u8).0 == known.0 {
-            let name = known.name().as_bytes();
-            let slot = slot(name.len(), name[0], name[name.len() - 1]);
+            let slot = slot(known.name().as_bytes());
             assert!(slots[slot] == 0, "two names have one place");
             slots[slot] = known.0;
         }
@@ -186,13 +230,31 @@ mod tests {
             "Host",
             "hose",
             ":paths",
-            "x-forwarded-for",
-            "priority",
+            "x-forwarded-of",
+            "priorities",
             "cookiE",
         ] {
             assert_eq!(Known::of(name.as_bytes()), Known::NONE, "{name}");
+            assert_eq!(
+                Known::of_printable(name.as_bytes()),
+                Known::of_any_case(name.as_bytes())
+            );
             let is_known = ["Host", "cookiE"].contains(&name);
             assert_eq!(Known::of_any_case(name.as_bytes()) != Known::NONE, is_known, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_printable_name_is_known_by_its_letters_and_nothing_else() {
+        for known in Known::all() {
+            let name = known.name().as_bytes();
+            for at in 0..name.len() {
+                for byte in b' '..=b'~' {
+                    let mut other = name.to_vec();
+                    other[at] = byte;
+                    assert_eq!(Known::of_printable(&other), Known::of_any_case(&other), "{other:?}");
+                }
+            }
         }
     }
 
