@@ -10,6 +10,7 @@ pub mod store; // what is kept, and where
 pub mod explain; // what would become of a request, in words
 mod answer; // a stored response → the response to one request
 mod collapse; // one fetch per key: leaders and waiters
+mod remembered; // what keys are like, for a while
 mod invalidated; // what unsafe requests make of fetches under way, and of slices
 mod compress; // what the origin sent → the coding that the client likes
 mod affinity; // which server of a backend, by a hash

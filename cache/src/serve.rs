@@ -30,7 +30,6 @@ use common::soon::Soon;
 use common::time::WallTime;
 use common::worker::Worker;
 use http::StatusCode;
-use moka::sync::Cache;
 
 use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::Flights;
@@ -42,6 +41,7 @@ use crate::policy::meta::StoredMeta;
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
 use crate::policy::reuse::StaleWhy;
+use crate::remembered::Remembered;
 use crate::store::memory::Memory;
 use crate::store::{Entry, Stored};
 use crate::tally::Tally;
@@ -54,8 +54,6 @@ const NAME: &str = common::http::via::PSEUDONYM;
 const NOT_SHAREABLE: Duration = Duration::from_secs(10);
 /// How long it is remembered that the origin gives no slices of a key, so that it is not asked for them each time.
 const NOT_SLICEABLE: Duration = Duration::from_secs(60);
-/// Keys that are remembered so.
-const REMEMBERED_MAX: u64 = 100_000;
 
 /// The cache tier in this process.
 pub struct Local {
@@ -64,7 +62,7 @@ pub struct Local {
     flights: Arc<Flights>,
     budget: Budget,
     /// Keys whose responses were not for sharing a moment ago ("hit-for-miss").
-    not_shareable: Cache<u64, ()>,
+    not_shareable: Remembered,
     /// Responses that were not stored, by reason.
     not_stored: Tally,
     /// Stale responses that were served, by reason.
@@ -74,7 +72,7 @@ pub struct Local {
     /// What unsafe requests have invalidated.
     invalidated: Invalidated,
     /// Keys whose origin gave no slices a while ago.
-    not_sliceable: Cache<u64, ()>,
+    not_sliceable: Remembered,
 }
 
 /// What the store knows about a request.
@@ -178,22 +176,16 @@ impl Local {
     }
 
     fn without_store(fills_max: u64) -> Self {
-        let remembered = |how_long| {
-            Cache::builder()
-                .max_capacity(REMEMBERED_MAX)
-                .time_to_live(how_long)
-                .build()
-        };
         Self {
             memory: None,
             flights: Flights::new(),
             budget: Budget::new(fills_max),
-            not_shareable: remembered(NOT_SHAREABLE),
+            not_shareable: Remembered::new(NOT_SHAREABLE),
             not_stored: Tally::default(),
             stale: Tally::default(),
             refused: Tally::default(),
             invalidated: Invalidated::default(),
-            not_sliceable: remembered(NOT_SLICEABLE),
+            not_sliceable: Remembered::new(NOT_SLICEABLE),
         }
     }
 

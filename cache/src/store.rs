@@ -2,6 +2,8 @@
 
 pub mod content; // content that may still be coming
 pub mod memory; // in this process' memory
+mod index; // which there are
+mod room; // who may stay
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -12,6 +14,10 @@ use crate::policy::meta::StoredMeta;
 use crate::policy::reuse::Mark;
 use crate::purge::Subject;
 use content::Content;
+use room::Place;
+
+/// Times that an entry was asked for, as far as they count for staying.
+const ASKED_MAX: u32 = 3;
 
 /// One stored response: immutable, shared; what is counted and marked changes.
 #[derive(Debug)]
@@ -31,6 +37,11 @@ pub struct Stored {
     checked: AtomicU64,
     /// Requests that it has answered without the origin, and those that others of its key had before it took their place.
     hits: AtomicU32,
+    /// How many of them have been spent on staying; written by whoever makes room (`room.rs`), and so are all below but the
+    /// mark.
+    spent: AtomicU32,
+    /// The number of its entry's place in the room, where it is the first of its entry.
+    place: AtomicU32,
     marked_stale: AtomicBool,
 }
 
@@ -54,8 +65,8 @@ pub struct Purging {
     pub tags: Box<str>,
 }
 
-/// Bookkeeping of one stored response besides key, fields and content: the structs themselves, and moka's entry, as
-/// `bench memory --only object` finds it.
+/// Bookkeeping of one stored response besides key, fields and content: the structs themselves, its slot and its
+/// place, as `bench memory --only object` finds it.
 const OVERHEAD: u64 = 640;
 
 impl Stored {
@@ -83,6 +94,8 @@ impl Stored {
             named: is_named.then(|| Box::new(Named { url, tags })),
             checked: AtomicU64::new(began),
             hits: AtomicU32::new(0),
+            spent: AtomicU32::new(0),
+            place: AtomicU32::new(0),
             marked_stale: AtomicBool::new(false),
         })
     }
@@ -96,13 +109,19 @@ impl Stored {
         }
     }
 
-    /// It answers without the origin. The line of memory is this core's already: it has just counted the reference.
+    /// It answers without the origin. The line of memory is this core's already: it has just counted the reference. That it
+    /// was asked for is all that the room has to know, too.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
     fn hits(&self) -> u64 {
         u64::from(self.hits.load(Ordering::Relaxed))
+    }
+
+    fn asked(&self) -> u32 {
+        let hits = self.hits.load(Ordering::Relaxed);
+        hits.wrapping_sub(self.spent.load(Ordering::Relaxed))
     }
 
     /// Marks it stale, whatever its age; it is validated before it is used again.
@@ -161,9 +180,9 @@ const fn allocated(bytes: u64) -> u64 {
 pub enum Entry {
     /// The only one.
     One(Arc<Stored>),
-    // INVARIANT: two at least; all have the same key.
+    // INVARIANT: two at least; all have the same key. In a box, so that an entry is two words.
     /// The newest first.
-    Several(Arc<[Arc<Stored>]>),
+    Several(Arc<Box<[Arc<Stored>]>>),
 }
 
 impl Entry {
@@ -179,7 +198,7 @@ impl Entry {
     fn of(variants: Vec<Arc<Stored>>) -> Option<Self> {
         match <[Arc<Stored>; 1]>::try_from(variants) {
             Ok([stored]) => Some(Self::One(stored)),
-            Err(variants) => (!variants.is_empty()).then(|| Self::Several(variants.into())),
+            Err(variants) => (!variants.is_empty()).then(|| Self::Several(Arc::new(variants.into()))),
         }
     }
 
@@ -193,6 +212,43 @@ impl Entry {
         self.variants()
             .iter()
             .all(|stored| stored.checked.load(Ordering::Acquire) >= latest)
+    }
+
+    /// How often they were asked for since that was last spent; more than three times is three times.
+    fn asked(&self) -> u32 {
+        let asked = self.variants().iter().map(|stored| stored.asked());
+        asked.fold(0, u32::saturating_add).min(ASKED_MAX)
+    }
+
+    /// They count as asked for so often.
+    fn set_asked(&self, asked: u32) {
+        for (index, stored) in self.variants().iter().enumerate() {
+            let left = if index == 0 { asked } else { 0 };
+            let hits = stored.hits.load(Ordering::Relaxed);
+            stored.spent.store(hits.wrapping_sub(left), Ordering::Relaxed);
+        }
+    }
+
+    /// Spends so many of the times that they were asked for; all, where there are fewer, which is told.
+    fn spend(&self, price: u32) -> bool {
+        let asked = self.asked();
+        if asked > 0 {
+            self.set_asked(asked.saturating_sub(price));
+        }
+        asked >= price
+    }
+
+    /// Their place in the room; only of an entry that is stored.
+    fn place(&self) -> Option<Place> {
+        let first = self.variants().first()?;
+        Some(Place::of(first.place.load(Ordering::Relaxed)))
+    }
+
+    /// They have this place.
+    fn set_place(&self, place: Place) {
+        if let Some(first) = self.variants().first() {
+            first.place.store(place.number(), Ordering::Relaxed);
+        }
     }
 
     /// Their key.
@@ -209,11 +265,11 @@ impl Entry {
 mod tests {
     use super::*;
 
-    /// With the two counters before it, what mimalloc gives blocks of 192 bytes; the next size is 224.
+    /// With the two counters before it, what mimalloc gives blocks of 224 bytes; the next size is 256.
     #[test]
     fn a_stored_response_is_small() {
-        assert!(size_of::<Stored>() + 16 <= 192, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() + 16 <= 224, "{}", size_of::<Stored>());
         assert!(size_of::<Content>() + 16 <= 80, "{}", size_of::<Content>());
-        assert!(size_of::<Entry>() <= 24, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 16, "{}", size_of::<Entry>());
     }
 }

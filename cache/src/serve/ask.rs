@@ -12,7 +12,7 @@ use common::http::origin_error::OriginError;
 use common::http::outgoing::Hop;
 use common::http::response::Response;
 use common::telemetry::metrics::Counter;
-use common::time::WallTime;
+use common::time::{WallTime, mono_now};
 use common::worker::Worker;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -163,7 +163,7 @@ impl Local {
 
     /// Whether a response for this key was not for sharing a moment ago ("hit-for-miss").
     pub(super) fn is_not_shareable(&self, hash: KeyHash) -> bool {
-        self.not_shareable.contains_key(&hash.0)
+        self.not_shareable.has(hash, mono_now)
     }
 
     /// Whether somebody fetches it now.

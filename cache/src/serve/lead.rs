@@ -10,6 +10,7 @@ use common::http::body::Body;
 use common::http::outgoing::OutgoingHead;
 use common::http::response::{Response, SharedFields};
 use common::telemetry::metrics::Counter;
+use common::time::mono_now;
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -188,7 +189,7 @@ impl Lead {
             self.ask.worker.metrics.count(Counter::CacheTooLarge);
         }
         if why.is_about_response() {
-            self.local.not_shareable.insert(self.hash.0, ());
+            self.local.not_shareable.note(self.hash, mono_now());
         }
         if why == NotStored::Head {
             self.head_freshens(fetched);
@@ -206,7 +207,7 @@ impl Lead {
         // Made before the fill begins, so that its reader is there from the first byte.
         let response = self.first_answer(&stored, fetched.status, fetched.fields, cache_status);
         self.land(Landing::Stored(Arc::clone(&stored)));
-        self.local.not_shareable.invalidate(&self.hash.0);
+        self.local.not_shareable.forget(self.hash);
         let ask = Arc::clone(&self.ask);
         self.go_on(stored, coming);
         done(response, cache_status, &ask, backend)

@@ -9,6 +9,7 @@ use common::backend;
 use common::http::body::Body;
 use common::http::origin_error::OriginError;
 use common::http1::client::ExchangeError;
+use common::time::mono_now;
 use http::{Method, StatusCode};
 
 use super::ask::passed;
@@ -112,7 +113,7 @@ impl SliceLead {
                     NotStored::Partial(wrong) => local.refused.count(wrong.word()),
                     other => local.not_stored.count(other.word()),
                 }
-                local.not_sliceable.insert(self.sliced.hash.0, ());
+                local.not_sliceable.note(self.sliced.hash, mono_now());
                 self.lead.land(Landing::NotSliceable);
                 Brought::NotSliceable
             }
@@ -131,7 +132,7 @@ impl SliceLead {
             }
             StatusCode::OK => {
                 local.refused.count("range_ignored");
-                local.not_sliceable.insert(hash.0, ());
+                local.not_sliceable.note(*hash, mono_now());
             }
             _ => {}
         }

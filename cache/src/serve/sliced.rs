@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::http::body::Body;
 use common::http::response::{Fields, Response};
-use common::time::WallTime;
+use common::time::{WallTime, mono_now};
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -63,7 +63,7 @@ impl Local {
     /// Whether the origin may be asked for slices of a key. What is for one client only is not cut.
     pub(super) fn may_slice(&self, hash: KeyHash, digest: &RequestDigest<'_>, rules: &Rules) -> bool {
         let no_store = digest.directives.no_store && rules.client.no_store;
-        !digest.authorization && !no_store && !self.not_sliceable.contains_key(&hash.0)
+        !digest.authorization && !no_store && !self.not_sliceable.has(hash, mono_now)
     }
 
     /// Answers a request of which nothing is stored whole.

@@ -1,15 +1,17 @@
-//! The store in this process' memory: moka decides what has room, weighing bytes. Freshness is none of its business: a stale
-//! stored response is still worth a validation, so nothing here expires.
+//! The store in this process' memory: an index of what there is, and a room in which everything has its place, weighing bytes.
+//! Freshness is none of their business: a stale stored response is still worth a validation, so nothing here expires.
+//!
+//! Readers take a lock of the index only. Who stores or removes holds the room's, so that index and room agree at each
+//! moment and no byte is counted twice; what goes is dropped after that.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::sync::Cache;
+use parking_lot::Mutex;
 
+use super::index::Index;
+use super::room::Room;
 use super::{Entry, Stored};
 use crate::policy::key::{Key, KeyHash, KeyHasher};
 use crate::policy::rules::KeyRules;
@@ -17,31 +19,38 @@ use crate::policy::target::TargetUri;
 use crate::purge::{Purges, Strength, Target, Verdict};
 use crate::tier::Purged;
 
+/// Turns in which room is made before others get the lock.
+const TURNS: u32 = 64;
+
 /// Stored responses by cache key.
 pub struct Memory {
-    entries: Cache<u64, Entry, BuildHasherDefault<AlreadyHashed>>,
+    index: Index,
+    room: Mutex<Room>,
     hasher: KeyHasher,
-    evicted: Arc<AtomicU64>,
+    evicted: AtomicU64,
     removed: AtomicU64,
     purges: Purges,
+}
+
+/// What has become of a key's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaced {
+    /// There is something now, or was nothing.
+    Put,
+    /// It is gone.
+    Removed,
+    /// Nothing yet: there has to be more room, and others may want the lock.
+    NotYet,
 }
 
 impl Memory {
     /// Room for `bytes` bytes.
     pub fn new(bytes: u64) -> Self {
-        let evicted = Arc::new(AtomicU64::new(0));
-        let for_room = Arc::clone(&evicted);
-        let entries = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
-            .eviction_listener(move |_, _, cause| {
-                for_room.fetch_add(u64::from(cause == RemovalCause::Size), Ordering::Relaxed);
-            })
-            .build_with_hasher(BuildHasherDefault::default());
         Self {
-            entries,
+            index: Index::new(),
+            room: Mutex::new(Room::new(bytes)),
             hasher: KeyHasher::random(),
-            evicted,
+            evicted: AtomicU64::default(),
             removed: AtomicU64::default(),
             purges: Purges::default(),
         }
@@ -54,7 +63,7 @@ impl Memory {
 
     /// What is stored for a key and not purged.
     pub fn get(&self, hash: KeyHash, key: &Key<'_>) -> Option<Entry> {
-        let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()))?;
+        let entry = self.index.get(hash).filter(|entry| key.is(entry.key()))?;
         let latest = self.purges.latest();
         if entry.is_checked(latest) {
             return Some(entry);
@@ -62,45 +71,38 @@ impl Memory {
         self.after_purges(hash, entry, latest)
     }
 
-    /// What is stored for a key, purged or not, and nothing is touched: no recency, no frequency, no mark.
-    ///
-    /// moka counts every access by key, so this goes through all entries, which takes some 0.2 s per million: for an
-    /// operator's question, on a thread that may be kept waiting.
+    /// What is stored for a key, purged or not, and nothing is touched: it does not count as asked for, and gets no mark.
     pub fn inspect(&self, hash: KeyHash, key: &Key<'_>) -> Option<Entry> {
-        // Tells without counting; most questions about what is not stored end here.
-        if !self.entries.contains_key(&hash.0) {
-            return None;
-        }
-        let mut entries = self.entries.iter();
-        let (_, entry) = entries.find(|(known, _)| **known == hash.0)?;
-        key.is(entry.key()).then_some(entry)
+        self.index.get(hash).filter(|entry| key.is(entry.key()))
     }
 
-    /// The slices that are stored of what `key` is the key of, purged or not; as slow, and touching as little.
+    /// The slices that are stored of what `key` is the key of, purged or not. Goes through all entries, which takes some
+    /// 0.2 s per million: for an operator's question, on a thread that may be kept waiting.
     pub fn inspect_slices(&self, key: &Key<'_>) -> Vec<(u64, Entry)> {
-        let entries = self.entries.iter();
+        let entries = self.index.entries();
         entries
-            .filter_map(|(_, entry)| Some((key.slice_number(entry.key())?, entry)))
+            .filter_map(|entry| Some((key.slice_number(entry.key())?, entry)))
             .collect()
     }
 
     /// How many responses stored for a key are not purged.
     fn count(&self, hash: KeyHash, key: &Key<'_>) -> u64 {
-        let entry = self.entries.get(&hash.0).filter(|entry| key.is(entry.key()));
+        let entry = self.index.get(hash).filter(|entry| key.is(entry.key()));
         let is_there = |stored: &&Arc<Stored>| self.purges.verdict(&stored.subject()) != Verdict::Gone;
         entry.map_or(0, |entry| entry.variants().iter().filter(is_there).count() as u64)
     }
 
-    /// How many stored responses a purge is going to cover. Goes through all entries, as [`Self::inspect`] does.
+    /// How many stored responses a purge is going to cover. Goes through all entries, as
+    /// [`Self::inspect_slices`] does.
     fn count_covered(&self, target: &Target) -> u64 {
         let covers = target.covering();
         let is_there = |stored: &&Arc<Stored>| {
             let subject = stored.subject();
             covers(&subject) && self.purges.verdict(&subject) != Verdict::Gone
         };
-        let entries = self.entries.iter();
+        let entries = self.index.entries();
         entries
-            .map(|(_, entry)| entry.variants().iter().filter(is_there).count() as u64)
+            .map(|entry| entry.variants().iter().filter(is_there).count() as u64)
             .sum()
     }
 
@@ -173,74 +175,123 @@ impl Memory {
             return;
         }
         self.replace(hash, |entry| {
+            let Some(entry) = entry.filter(|entry| *entry.key() == *stored.key) else {
+                return Some(Entry::One(Arc::clone(stored)));
+            };
+            let is_other = |old: &&Arc<Stored>| {
+                let same_request = old.meta.vary == stored.meta.vary && old.meta.vary_key == stored.meta.vary_key;
+                !same_request && replaced.is_none_or(|replaced| !Arc::ptr_eq(old, replaced))
+            };
+            let others = entry.variants().iter().filter(is_other);
             let mut variants = vec![Arc::clone(stored)];
-            if let Some(entry) = entry.filter(|entry| *entry.key() == *stored.key) {
-                let is_other = |old: &&Arc<Stored>| {
-                    let same_request = old.meta.vary == stored.meta.vary && old.meta.vary_key == stored.meta.vary_key;
-                    !same_request && replaced.is_none_or(|replaced| !Arc::ptr_eq(old, replaced))
-                };
-                let others = entry.variants().iter().filter(is_other);
-                variants.extend(others.take(variants_max.saturating_sub(1)).cloned());
-                let kept: u64 = variants[1..].iter().map(|kept| kept.hits()).sum();
-                let taken_over = u32::try_from(entry.hits().saturating_sub(kept)).unwrap_or(u32::MAX);
-                stored.hits.store(taken_over, Ordering::Relaxed);
-            }
+            variants.extend(others.take(variants_max.saturating_sub(1)).cloned());
+            let kept: u64 = variants[1..].iter().map(|kept| kept.hits()).sum();
+            let taken_over = u32::try_from(entry.hits().saturating_sub(kept)).unwrap_or(u32::MAX);
+            stored.hits.store(taken_over, Ordering::Relaxed);
+            let asked = entry.asked();
             // The next look holds all of them against the purges so far.
-            Entry::of(variants)
+            let made = Entry::of(variants)?;
+            // Somebody has asked for what is put in its place.
+            made.set_asked(asked + 1);
+            Some(made)
         });
     }
 
     /// Puts what `make` makes of a key's entry in its place, or nothing; tells whether it has taken one away.
-    ///
-    /// An entry that changes its weight is removed and comes anew: where moka (0.12.16) removes one before it has counted
-    /// the update, it takes off the new weight for the old one, and the bytes that it counts are wrong from then on.
     fn replace(&self, hash: KeyHash, make: impl Fn(Option<&Entry>) -> Option<Entry>) -> bool {
-        let mut taken: Option<Entry> = None;
-        for is_last in [false, false, true] {
-            let mut is_over = true;
-            let mut is_removed = false;
-            self.entries.entry(hash.0).and_compute_with(|present| {
-                let present = present.map(moka::Entry::into_value);
-                let made = make(present.as_ref().or(taken.as_ref()));
-                match (made, present) {
-                    (None, None) => Op::Nop,
-                    (None, Some(_)) => {
-                        is_removed = true;
-                        Op::Remove
-                    }
-                    (Some(made), Some(present)) if made.weight() != present.weight() && !is_last => {
-                        (taken, is_over) = (Some(present), false);
-                        Op::Remove
-                    }
-                    (Some(made), _) => Op::Put(made),
-                }
-            });
-            if is_over {
-                return is_removed;
+        let mut is_admitted = false;
+        loop {
+            let mut gone = Vec::new();
+            let replaced = self.try_replace(hash, &make, &mut is_admitted, &mut gone);
+            // Here, where nobody waits for a lock.
+            drop(gone);
+            if replaced != Replaced::NotYet {
+                return replaced == Replaced::Removed;
             }
         }
-        false
+    }
+
+    /// The same, unless more has to go for it than may go at once. What goes is put into `gone`.
+    fn try_replace(
+        &self,
+        hash: KeyHash,
+        make: impl Fn(Option<&Entry>) -> Option<Entry>,
+        is_admitted: &mut bool,
+        gone: &mut Vec<Entry>,
+    ) -> Replaced {
+        let mut room = self.room.lock();
+        let present = self.index.get(hash);
+        let place = present.as_ref().and_then(Entry::place);
+        let Some(made) = make(present.as_ref()) else {
+            return self.take_out(&mut room, hash, gone);
+        };
+        let weight = made.weight();
+        if !*is_admitted && !room.admits(hash, weight, place) {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            self.take_out(&mut room, hash, gone);
+            return Replaced::Put;
+        }
+        *is_admitted = true;
+        let mut turns = 0;
+        while !room.fits(weight, place) {
+            let victim = room.turn(|whose, price| {
+                let spend = |entry: &Entry| entry.spend(price);
+                self.index.look(whose, spend) == Some(true)
+            });
+            if let Some(victim) = victim {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+                gone.extend(self.index.remove(victim));
+            }
+            turns += 1;
+            if turns == TURNS || victim == Some(hash) {
+                return Replaced::NotYet;
+            }
+        }
+        let place = match place {
+            Some(place) => {
+                room.reweigh(place, weight);
+                place
+            }
+            None => room.enter(hash, weight),
+        };
+        made.set_place(place);
+        gone.extend(self.index.put(hash, made));
+        gone.extend(present);
+        Replaced::Put
+    }
+
+    /// Takes the entry of a hash away.
+    fn take_out(&self, room: &mut Room, hash: KeyHash, gone: &mut Vec<Entry>) -> Replaced {
+        let Some(entry) = self.index.remove(hash) else {
+            return Replaced::Put;
+        };
+        if let Some(place) = entry.place() {
+            room.leave(place);
+        }
+        gone.push(entry);
+        Replaced::Removed
     }
 
     /// Removes everything stored for a key; tells whether there was anything.
     pub fn remove(&self, hash: KeyHash, key: &Key<'_>) -> bool {
-        let is_removed = self.get(hash, key).is_some() && self.entries.remove(&hash.0).is_some();
+        let others = |entry: Option<&Entry>| entry.filter(|entry| !key.is(entry.key())).cloned();
+        let is_removed = self.get(hash, key).is_some() && self.replace(hash, others);
         self.removed.fetch_add(u64::from(is_removed), Ordering::Relaxed);
         is_removed
     }
 
-    /// Entries and bytes, as far as moka has counted them.
+    /// Entries and bytes.
     pub fn level(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let room = self.room.lock();
+        (room.entries(), room.bytes())
     }
 
-    /// Bytes as moka has counted them, as the entries weigh, and at most.
+    /// Bytes as they are counted, as the entries weigh, and at most.
     #[cfg(test)]
     pub(crate) fn balance(&self) -> (u64, u64, u64) {
-        self.entries.run_pending_tasks();
-        let held = self.entries.iter().map(|(_, entry)| entry.weight()).sum();
-        let max = self.entries.policy().max_capacity().unwrap_or(u64::MAX);
-        (self.entries.weighted_size(), held, max)
+        let room = self.room.lock();
+        let held = self.index.entries().map(|entry| entry.weight()).sum();
+        (room.bytes(), held, room.max())
     }
 
     /// Entries that were pushed out, or not let in, for room.
@@ -254,63 +305,5 @@ impl Memory {
     }
 }
 
-/// The keys are hashes already.
-#[derive(Default)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `write_u64` is called for u64 keys; anything else is folded in.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use common::http::response::SharedFields;
-
-    use super::*;
-    use crate::policy::rules::Rules;
-    use crate::policy::testing;
-    use crate::store::Purging;
-    use crate::store::content::Content;
-
-    #[test]
-    fn an_entry_that_was_removed_soon_after_it_grew_leaves_no_weight_behind() {
-        let (memory, none, rules) = (Memory::new(1 << 20), HeaderMap::new(), Rules::default().key);
-        let key = Key::new(TargetUri::parse("http://a.test/b").unwrap(), &none, &rules);
-        let hash = memory.hash(&key);
-        let put = |language: &'static str| {
-            let mut meta = testing::stored(200, &[("cache-control", "max-age=9"), ("vary", "accept-language")]);
-            let request = testing::fields(&[("accept-language", language)]);
-            meta.vary_key = meta.vary.key(&request, &none, &Rules::default().vary);
-            let fields = Arc::new(SharedFields::new(&none));
-            let content = Content::complete("hello".into());
-            memory.put(
-                hash,
-                &Stored::new(key.render(), meta, fields, content, Purging::default()),
-                None,
-                8,
-            );
-        };
-        for round in 1..=3 {
-            put("en");
-            memory.entries.run_pending_tasks();
-            put("de");
-            assert_eq!(memory.get(hash, &key).map(|entry| entry.variants().len()), Some(2));
-            assert!(memory.remove(hash, &key));
-            let (counted, held, _) = memory.balance();
-            assert_eq!((counted, held, memory.removed()), (0, 0, round));
-        }
-    }
-}
+mod tests;

@@ -91,7 +91,7 @@ impl Keys for CacheDraft {
             "memory",
             Maybe::new(Size::between(1 << 20, 64 << 40), "none"),
             &mut self.memory,
-            "Keep responses in this process, in this much memory, their heads and bookkeeping included.",
+            "Keep responses in this process, in this much memory, their heads and bookkeeping included. When it is full, what was asked for only once goes first, and what is larger than a tenth of it is kept from its second request on.",
         );
         v.only_with("memory", self.memory.is_some(), |v| {
             v.key(

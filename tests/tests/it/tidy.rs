@@ -20,11 +20,10 @@ const LAYERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Dependencies that stay behind a border, and the crates that may have them.
-const BORDERS: [(&str, &[&str]); 10] = [
+const BORDERS: [(&str, &[&str]); 9] = [
     ("hyper", &["common"]),
     ("h2", &["common", "tests"]),
     ("httparse", &["common"]),
-    ("moka", &["cache"]),
     ("socket2", &["common", "bench", "tests"]),
     ("nix", &["common"]),
     ("libc", &["common", "bench", "tests"]),
