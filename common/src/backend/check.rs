@@ -23,7 +23,7 @@ use crate::http1::client::{Connection, Home};
 use crate::http2;
 use crate::net::proxy_protocol::Header;
 use crate::net::stream::Stream;
-use crate::time::mono_now;
+use crate::time::{MonoTime, mono_now};
 
 /// Bytes of a response body in which the expected text is looked for.
 const BODY_MAX: usize = 64 << 10;
@@ -156,9 +156,9 @@ async fn ask(
         drop(tokio::spawn(driver));
         http2::ask::exchange(client, &head, Body::Empty, limits, Nowhere).await
     } else {
-        Connection::new(stream)
-            .exchange(&head, Body::Empty, limits, Nowhere)
-            .await
+        let connection = Connection::new(stream);
+        let exchange = connection.exchange(&head, Body::Empty, limits, mono_now(), Nowhere);
+        exchange.await.map(|(response, _)| response)
     };
     let response = answered.map_err(|failure| failure.error.to_string())?;
     let status = response.status.as_u16();
@@ -192,7 +192,7 @@ async fn contains(mut body: Body, expected: &str) -> Result<(), String> {
 struct Nowhere;
 
 impl Home for Nowhere {
-    fn take_back(self, _: Connection) {}
+    fn take_back(self, _: Connection, _: MonoTime) {}
 }
 
 #[cfg(test)]

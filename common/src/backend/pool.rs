@@ -408,12 +408,12 @@ impl Lease {
 }
 
 impl Home for Lease {
-    fn take_back(mut self, connection: Connection) {
+    fn take_back(mut self, connection: Connection, now: MonoTime) {
         let Some(mut life) = self.open else { return };
         life.requests_left = life.requests_left.saturating_sub(1);
         let idle = Idle {
             connection,
-            since: mono_now(),
+            since: now,
             life,
             said: self.said.take(),
         };

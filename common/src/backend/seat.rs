@@ -56,7 +56,7 @@ impl Ready {
         if let (Channel::Http1(mut connection), Tenure::Whole(lease)) = (self.channel, self.seat.tenure)
             && connection.settle(settle).await
         {
-            lease.take_back(connection);
+            lease.take_back(connection, mono_now());
         }
     }
 }
@@ -66,10 +66,10 @@ impl Home for Seat {
         self.is_failure = self.backend.settings.ejection.statuses.contains(&status.as_u16());
     }
 
-    fn take_back(self, connection: Connection) {
+    fn take_back(self, connection: Connection, now: MonoTime) {
         self.note();
         if let Tenure::Whole(lease) = self.tenure {
-            lease.take_back(connection);
+            lease.take_back(connection, now);
         }
     }
 

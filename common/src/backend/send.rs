@@ -411,11 +411,13 @@ impl Backend {
     async fn exchange(&self, ready: Ready, ask: &Ask<'_>, body: Body, facts: &mut Facts) -> Result<Response, Failure> {
         let Ready { channel, seat, since } = ready;
         let number = seat.server;
-        let response = match channel {
-            Channel::Http1(connection) => connection.exchange(ask.head, body, ask.limits, seat).await?,
-            Channel::Http2(client) => Box::pin(http2::ask::exchange(client, ask.head, body, ask.limits, seat)).await?,
+        let (response, now) = match channel {
+            Channel::Http1(connection) => connection.exchange(ask.head, body, ask.limits, since, seat).await?,
+            Channel::Http2(client) => {
+                let response = Box::pin(http2::ask::exchange(client, ask.head, body, ask.limits, seat)).await?;
+                (response, ask.worker.clock.mono())
+            }
         };
-        let now = ask.worker.clock.mono();
         let took = now - since;
         facts.first_byte = Some(took);
         self.note_answered(number, took, now);

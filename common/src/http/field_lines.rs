@@ -15,7 +15,7 @@ use super::list;
 const LINES_ROOM: usize = 192;
 
 /// Rendered field lines, without the empty line that ends a header section.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct FieldLines {
     // INVARIANT: a sequence of `name ": " value CRLF`; no CR or LF in a value.
     bytes: Vec<u8>,
@@ -61,9 +61,22 @@ impl FieldLines {
 
     /// Appends a line of a message that was parsed, with its CRLF: it is as this file would have written it.
     pub(crate) fn push_parsed(&mut self, line: &[u8], name: &[u8]) {
-        debug_assert!(list::is_token(name) && line.starts_with(name) && line.ends_with(b"\r\n"));
+        debug_assert!(list::is_token(name) && line.starts_with(name));
+        self.expect(name);
+        self.push_expected(line);
+    }
+
+    /// Announces a line of this name, which [`Self::push_expected`] is going to bring.
+    pub(crate) fn expect(&mut self, name: &[u8]) {
         self.names |= bit_of(name);
-        self.bytes.extend_from_slice(line);
+    }
+
+    /// Appends lines of a message that was parsed, with their CRLFs: they are as this file would have written them, and
+    /// their names were announced.
+    pub(crate) fn push_expected(&mut self, lines: &[u8]) {
+        debug_assert!(lines.is_empty() || lines.ends_with(b"\r\n"));
+        debug_assert!(pairs(lines).all(|(name, _)| self.names & bit_of(name) != 0));
+        self.bytes.extend_from_slice(lines);
     }
 
     /// Appends one line whose value is a number.
@@ -115,6 +128,18 @@ impl FieldLines {
     pub fn push_constant(&mut self, line: &ConstantLine) {
         self.names |= line.bit;
         self.bytes.extend_from_slice(line.line.as_bytes());
+    }
+
+    /// Appends a line that begins so, and whose value is ours: nothing in it has to be looked at.
+    #[inline]
+    pub(crate) fn push_own(&mut self, start: &LineStart, write: impl FnOnce(&mut ValueText<'_>) -> fmt::Result) {
+        let begins = self.bytes.len();
+        self.names |= start.bit;
+        self.bytes.extend_from_slice(start.text.as_bytes());
+        let written = write(&mut ValueText(&mut self.bytes));
+        debug_assert!(written.is_ok(), "writing to memory cannot fail");
+        debug_assert_eq!(printable(&self.bytes[begins..]), self.bytes.len() - begins);
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Appends all lines of `other`.
@@ -232,6 +257,24 @@ const fn bit_of(name: &[u8]) -> u64 {
     }
 }
 
+/// How the line of a field begins, whatever follows.
+#[derive(Debug)]
+pub(crate) struct LineStart {
+    text: &'static str,
+    bit: u64,
+}
+
+impl LineStart {
+    /// The beginning of a line, such as `x-request-id: `.
+    pub(crate) const fn new(text: &'static str) -> Self {
+        let bytes = text.as_bytes();
+        let (name, rest) = bytes.split_at(bytes.len() - 2);
+        assert!(!name.is_empty() && rest[0] == b':' && rest[1] == b' ');
+        let bit = bit_of(name);
+        Self { text, bit }
+    }
+}
+
 /// A field line that is always the same, with its CRLF.
 #[derive(Debug)]
 pub struct ConstantLine {
@@ -298,6 +341,14 @@ impl fmt::Debug for FieldLines {
 
 /// Where the value of a line is written.
 pub struct ValueText<'a>(&'a mut Vec<u8>);
+
+impl ValueText<'_> {
+    /// Writes what is known to be printable ASCII.
+    #[inline]
+    pub(crate) fn write_ascii(&mut self, text: &[u8]) {
+        self.0.extend_from_slice(text);
+    }
+}
 
 impl fmt::Write for ValueText<'_> {
     #[inline]

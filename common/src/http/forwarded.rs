@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderMap, HeaderName};
 
-use super::field_lines::{FieldLines, ValueText};
+use super::field_lines::{ConstantLine, FieldLines, LineStart, ValueText};
 use super::list;
 use super::time_left::TIME_LEFT;
 
@@ -50,16 +50,20 @@ pub fn apply(settings: &ForwardedSettings, received: &Received<'_>, fields: &mut
     }
     if settings.x_forwarded {
         if let Some(peer) = received.peer {
-            list::append_member(fields, added, &X_FORWARDED_FOR, |text| write_address(text, peer));
+            if fields.contains_key(&X_FORWARDED_FOR) {
+                list::append_member(fields, added, &X_FORWARDED_FOR, |text| write_address(text, peer));
+            } else {
+                added.push_own(&FOR, |text| write_address(text, peer));
+            }
         }
         // A trusted proxy nearer to the client saw the client's own scheme and host; ours are those of its connection.
         if !fields.contains_key(&X_FORWARDED_PROTO) {
-            added.push_written(&X_FORWARDED_PROTO, |text| text.write_str(scheme(received.tls)));
+            added.push_constant(if received.tls { &HTTPS } else { &HTTP });
         }
         if let Some(authority) = received.authority
             && !fields.contains_key(&X_FORWARDED_HOST)
         {
-            added.push_written(&X_FORWARDED_HOST, |text| text.write_str(authority));
+            added.push_own(&HOST, |text| text.write_str(authority));
         }
     }
     if settings.forwarded {
@@ -122,12 +126,24 @@ impl IpNetwork {
 fn write_address(text: &mut ValueText<'_>, address: IpAddr) -> fmt::Result {
     match address.to_canonical() {
         IpAddr::V4(address) => {
+            let (mut room, mut used) = ([0; 15], 0);
+            let mut put = |byte: u8| {
+                room[used] = byte;
+                used += 1;
+            };
             for (index, octet) in address.octets().into_iter().enumerate() {
                 if index > 0 {
-                    text.write_char('.')?;
+                    put(b'.');
                 }
-                text.write_str(itoa::Buffer::new().format(octet))?;
+                if octet >= 100 {
+                    put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    put(b'0' + octet / 10 % 10);
+                }
+                put(b'0' + octet % 10);
             }
+            text.write_ascii(&room[..used]);
             Ok(())
         }
         IpAddr::V6(address) => write!(text, "{address}"),
@@ -201,6 +217,11 @@ const fn scheme(tls: bool) -> &'static str {
 /// Members of `X-Forwarded-For` that are looked at; no client is behind more trusted proxies.
 const CLAIMS_MAX: usize = 64;
 
+/// What is told of a request that claims nothing.
+const FOR: LineStart = LineStart::new("x-forwarded-for: ");
+const HOST: LineStart = LineStart::new("x-forwarded-host: ");
+const HTTP: ConstantLine = ConstantLine::new("x-forwarded-proto", "x-forwarded-proto: http\r\n");
+const HTTPS: ConstantLine = ConstantLine::new("x-forwarded-proto", "x-forwarded-proto: https\r\n");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

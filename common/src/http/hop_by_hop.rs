@@ -61,6 +61,10 @@ pub fn remove_from_request(fields: &mut HeaderMap, upgrade: Upgrade) {
     if found.is_empty() {
         return;
     }
+    if found.is_connection() && is_keep_alive(fields) {
+        fields.remove(CONNECTION);
+        return;
+    }
     // "The presence of the keyword "trailers" in the TE header field of a request indicates that the client is willing to
     // accept trailer fields, on behalf of itself and any downstream clients." (RFC 9110 §6.5.1) We pass them on.
     let trailers = list::members_of(fields, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
@@ -209,6 +213,11 @@ impl HopByHop {
 
     fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether it is `Connection` and no other.
+    const fn is_connection(self) -> bool {
+        self.0 == 1
     }
 
     fn contains(self, index: usize) -> bool {

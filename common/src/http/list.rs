@@ -59,6 +59,33 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_tchar(*byte))
 }
 
+/// How long the token is that `text` begins with. Letters and hyphens, of which nearly all names are made, are looked at
+/// eight at a time.
+pub(crate) fn token_len(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES * 0x80;
+    let mut len = 0;
+    for word in text.as_chunks().0 {
+        let word = u64::from_le_bytes(*word);
+        // No sum below carries into the next byte; what it says of its own byte stands in the highest bit.
+        let lower = (word | (ONES * 0x20)) & !HIGH;
+        let from_a = lower + ONES * (0x80 - 0x61);
+        let after_z = lower + ONES * (0x80 - 0x7b);
+        let but_hyphen = word ^ (ONES * 0x2d);
+        let is_other = ((but_hyphen & !HIGH) + ONES * 0x7f) | but_hyphen;
+        let ends = (!from_a | after_z | word) & is_other & HIGH;
+        if ends != 0 {
+            len += ends.trailing_zeros() as usize / 8;
+            break;
+        }
+        len += 8;
+    }
+    while text.get(len).is_some_and(|byte| is_tchar(*byte)) {
+        len += 1;
+    }
+    len
+}
+
 /// RFC 9110 §5.6.2: a byte of a token.
 pub const fn is_tchar(byte: u8) -> bool {
     TCHARS[byte as usize]
@@ -110,6 +137,24 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_token_is_as_long_as_all_its_bytes_are_of_a_token() {
+        for length in 0..20 {
+            for plain in [b'a', b'Z', b'-', b'7', b'_'] {
+                let mut text = vec![plain; length];
+                assert_eq!(token_len(&text), length);
+                for at in 0..length {
+                    for byte in 0..=u8::MAX {
+                        text[at] = byte;
+                        let expected = if is_tchar(byte) { length } else { at };
+                        assert_eq!(token_len(&text), expected, "{byte} at {at} of {length}");
+                    }
+                    text[at] = plain;
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_line_splits_at_commas_outside_of_parameter_values() {

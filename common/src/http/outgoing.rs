@@ -3,7 +3,6 @@
 //! Only requests that are forwarded pass here; an answer from store does not. One place, so that both legs agree.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use http::header::{HOST, HeaderName, MAX_FORWARDS, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
-use super::field_lines::FieldLines;
+use super::field_lines::{FieldLines, LineStart};
 use super::forwarded::{self, ForwardedSettings, Received};
 use super::hop_by_hop::{self, Upgrade};
 use super::interim::{Courier, Desk};
@@ -91,6 +90,8 @@ pub enum RequestId {
     Made(u64),
 }
 
+/// The line that carries it.
+const ID: LineStart = LineStart::new("x-request-id: ");
 /// Room made for the lines that a request is given on its way out.
 const ADDED_ROOM: usize = 320;
 /// Bytes of a request id that is taken over from a peer.
@@ -117,14 +118,18 @@ impl RequestId {
 
     /// The id as text, without allocating; `room` is used when it was made here.
     pub fn text<'a>(&'a self, room: &'a mut [u8; 16]) -> &'a str {
+        std::str::from_utf8(self.ascii(room)).unwrap_or_default()
+    }
+
+    fn ascii<'a>(&'a self, room: &'a mut [u8; 16]) -> &'a [u8] {
         match self {
-            Self::Given(id) => id.to_str().unwrap_or_default(),
+            Self::Given(id) => id.as_bytes(),
             Self::Made(id) => {
                 for (place, byte) in room.iter_mut().enumerate() {
                     let nibble = (id >> (60 - 4 * place)) & 0xf;
                     *byte = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
                 }
-                std::str::from_utf8(room).unwrap_or_default()
+                room
             }
         }
     }
@@ -164,34 +169,31 @@ pub fn prepare(mut parts: Box<Parts>, hop: &Hop<'_>) -> OutgoingHead {
         count_down(fields);
     }
     let mut added = FieldLines::with_capacity(ADDED_ROOM);
-    // Most requests have none of the fields that are looked for below: then it is an empty map that is looked into.
+    // Most requests have none of the fields that are looked for below.
     let present = Notable::of(fields);
-    let (mut no_claims, mut no_hops) = (HeaderMap::new(), HeaderMap::new());
     if present.any(Notable::HOP_BY_HOP) {
         hop_by_hop::remove_from_request(fields, hop.upgrade);
     }
-    let host = fields.get(HOST).cloned();
-    let received = Received {
-        peer: hop.peer(),
-        tls: hop.tls,
-        authority: host.as_ref().and_then(|host| host.to_str().ok()),
-    };
-    let claims = if present.any(Notable::CLAIMS) {
-        &mut *fields
+    let mut time_left = None;
+    if present.any(Notable::CLAIMS) {
+        let host = fields.get(HOST).cloned();
+        forwarded::apply(hop.forwarded, &received(hop, host.as_ref()), fields, &mut added);
+        time_left = time_left::take(fields);
+        fields.remove(&X_REQUEST_ID);
     } else {
-        &mut no_claims
-    };
-    forwarded::apply(hop.forwarded, &received, claims, &mut added);
-    let time_left = time_left::take(claims);
-    claims.remove(&X_REQUEST_ID);
-    added.push_written(&X_REQUEST_ID, |text| text.write_str(hop.request_id.text(&mut [0; 16])));
-    let hops = if present.any(Notable::HOPS) {
-        fields
+        let received = received(hop, fields.get(HOST));
+        forwarded::apply(hop.forwarded, &received, &mut HeaderMap::new(), &mut added);
+    }
+    added.push_own(&ID, |text| {
+        text.write_ascii(hop.request_id.ascii(&mut [0; 16]));
+        Ok(())
+    });
+    if present.any(Notable::HOPS) {
+        via::append_via(fields, &mut added, parts.version);
+        via::append_cdn_loop(fields, &mut added, hop.node);
     } else {
-        &mut no_hops
-    };
-    via::append_via(hops, &mut added, parts.version);
-    via::append_cdn_loop(hops, &mut added, hop.node);
+        via::begin(&mut added, parts.version, hop.node);
+    }
     parts.version = Version::HTTP_11;
     OutgoingHead {
         parts,
@@ -199,5 +201,14 @@ pub fn prepare(mut parts: Box<Parts>, hop: &Hop<'_>) -> OutgoingHead {
         time_left,
         asks_upgrade: hop.upgrade == Upgrade::Keep,
         courier: hop.desk.map(Desk::courier),
+    }
+}
+
+/// What we know ourselves of a request for this host.
+fn received<'a>(hop: &Hop<'_>, host: Option<&'a HeaderValue>) -> Received<'a> {
+    Received {
+        peer: hop.peer(),
+        tls: hop.tls,
+        authority: host.and_then(|host| host.to_str().ok()),
     }
 }

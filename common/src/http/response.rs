@@ -41,9 +41,7 @@ pub struct SharedFields(FieldLines);
 impl SharedFields {
     /// Renders `map` once; nothing else of it is kept.
     pub fn new(map: &HeaderMap) -> Self {
-        let mut lines = FieldLines::from_map(map);
-        lines.shrink_to_fit();
-        Self(lines)
+        FieldLines::from_map(map).into()
     }
 
     /// The fields, read anew: not for the hit path.
@@ -54,6 +52,13 @@ impl SharedFields {
     /// The fields as they are sent.
     pub const fn lines(&self) -> &FieldLines {
         &self.0
+    }
+}
+
+impl From<FieldLines> for SharedFields {
+    fn from(mut lines: FieldLines) -> Self {
+        lines.shrink_to_fit();
+        Self(lines)
     }
 }
 
@@ -177,10 +182,13 @@ impl Fields {
     }
 
     /// Everything as one map, for transports that want one.
-    pub fn into_map(mut self) -> HeaderMap {
-        let added = std::mem::take(&mut self.added);
-        let map = self.map_mut();
-        added.append_to(map);
-        std::mem::take(map)
+    pub fn into_map(self) -> HeaderMap {
+        let mut map = match self.base {
+            Base::Owned(map) => *map,
+            Base::Lines(lines) => lines.into_map(),
+            Base::Shared(shared) => shared.to_map(),
+        };
+        self.added.append_to(&mut map);
+        map
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use http::Version;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 
-use super::field_lines::FieldLines;
+use super::field_lines::{ConstantLine, FieldLines};
 use super::list;
 
 /// The name that tidegate goes by in `Via`, `Cache-Status` and `Proxy-Status`.
@@ -22,6 +22,8 @@ pub const HOPS_MAX: usize = 20;
 pub struct NodeId {
     // INVARIANT: a token (RFC 9110 §5.6.2), so that it needs no quoting.
     cdn_id: String,
+    /// CDN-Loop as it begins here.
+    first: FieldLines,
 }
 
 impl NodeId {
@@ -32,9 +34,11 @@ impl NodeId {
         if id.len() > 64 || !list::is_token(id.as_bytes()) {
             return None;
         }
-        Some(Self {
-            cdn_id: format!("{PSEUDONYM}-{id}"),
-        })
+        let cdn_id = format!("{PSEUDONYM}-{id}");
+        let mut first = FieldLines::default();
+        first.push_display(&CDN_LOOP, &cdn_id);
+        first.shrink_to_fit();
+        Some(Self { cdn_id, first })
     }
 
     /// The `cdn-id` as it stands in `CDN-Loop`.
@@ -65,12 +69,29 @@ pub fn append_cdn_loop(fields: &mut HeaderMap, added: &mut FieldLines, node: &No
     list::append_member(fields, added, &CDN_LOOP, |text| text.write_str(node.as_str()));
 }
 
+/// Adds this node to a request that was received in this version and has passed no other: it has neither field yet.
+pub fn begin(added: &mut FieldLines, received: Version, node: &NodeId) {
+    added.push_constant(via_line(received));
+    added.extend(&node.first);
+}
+
 /// Adds us to the `Via` of a message that goes on.
 ///
 /// "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request message and MAY send a Via
 /// header field in forwarded response messages." (RFC 9110 §7.6.3)
 pub fn append_via(fields: &mut HeaderMap, added: &mut FieldLines, received: Version) {
     list::append_member(fields, added, &VIA, |text| text.write_str(via_member(received)));
+}
+
+/// `Via` for a message that was received in this version and has none yet.
+const fn via_line(received: Version) -> &'static ConstantLine {
+    match received {
+        Version::HTTP_09 => const { &ConstantLine::new("via", "via: 0.9 tidegate\r\n") },
+        Version::HTTP_10 => const { &ConstantLine::new("via", "via: 1.0 tidegate\r\n") },
+        Version::HTTP_2 => const { &ConstantLine::new("via", "via: 2 tidegate\r\n") },
+        Version::HTTP_3 => const { &ConstantLine::new("via", "via: 3 tidegate\r\n") },
+        _ => const { &ConstantLine::new("via", "via: 1.1 tidegate\r\n") },
+    }
 }
 
 /// Our member of `Via` for a message that was received in this version.
@@ -146,6 +167,24 @@ mod tests {
         assert_eq!(request["cdn-loop"], "tidegate-front, tidegate-cache");
         assert_eq!(request["via"], "1.1 tidegate, 1.1 tidegate");
         assert!(has_passed(&request, &front) && has_passed(&request, &cache));
+    }
+
+    #[test]
+    fn a_request_that_passed_nobody_else_gets_the_same_lines_as_one_that_did() {
+        let node = NodeId::new("7f3a").unwrap();
+        for version in [
+            Version::HTTP_09,
+            Version::HTTP_10,
+            Version::HTTP_11,
+            Version::HTTP_2,
+            Version::HTTP_3,
+        ] {
+            let (mut appended, mut begun) = (FieldLines::default(), FieldLines::default());
+            append_via(&mut HeaderMap::new(), &mut appended, version);
+            append_cdn_loop(&mut HeaderMap::new(), &mut appended, &node);
+            begin(&mut begun, version, &node);
+            assert_eq!(begun, appended);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::http::tunnel::Tunnel;
 use crate::http::{upgrade, websocket};
 use crate::net::stream::Stream;
 use crate::net::tls;
-use crate::turn::turn;
+use crate::time::{MonoTime, mono_now};
 
 /// Interim (1xx) responses that a server may send before the final one.
 pub(crate) const INTERIM_MAX: u32 = 32;
@@ -55,8 +55,8 @@ pub trait Home: Send + Unpin + Sized + 'static {
     /// The head of the final response is there.
     fn answered(&mut self, _status: StatusCode) {}
 
-    /// The response is whole; takes the connection back.
-    fn take_back(self, connection: Connection);
+    /// The response is whole, `now`; takes the connection back.
+    fn take_back(self, connection: Connection, now: MonoTime);
 
     /// The response is whole, the connection is not reusable.
     fn finished(self) {}
@@ -132,7 +132,8 @@ impl Connection {
         Ok(self)
     }
 
-    /// Sends a request and waits for the head of the final response; its body streams from there.
+    /// Sends a request and waits for the head of the final response, and says when that was there; its body streams from
+    /// there. `since` is now.
     ///
     /// # Errors
     /// [`Failure`] says what happened and what may be tried again. Dropping the future closes the connection.
@@ -141,8 +142,9 @@ impl Connection {
         head: &OutgoingHead,
         body: Body,
         limits: &ExchangeLimits,
+        since: MonoTime,
         home: H,
-    ) -> impl Future<Output = Result<Response, Failure>> {
+    ) -> impl Future<Output = Result<(Response, MonoTime), Failure>> {
         let coding = match body.len() {
             Some(0) => Coding::None,
             Some(length) => Coding::Length(length),
@@ -165,10 +167,10 @@ impl Connection {
             asks_upgrade: head.asks_upgrade,
             courier: head.courier.clone(),
             send_failed: false,
+            since: Some(since),
         };
         // A block, because an async fn would keep its arguments twice.
         async move {
-            turn().await;
             match poll_fn(|cx| exchange.poll_head(cx, limits)).await {
                 Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                     let mut fields = response.fields.into_map();
@@ -178,12 +180,17 @@ impl Connection {
                         return Err(exchange.fail(OriginError::HttpUpgradeFailed.into(), received_before));
                     }
                     hop_by_hop::remove_from_response(response.status, &mut fields);
-                    Ok(exchange.into_tunnel(response.status, fields.into(), limits, home))
+                    let response = exchange.into_tunnel(response.status, fields.into(), limits, home);
+                    Ok((response, mono_now()))
                 }
                 Ok(response) if !is_asked_for(response.status, &request.headers) => {
                     Err(exchange.fail(OriginError::HttpProtocolError.into(), received_before))
                 }
-                Ok(response) => exchange.into_response(response, &request.method, limits, home),
+                Ok(response) => {
+                    let now = mono_now();
+                    let response = exchange.into_response(response, &request.method, limits, now, home)?;
+                    Ok((response, now))
+                }
                 Err(error) => Err(exchange.fail(error, received_before)),
             }
         }
@@ -203,6 +210,8 @@ pub(super) struct Exchange {
     courier: Option<Courier>,
     /// The request could not be sent whole; a response may be there all the same.
     send_failed: bool,
+    /// When it began, until something was waited for.
+    since: Option<MonoTime>,
 }
 
 impl Exchange {
@@ -255,7 +264,8 @@ impl Exchange {
             // The request's body is being waited for; it has a timeout of its own.
             return Poll::Pending;
         };
-        self.deadline.start(after);
+        let since = self.since.take();
+        self.deadline.start_from(|| since.unwrap_or_else(mono_now), after);
         self.deadline.poll(cx).map(|()| error)
     }
 
@@ -354,6 +364,7 @@ impl Exchange {
         head: ResponseHead,
         method: &Method,
         limits: &ExchangeLimits,
+        now: MonoTime,
         mut home: H,
     ) -> Result<Response, Failure> {
         let ResponseHead {
@@ -386,7 +397,7 @@ impl Exchange {
         let body = match whole {
             Some(body) if self.outbox.is_done() => {
                 if persists {
-                    self.go_home(home);
+                    self.go_home(home, now);
                 } else {
                     home.finished();
                 }
@@ -404,14 +415,12 @@ impl Exchange {
     }
 
     /// Hands the connection back, unless something came after the response: that would answer the next request.
-    pub(super) fn go_home<H: Home>(mut self, home: H) {
+    pub(super) fn go_home<H: Home>(mut self, home: H, now: MonoTime) {
         if self.io.buf.is_empty() && !self.io.ended && self.outbox.is_done() {
             self.io.buf = bytes::BytesMut::new();
             self.deadline.clear();
-            home.take_back(Connection {
-                io: self.io,
-                deadline: self.deadline,
-            });
+            let (io, deadline) = (self.io, self.deadline);
+            home.take_back(Connection { io, deadline }, now);
         } else {
             home.finished();
         }

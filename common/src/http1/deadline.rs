@@ -28,8 +28,13 @@ impl Deadline {
 
     /// Sets the deadline `after` from now, unless one is set already.
     pub(crate) fn start(&mut self, after: Duration) {
+        self.start_from(mono_now, after);
+    }
+
+    /// Sets the deadline `after` from a moment that is asked for only where none is set already.
+    pub(crate) fn start_from(&mut self, since: impl FnOnce() -> MonoTime, after: Duration) {
         if self.at.is_none() {
-            self.at = Some(mono_now() + after);
+            self.at = Some(since() + after);
         }
     }
 

@@ -16,6 +16,7 @@ use super::io::{BODY_READ, Io};
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
 use crate::http::origin_error::OriginError;
+use crate::time::mono_now;
 
 /// How a response body's end is found.
 enum Reading {
@@ -73,7 +74,7 @@ impl<H: Home> ResponseBody<H> {
             return;
         };
         if self.may_persist && !matches!(self.reading, Reading::UntilClose) {
-            exchange.go_home(home);
+            exchange.go_home(home, mono_now());
         } else {
             home.finished();
         }

@@ -12,7 +12,7 @@ use super::framing::{self, BadFraming, Framing};
 use super::parse::ResponseHead;
 use crate::http::field_lines::{FieldLines, printable};
 use crate::http::hop_by_hop::{self, connection_options};
-use crate::http::list::is_tchar;
+use crate::http::list::token_len;
 use crate::http::response::Fields;
 
 /// Room for the lines of a head; larger ones grow.
@@ -68,11 +68,7 @@ pub(super) fn usual_head(text: &[u8], fields_max: usize) -> Option<(ResponseHead
 
 /// Name and value of a line that is written as `FieldLines` would write it, and what follows its CRLF.
 fn split_field(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let mut colon = 0;
-    while is_tchar(*text.get(colon)?) {
-        colon += 1;
-    }
-    let (name, rest) = text.split_at(colon);
+    let (name, rest) = text.split_at(token_len(text));
     let rest = rest.strip_prefix(b": ")?;
     let (value, rest) = rest.split_at(printable(rest));
     let after = rest.strip_prefix(b"\r\n")?;
@@ -88,32 +84,51 @@ impl Plain {
             ..Self::default()
         };
         let (mut fields, mut connections) = (0, 0);
+        // Lines that are kept, and not copied yet: all that stand together go at once.
+        let mut kept = section;
         let mut rest = section;
         while !rest.starts_with(b"\r\n") {
             let (name, value, after) = split_field(rest)?;
+            fields += 1;
             if !may_be_ours(name) {
-                plain.lines.push_parsed(&rest[..rest.len() - after.len()], name);
-            } else if name.eq_ignore_ascii_case(b"content-length") {
+                plain.lines.expect(name);
+                rest = after;
+                continue;
+            }
+            plain.lines.push_expected(&kept[..kept.len() - rest.len()]);
+            (kept, rest) = (after, after);
+            if is_name(name, b"content-length") {
                 plain.length = Some(framing::digits(value).filter(|_| plain.has_no_framing())?);
-            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                plain.is_chunked = value.eq_ignore_ascii_case(b"chunked") && plain.has_no_framing();
-                plain.is_chunked.then_some(())?;
-            } else if name.eq_ignore_ascii_case(b"connection") {
+            } else if is_name(name, b"connection") {
                 connections += 1;
-                plain.closes = value.eq_ignore_ascii_case(b"close");
-                (connections == 1 && (plain.closes || value.eq_ignore_ascii_case(b"keep-alive"))).then_some(())?;
-            } else if !name.eq_ignore_ascii_case(b"keep-alive") {
+                plain.closes = is_name(value, b"close");
+                (connections == 1 && (plain.closes || is_name(value, b"keep-alive"))).then_some(())?;
+            } else if is_name(name, b"transfer-encoding") {
+                plain.is_chunked = is_name(value, b"chunked") && plain.has_no_framing();
+                plain.is_chunked.then_some(())?;
+            } else if !is_name(name, b"keep-alive") {
                 return None;
             }
-            fields += 1;
-            rest = after;
         }
+        plain.lines.push_expected(&kept[..kept.len() - rest.len()]);
         (fields <= fields_max).then_some((plain, &rest[2..]))
     }
 
     fn has_no_framing(&self) -> bool {
         self.length.is_none() && !self.is_chunked
     }
+}
+
+/// Whether `text` is this word in any case; all its bytes are compared at once.
+fn is_name<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    let differences = text
+        .iter()
+        .zip(lower)
+        .map(|(byte, lower)| byte.to_ascii_lowercase() ^ lower);
+    differences.fold(0, |all, difference| all | difference) == 0
 }
 
 /// Whether a field may be one that is not kept; false for nearly all others.

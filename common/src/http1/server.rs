@@ -330,6 +330,7 @@ impl Connection {
         let reply = match reply {
             Soon::Ready(reply) => reply,
             Soon::Coming(mut coming) => {
+                turn().await;
                 let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
                     Poll::Ready(reply) => Poll::Ready(Some(reply)),
                     Poll::Pending => {

@@ -31,6 +31,7 @@ use crate::serve::tunnel::{self, Told};
 use crate::soon::Soon;
 use crate::telemetry::metrics::Counter;
 use crate::time::{MonoTime, mono_now};
+use crate::turn::turn;
 
 /// A frame's head, and the status, which is one octet in HPACK at best.
 const HEAD_OVERHEAD: u64 = frame::HEAD as u64 + 1;
@@ -96,6 +97,7 @@ async fn answer<S: Service>(service: &S, stream: Stream, accepted: Accepted) {
             match service.call(stream.request(head, began), conn, &desk) {
                 Soon::Ready(reply) => reply,
                 Soon::Coming(mut coming) => {
+                    turn().await;
                     let reply = poll_fn(|cx| match coming.as_mut().poll(cx) {
                         Poll::Ready(reply) => Poll::Ready(Some(reply)),
                         Poll::Pending => stream.poll_meanwhile(&desk, cx).map(|()| None),

@@ -34,7 +34,7 @@ async fn filled(pool: &Arc<Pool>, workers: &[usize]) -> Vec<(tokio::net::UnixStr
     let mut far_ends = Vec::new();
     for lease in leases {
         let (connection, far, fd) = connection();
-        lease.take_back(connection);
+        lease.take_back(connection, mono_now());
         far_ends.push((far, fd));
     }
     far_ends
@@ -118,7 +118,7 @@ async fn filled_by(pool: &Arc<Pool>, clients: &[u8]) -> Vec<(tokio::net::UnixStr
         lease.says(Some(said(client)));
         assert!(lease.connection(Source::New, mono_now()).await.is_none());
         let (connection, far, fd) = connection();
-        lease.take_back(connection);
+        lease.take_back(connection, mono_now());
         far_ends.push((far, fd));
     }
     far_ends
@@ -157,7 +157,7 @@ async fn of_connections_that_name_clients_the_oldest_makes_room() {
     assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 1, 0), 1));
     let (lease, connection, fd) = taken_by(&pool, 2).await.unwrap();
     assert_eq!(fd, far_ends[1].1, "the first was closed");
-    lease.take_back(connection);
+    lease.take_back(connection, mono_now());
     // At the limit of idle ones, for one that comes back.
     let more = filled_by(&pool, &[3, 4]).await;
     assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 2, 0), 2));
@@ -180,7 +180,7 @@ async fn a_dead_idle_connection_is_noticed_before_use() {
     std::future::poll_fn(|cx| connection.stream().poll_read_ready(cx))
         .await
         .unwrap();
-    lease.take_back(connection);
+    lease.take_back(connection, mono_now());
     assert_eq!(taken(&pool, 0).await.unwrap().2, far_ends[0].1);
     assert_eq!((pool.level(), pool.open.load(Ordering::SeqCst)), (level(0, 0, 0), 0));
 }
@@ -217,7 +217,7 @@ async fn a_connection_that_comes_back_goes_to_the_first_in_line_even_if_none_may
     assert!(is_pending(&mut second).await);
     assert_eq!(pool.level(), level(1, 0, 2));
     let (connection, _far, fd) = connection();
-    lease.take_back(connection);
+    lease.take_back(connection, mono_now());
     assert!(is_pending(&mut second).await, "first come, first served");
     let (lease, connection, taken) = first.await.unwrap();
     assert_eq!(taken, fd);
@@ -300,7 +300,7 @@ fn the_limit_holds_while_many_workers_take_from_each_other() {
                 assert!(pool.open.load(Ordering::SeqCst) <= 3);
                 tokio::task::yield_now().await;
                 if !turn.is_multiple_of(5) {
-                    lease.take_back(connection);
+                    lease.take_back(connection, mono_now());
                 }
                 pool.sweep(worker, mono_now());
             }
