@@ -148,7 +148,12 @@ impl Permit {
     /// Tells the waiters what was found. Until the permit is dropped, later requests are told the same: what was found may
     /// not be in the store yet.
     pub(crate) fn land(&self, landing: Landing) {
-        self.flight.landing.send_replace(landing);
+        let place = &self.flight.landing;
+        place.send_if_modified(|found| {
+            *found = landing;
+            // Who comes from here on looks at what is here before he waits: where nobody does yet, nobody has to be woken.
+            place.receiver_count() > 0
+        });
     }
 }
 

@@ -16,7 +16,7 @@ pub fn parse(value: &[u8], now: WallTime) -> Option<WallTime> {
     }
 }
 
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const DAYS: [[u8; 3]; 7] = [*b"mon", *b"tue", *b"wed", *b"thu", *b"fri", *b"sat", *b"sun"];
 const LONG_DAYS: [&str; 7] = [
     "Monday",
     "Tuesday",
@@ -26,18 +26,21 @@ const LONG_DAYS: [&str; 7] = [
     "Saturday",
     "Sunday",
 ];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+#[rustfmt::skip]
+const MONTHS: [[u8; 3]; 12] = [
+    *b"jan", *b"feb", *b"mar", *b"apr", *b"may", *b"jun", *b"jul", *b"aug", *b"sep", *b"oct", *b"nov", *b"dec",
 ];
+/// Days of a year before each month, where February has 28.
+const DAYS_BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 fn imf_fixdate(value: &[u8]) -> Option<WallTime> {
     let mut rest = Rest(value);
-    rest.one_of(&DAYS)?;
+    rest.short_name(&DAYS)?;
     rest.literal(", ")?;
     let day = rest.digits(2)?;
     rest.literal(" ")?;
-    let month = rest.one_of(&MONTHS)?;
+    let month = rest.short_name(&MONTHS)?;
     rest.literal(" ")?;
     let year = rest.digits(4)?;
     rest.literal(" ")?;
@@ -49,11 +52,11 @@ fn imf_fixdate(value: &[u8]) -> Option<WallTime> {
 /// `Sunday, 06-Nov-94 08:49:37 GMT`
 fn rfc850(value: &[u8], now: WallTime) -> Option<WallTime> {
     let mut rest = Rest(value);
-    rest.one_of(&LONG_DAYS)?;
+    LONG_DAYS.iter().find_map(|day| rest.literal(day))?;
     rest.literal(", ")?;
     let day = rest.digits(2)?;
     rest.literal("-")?;
-    let month = rest.one_of(&MONTHS)?;
+    let month = rest.short_name(&MONTHS)?;
     rest.literal("-")?;
     let short_year = rest.digits(2)?;
     rest.literal(" ")?;
@@ -73,9 +76,9 @@ fn rfc850(value: &[u8], now: WallTime) -> Option<WallTime> {
 /// `Sun Nov  6 08:49:37 1994`
 fn asctime(value: &[u8]) -> Option<WallTime> {
     let mut rest = Rest(value);
-    rest.one_of(&DAYS)?;
+    rest.short_name(&DAYS)?;
     rest.literal(" ")?;
-    let month = rest.one_of(&MONTHS)?;
+    let month = rest.short_name(&MONTHS)?;
     rest.literal(" ")?;
     let day = if rest.literal(" ").is_some() {
         rest.digits(1)?
@@ -100,9 +103,12 @@ impl Rest<'_> {
         head.eq_ignore_ascii_case(text.as_bytes()).then(|| self.0 = tail)
     }
 
-    /// The 1-based number of the name that comes next.
-    fn one_of(&mut self, names: &[&str]) -> Option<u64> {
-        let index = names.iter().position(|name| self.literal(name).is_some())?;
+    /// The 1-based number of the name that comes next; `names` are in lower case.
+    fn short_name(&mut self, names: &[[u8; 3]]) -> Option<u64> {
+        let (head, tail) = self.0.split_first_chunk()?;
+        let head = head.map(|byte| byte.to_ascii_lowercase());
+        let index = names.iter().position(|name| *name == head)?;
+        self.0 = tail;
         u64::try_from(index + 1).ok()
     }
 
@@ -141,7 +147,8 @@ fn moment(year: u64, month: u64, day: u64, second: u64) -> Option<WallTime> {
     }
     let leap_years_before = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
     let days_before_year = (year - 1970) * 365 + leap_years_before(year) - leap_years_before(1970);
-    let days_before_month: u64 = (1..month).map(|month| days_in(year, month)).sum();
+    let leap_day = u64::from(month > 2 && days_in(year, 2) == 29);
+    let days_before_month = DAYS_BEFORE[usize::try_from(month - 1).ok()?] + leap_day;
     let days = days_before_year + days_before_month + day - 1;
     Some(WallTime::from_unix_secs(days * 86_400 + second))
 }

@@ -1,5 +1,6 @@
 //! Updating a stored response with the fields of a 304 or a HEAD response (RFC 9111 §3.2, §4.3.4, §4.3.5).
 
+use common::http::field_lines::FieldLines;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::content_range;
@@ -23,7 +24,7 @@ pub struct Freshened {
 
 impl Freshened {
     /// The fields to be stored, if it may stay stored.
-    pub fn to_store(&self) -> Option<HeaderMap> {
+    pub fn to_store(&self) -> Option<FieldLines> {
         let storable = self.storing.as_ref().ok()?;
         Some(stored_fields::to_store(
             &self.fields,
@@ -55,10 +56,10 @@ pub fn freshen(stored: &HeaderMap, status: StatusCode, exchange: &Exchange<'_>, 
 /// are already present, with the following exceptions" (§3.2): those of §3.1, and [`describes_content`]
 fn merge(stored: &HeaderMap, update: &HeaderMap, exchange: &Exchange<'_>) -> HeaderMap {
     let mut merged = stored.clone();
-    let mut excepted = stored_fields::never_stored(update);
+    let named = stored_fields::named_by_connection(update);
     // Age of the update is the age of what is validated: it counts, and is taken away later.
-    excepted.retain(|name| name != header::AGE);
-    let taken = |name: &HeaderName| !excepted.contains(name) && !describes_content(name);
+    let excepted = |name: &HeaderName| *name != header::AGE && stored_fields::is_never_stored(name, &named);
+    let taken = |name: &HeaderName| !excepted(name) && !describes_content(name);
     for name in update.keys().filter(|name| taken(name)) {
         merged.remove(name);
         for value in update.get_all(name) {
@@ -174,7 +175,7 @@ mod tests {
             let values: Vec<_> = found.fields.get_all(name).iter().collect();
             assert_eq!(values, if updated { &["7"][..] } else { &["1", "2"] }, "{name}");
             assert_eq!(
-                found.to_store().unwrap().get_all(name).iter().count(),
+                found.to_store().unwrap().into_map().get_all(name).iter().count(),
                 values.len(),
                 "{name}"
             );
@@ -236,7 +237,7 @@ mod tests {
                 Duration::ZERO,
                 "{lines:?}"
             );
-            assert_eq!(found.to_store().unwrap()["date"], testing::date(0).as_str());
+            assert_eq!(found.to_store().unwrap().into_map()["date"], testing::date(0).as_str());
         }
     }
 
@@ -255,7 +256,7 @@ mod tests {
             &[("cache-control", "max-age=5, no-cache=\"a\""), ("a", "1"), ("b", "2")],
         );
         assert_eq!(found.fields["a"], "1");
-        let stored = found.to_store().unwrap();
+        let stored = found.to_store().unwrap().into_map();
         assert!(!stored.contains_key("a"));
         assert_eq!(stored["b"], "2");
     }

@@ -2,29 +2,36 @@
 
 use common::http::field_lines::FieldLines;
 use common::time::WallTime;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 use super::list;
 
+/// What a line has besides its name and its value.
+const LINE_MORE: usize = ": \r\n".len();
+/// The line `date: Sun, 06 Nov 1994 08:49:37 GMT`.
+const DATE_ROOM: usize = "date".len() + 29 + LINE_MORE;
+
 /// The fields of a response as they are stored: all but those that end at this hop, Age, and `omit`; unknown ones
 /// unchanged, byte for byte. Date is put in where it is absent or nonsense (`date` is what counts as it).
-pub fn to_store(response: &HeaderMap, omit: &[HeaderName], date: WallTime) -> HeaderMap {
-    let never = never_stored(response);
-    let mut stored = HeaderMap::with_capacity(response.keys_len() + 1);
-    for (name, value) in response {
-        if !never.contains(name) && !omit.contains(name) {
-            stored.append(name.clone(), value.clone());
-        }
-    }
+pub fn to_store(response: &HeaderMap, omit: &[HeaderName], date: WallTime) -> FieldLines {
+    let named = named_by_connection(response);
+    let is_stored = |name: &HeaderName| !is_never_stored(name, &named) && !omit.contains(name);
     // "A recipient with a clock that receives a response message without a Date header field MUST record the time it
     // was received and append a corresponding Date header field to the message's header section if it is cached or
     // forwarded downstream." (RFC 9110 §6.6.1)
-    let valid = stored
-        .get(header::DATE)
-        .and_then(|value| super::date::parse(value.as_bytes(), date))
-        == Some(date);
-    if !valid && let Ok(value) = HeaderValue::try_from(date.http_date()) {
-        stored.insert(header::DATE, value);
+    let dated = response.get(header::DATE).filter(|_| is_stored(&header::DATE));
+    let is_dated = dated.and_then(|value| super::date::parse(value.as_bytes(), date)) == Some(date);
+    let room = response
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + LINE_MORE);
+    let mut stored = FieldLines::with_capacity(room.sum::<usize>() + if is_dated { 0 } else { DATE_ROOM });
+    for (name, value) in response {
+        if is_stored(name) && (is_dated || *name != header::DATE) {
+            stored.push(name, value);
+        }
+    }
+    if !is_dated {
+        stored.push_display(&header::DATE, date.http_date());
     }
     stored
 }
@@ -91,8 +98,31 @@ pub fn for_206(stored: &HeaderMap, request_has_if_range: bool) -> HeaderMap {
 /// stored, unless the cache incorporates the identity of the proxy into the cache key. Effectively, this is limited to
 /// Proxy-Authenticate (Section 11.7.1 of [HTTP]), Proxy-Authentication-Info (Section 11.7.3 of [HTTP]), and
 /// Proxy-Authorization" (RFC 9111 §3.1)
-pub(super) fn never_stored(response: &HeaderMap) -> Vec<HeaderName> {
-    let mut names = NEVER.map(HeaderName::from_static).to_vec();
+///
+/// `named` are those that [`named_by_connection`] found. Age is generated on each reuse; Trailer announces what is not
+/// stored.
+pub(super) fn is_never_stored(name: &HeaderName, named: &[HeaderName]) -> bool {
+    let ends_here = matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "age"
+    );
+    ends_here || named.contains(name)
+}
+
+/// The fields that Connection names.
+pub(super) fn named_by_connection(response: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
     let connection = response.get_all(header::CONNECTION);
     for member in connection.iter().flat_map(|line| list::members(line.as_bytes())) {
         // A framing field is no connection option (RFC 9110 §7.6.1: "fields that are intended for all recipients").
@@ -105,24 +135,10 @@ pub(super) fn never_stored(response: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-/// Age is generated on each reuse; Trailer announces what is not stored.
-const NEVER: [&str; 12] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "http2-settings",
-    "age",
-];
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const DATE: WallTime = WallTime::from_unix_secs(784_111_777);
@@ -133,7 +149,7 @@ mod tests {
         for (name, value) in lines {
             fields.append(*name, HeaderValue::from_static(value));
         }
-        let stored = to_store(&fields, omit, DATE);
+        let stored = to_store(&fields, omit, DATE).into_map();
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         stored
             .iter()
@@ -149,7 +165,20 @@ mod tests {
 
     #[test]
     fn fields_of_this_hop_are_not_stored_and_all_others_are() {
-        for name in NEVER {
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-authorization",
+            "http2-settings",
+            "age",
+        ] {
             assert!(!is_stored(name), "{name}");
         }
         for name in [

@@ -141,7 +141,7 @@ impl Local {
             let ask = Arc::new(Ask::new(head, &hop, request.route, request.worker));
             let why = Why::selected(Fwd::Stale, selected);
             let lead = self.lead(ask, hash, Some(permit), why);
-            drop(tokio::spawn(lead.run()));
+            drop(lead.spawn());
         }
     }
 
@@ -242,7 +242,7 @@ fn number_of(value: impl Hash) -> u64 {
 /// Runs the fetch on a task of its own and waits for its answer; the fetch goes on when nobody waits any more.
 async fn detached(lead: Lead) -> Answer {
     let outcome = CacheStatus::new(NAME, Outcome::Fwd(lead.why.fwd));
-    match tokio::spawn(lead.run()).await {
+    match lead.spawn().await {
         Ok(answer) => answer,
         Err(_) => {
             let facts = Facts {
@@ -336,6 +336,7 @@ pub(super) fn passed(fetched: Fetched, status: CacheStatus<'static>, ask: &Ask, 
         fields,
         body: fetched.body,
     };
-    response.fields.added.push_display(&CACHE_STATUS, status);
+    let added = &mut response.fields.added;
+    added.push_written(&CACHE_STATUS, |text| status.write(text));
     done(response, status, ask, backend)
 }

@@ -13,6 +13,7 @@ use common::telemetry::metrics::Counter;
 use common::time::mono_now;
 use http::header::RANGE;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::task::JoinHandle;
 
 use super::ask::{done, is_partial_miss, made, passed};
 use super::{Local, NAME, Selected, Why, now};
@@ -57,6 +58,11 @@ pub(super) struct Lead {
 }
 
 impl Lead {
+    /// Runs it on a task of its own. In a box: it is large, and a task is moved several times before it begins.
+    pub(super) fn spawn(self) -> JoinHandle<Answer> {
+        tokio::spawn(Box::pin(self.run()))
+    }
+
     pub(super) async fn run(mut self) -> Answer {
         loop {
             let (head, named) = self.request();
@@ -225,7 +231,7 @@ impl Lead {
             coming => (Content::filling(coming.len().or(part)), Some(coming)),
         };
         let key = self.ask.key().render();
-        let fields = Arc::new(SharedFields::new(&fields));
+        let fields = Arc::new(SharedFields::from(fields));
         (Stored::new(key, meta, fields, content, self.purging(tags)), coming)
     }
 
@@ -261,7 +267,8 @@ impl Lead {
             body,
         };
         fetch::pass_to_client(&mut response.fields, self.ask.rules());
-        response.fields.added.push_display(&CACHE_STATUS, cache_status);
+        let added = &mut response.fields.added;
+        added.push_written(&CACHE_STATUS, |text| cache_status.write(text));
         response
     }
 

@@ -63,12 +63,12 @@ impl Lead {
             rules,
         );
         let mut fields = freshened.to_store()?;
-        fields.remove(CONTENT_RANGE);
+        fields.remove(&[CONTENT_RANGE]);
         let content = Content::continued(old.content.pieces()?, whole.range.len());
         let stored = Stored::new(
             old.key.clone(),
             freshened.storing.ok()?.meta,
-            Arc::new(SharedFields::new(&fields)),
+            Arc::new(fields.into()),
             content,
             self.purging(tags(&fetched.fields, &rules.tags.fields)),
         );

@@ -52,7 +52,7 @@ impl Lead {
         let memory = self.local.memory.as_ref()?;
         match (freshened.storing, fields) {
             (Ok(storable), Some(fields)) => {
-                let fields = Arc::new(SharedFields::new(&fields));
+                let fields = Arc::new(SharedFields::from(fields));
                 let tags = match tags(&fetched.fields, &self.ask.rules().tags.fields) {
                     none if none.is_empty() => old.tags().into(),
                     tags => tags,

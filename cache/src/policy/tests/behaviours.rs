@@ -204,7 +204,7 @@ impl Cache {
             self.stored.retain(|stored| !same(stored));
             self.stored.push(Stored {
                 path: path.to_owned(),
-                fields: to_store(&response, &storable.omit, storable.meta.date),
+                fields: to_store(&response, &storable.omit, storable.meta.date).into_map(),
                 meta: storable.meta,
                 mark: Mark::Unmarked,
             });
@@ -218,7 +218,7 @@ impl Cache {
         self.seen = freshened.fields.clone();
         match (freshened.to_store(), freshened.storing) {
             (Some(fields), Ok(storable)) => {
-                (stored.fields, stored.meta, stored.mark) = (fields, storable.meta, Mark::Unmarked)
+                (stored.fields, stored.meta, stored.mark) = (fields.into_map(), storable.meta, Mark::Unmarked)
             }
             _ => drop(self.stored.remove(at)),
         }
