@@ -125,9 +125,9 @@ impl RequestId {
         match self {
             Self::Given(id) => id.as_bytes(),
             Self::Made(id) => {
-                for (place, byte) in room.iter_mut().enumerate() {
-                    let nibble = (id >> (60 - 4 * place)) & 0xf;
-                    *byte = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
+                let (pairs, _) = room.as_chunks_mut();
+                for (pair, byte) in pairs.iter_mut().zip(id.to_be_bytes()) {
+                    *pair = [byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]);
                 }
                 room
             }

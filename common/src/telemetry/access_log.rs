@@ -61,7 +61,7 @@ pub enum AccessLogFormat {
 pub struct AccessRecord<'a> {
     /// When the request's first byte was received.
     pub time: WallTime,
-    /// The exchange's id, as it stands in logs and error bodies.
+    /// The exchange's id, as it stands in logs and error bodies: nothing in it has to be escaped.
     pub request_id: &'a str,
     /// The client's address; `None` on a unix socket.
     pub client: Option<IpAddr>,
@@ -95,7 +95,7 @@ pub struct AccessRecord<'a> {
     pub server: Option<&'a str>,
     /// How often a server was asked.
     pub attempts: u32,
-    /// What went wrong, in one word.
+    /// What went wrong, in one word of ours.
     pub error: Option<&'a str>,
     /// How long its parts took.
     pub took: Took,
@@ -108,7 +108,7 @@ pub struct AccessRecord<'a> {
 /// The first line of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLine<'a> {
-    /// The method.
+    /// The method, a token.
     pub method: &'a str,
     /// The request target, as received.
     pub target: &'a [u8],

@@ -149,12 +149,17 @@ impl Value for [u8] {
     #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
-        let (plain, rest) = self.split_at(plain_prefix(self));
-        out.extend_from_slice(plain);
-        if !rest.is_empty() {
-            write_lossily(out, rest);
-        }
+        push_text(out, self);
         out.push(b'"');
+    }
+}
+
+/// Appends what stands between the quotes of a string.
+pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = plain_prefix(text);
+    out.extend_from_slice(&text[..plain]);
+    if plain < text.len() {
+        write_lossily(out, &text[plain..]);
     }
 }
 
@@ -205,17 +210,41 @@ macro_rules! integers {
 integers!(u16 u32 u64 usize i32 i64);
 
 /// How many bytes at the start of `text` any log format can take as they are: printable ASCII but `"` and `\`.
+#[inline]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
-    // Without a branch per byte, so that a compiler makes vector instructions of it.
-    let is_plain_chunk = |chunk: &&[u8; 16]| chunk.iter().fold(true, |plain, byte| plain & is_plain(*byte));
-    let (chunks, _) = text.as_chunks();
-    let checked = 16 * chunks.iter().take_while(is_plain_chunk).count();
-    let rest = &text[checked..];
-    checked + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+    if is_plain_text(text) {
+        text.len()
+    } else {
+        text.iter().take_while(|byte| is_plain(byte)).count()
+    }
 }
 
-const fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte <= b'~' && byte != b'"' && byte != b'\\'
+/// By eights, since most texts are short; the last eight overlap those before them, and so do the halves of what is shorter.
+fn is_plain_text(text: &[u8]) -> bool {
+    if let Some(last) = text.last_chunk() {
+        let (words, _) = text.as_chunks();
+        return words.iter().all(|word| is_plain_word(*word)) && is_plain_word(*last);
+    }
+    if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk(), text.last_chunk()) {
+        return is_plain_word([*a, *b, *c, *d, *e, *f, *g, *h]);
+    }
+    text.iter().all(is_plain)
+}
+
+fn is_plain(byte: &u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+}
+
+/// The same of eight bytes at once. A byte that borrows from the next one is itself not plain, so the answer is exact.
+fn is_plain_word(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = 0x80 * ONES;
+    let word = u64::from_ne_bytes(bytes);
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
+    let controls = word.wrapping_sub(0x20 * ONES) & !word;
+    let special =
+        zero_bytes(word ^ (0x22 * ONES)) | zero_bytes(word ^ (0x5c * ONES)) | zero_bytes(word ^ (0x7f * ONES));
+    (word | controls | special) & HIGHS == 0
 }
 
 #[cold]
@@ -350,6 +379,25 @@ mod tests {
         ] {
             assert_eq!(written(bytes), expected, "{bytes:x?}");
         }
+    }
+
+    /// Every byte at every place of words, their tails and what is shorter than a word.
+    #[test]
+    fn text_is_plain_up_to_the_first_byte_that_is_not() {
+        for len in [1, 7, 8, 9, 15, 16, 17, 31] {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    for around in [b' ', b'~', b'!', b'#', b'[', b']', b'0'] {
+                        let mut text = vec![around; len];
+                        text[at] = byte;
+                        let is_plain = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+                        assert_eq!(plain_prefix(&text), if is_plain { len } else { at }, "{text:x?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(plain_prefix(b""), 0);
+        assert_eq!(plain_prefix(b"a\"b\\c and more text"), 1, "the first of many");
     }
 
     #[test]

@@ -10,133 +10,96 @@ use std::time::Duration;
 use http::Version;
 
 use super::AccessRecord;
-use crate::telemetry::{fields, json};
+use crate::telemetry::json;
 
 /// Appends `client - - [time] "request line" status bytes "referer" "user agent"`, then `name=value` for the rest.
+///
+/// What stands between two values is one piece of constant bytes, which a compiler copies without a call.
 pub(super) fn combined(out: &mut Vec<u8>, record: &AccessRecord<'_>, time: &str) {
     push_client(out, record.client);
-    out.extend_from_slice(b" - - [");
-    out.extend_from_slice(time.as_bytes());
-    out.extend_from_slice(b"] \"");
+    put(out, b" - - [");
+    put(out, time.as_bytes());
+    put(out, b"] \"");
     match &record.request {
         Some(request) => {
-            push_escaped(out, request.method.as_bytes());
-            out.push(b' ');
+            put(out, request.method.as_bytes());
+            put(out, b" ");
             push_escaped(out, request.target);
-            out.push(b' ');
-            out.extend_from_slice(version(request.version).as_bytes());
+            put(out, b" ");
+            put(out, version(request.version).as_bytes());
         }
-        None => out.push(b'-'),
+        None => put(out, b"-"),
     }
-    out.extend_from_slice(b"\" ");
-    out.extend_from_slice(record.status.as_str().as_bytes());
-    out.push(b' ');
-    push_number(out, record.body_bytes);
-    out.push(b' ');
-    push_quoted(out, record.referer.unwrap_or(b"-"));
-    out.push(b' ');
-    push_quoted(out, record.user_agent.unwrap_or(b"-"));
-    push_our_fields(out, record);
-    out.push(b'\n');
-}
-
-fn push_our_fields(out: &mut Vec<u8>, record: &AccessRecord<'_>) {
-    let text = |out: &mut Vec<u8>, name: &str, value: Option<&[u8]>| {
-        if let Some(value) = value {
-            push_name(out, name);
-            push_quoted(out, value);
-        }
-    };
-    text(out, fields::REQ_ID, Some(record.request_id.as_bytes()));
-    text(out, fields::LISTENER, Some(record.listener.as_bytes()));
-    push_named_number(out, fields::CONN_ID, record.conn_id);
-    text(out, HOST, record.host);
-    text(out, SITE, record.site.map(str::as_bytes));
-    text(out, fields::CACHE_OUTCOME, record.cache_outcome);
-    text(out, fields::ORIGIN, record.backend.map(str::as_bytes));
-    text(out, fields::ORIGIN_ADDR, record.server.map(str::as_bytes));
-    push_named_number(out, ATTEMPTS, record.attempts.into());
-    text(out, fields::ERROR_KIND, record.error.map(str::as_bytes));
-    text(out, END, Some(record.end.as_bytes()));
-    text(out, CLOSE, record.close.map(str::as_bytes));
-    push_named_number(out, BYTES_RECEIVED, record.bytes_received);
-    push_named_number(out, BYTES_SENT, record.bytes_sent);
-    for (name, took) in durations(record) {
-        if let Some(took) = took {
-            push_named_number(out, name, took);
-        }
-    }
+    number(out, b"\" ", record.status.as_u16().into());
+    number(out, b" ", record.body_bytes);
+    quoted(out, b" \"", record.referer.unwrap_or(b"-"));
+    quoted(out, b" \"", record.user_agent.unwrap_or(b"-"));
+    word(out, b" req.id=\"", record.request_id);
+    quoted(out, b" listener=\"", record.listener.as_bytes());
+    number(out, b" conn.id=", record.conn_id);
+    if_any(out, b" host=\"", record.host, quoted);
+    if_any(out, b" site=\"", record.site.map(str::as_bytes), quoted);
+    if_any(out, b" cache.outcome=\"", record.cache_outcome, quoted);
+    if_any(out, b" origin=\"", record.backend.map(str::as_bytes), quoted);
+    if_any(out, b" origin.addr=\"", record.server.map(str::as_bytes), quoted);
+    number(out, b" attempts=", record.attempts.into());
+    if_any(out, b" error.kind=\"", record.error, word);
+    word(out, b" end=\"", record.end);
+    if_any(out, b" close=\"", record.close, word);
+    number(out, b" bytes_received=", record.bytes_received);
+    number(out, b" bytes_sent=", record.bytes_sent);
+    let took = &record.took;
+    if_any(out, b" accept_wait_us=", took.accept_wait, micros);
+    if_any(out, b" lookup_us=", took.lookup, micros);
+    if_any(out, b" queue_us=", took.queue, micros);
+    if_any(out, b" connect_us=", took.connect, micros);
+    if_any(out, b" tls_us=", took.tls, micros);
+    if_any(out, b" first_byte_us=", took.first_byte, micros);
+    if_any(out, b" body_us=", took.body, micros);
+    micros(out, b" total_us=", took.total);
+    put(out, b"\n");
 }
 
 /// Appends one JSON object.
 pub(super) fn json(out: &mut Vec<u8>, record: &AccessRecord<'_>, time: &str) {
-    let mut object = json::Object::new(out);
-    object
-        .field(TIME, time)
-        .field(fields::REQ_ID, record.request_id)
-        .field(fields::CLIENT_ADDR, Client(record.client))
-        .field(fields::LISTENER, record.listener)
-        .field(fields::CONN_ID, record.conn_id);
+    put(out, b"{\"time\":\"");
+    put(out, time.as_bytes());
+    word(out, b"\",\"req.id\":\"", record.request_id);
+    put(out, b",\"client.addr\":\"");
+    push_client(out, record.client);
+    text(out, b"\",\"listener\":\"", record.listener.as_bytes());
+    number(out, b",\"conn.id\":", record.conn_id);
     if let Some(request) = &record.request {
-        object
-            .field(METHOD, request.method)
-            .field(TARGET, request.target)
-            .field(VERSION, version(request.version));
+        word(out, b",\"method\":\"", request.method);
+        text(out, b",\"target\":\"", request.target);
+        word(out, b",\"version\":\"", version(request.version));
     }
-    object
-        .some(HOST, record.host)
-        .field(STATUS, record.status.as_u16())
-        .field(BODY_BYTES, record.body_bytes)
-        .field(BYTES_RECEIVED, record.bytes_received)
-        .field(BYTES_SENT, record.bytes_sent)
-        .some(REFERER, record.referer)
-        .some(USER_AGENT, record.user_agent)
-        .some(SITE, record.site)
-        .some(fields::CACHE_OUTCOME, record.cache_outcome)
-        .some(fields::ORIGIN, record.backend)
-        .some(fields::ORIGIN_ADDR, record.server)
-        .field(ATTEMPTS, record.attempts)
-        .some(fields::ERROR_KIND, record.error)
-        .field(END, record.end)
-        .some(CLOSE, record.close);
-    for (name, took) in durations(record) {
-        object.some(name, took);
-    }
-    drop(object);
-    out.push(b'\n');
-}
-
-/// The parts of an exchange, in microseconds.
-fn durations(record: &AccessRecord<'_>) -> [(&'static str, Option<u64>); 8] {
-    let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    if_any(out, b",\"host\":\"", record.host, text);
+    number(out, b",\"status\":", record.status.as_u16().into());
+    number(out, b",\"body_bytes\":", record.body_bytes);
+    number(out, b",\"bytes_received\":", record.bytes_received);
+    number(out, b",\"bytes_sent\":", record.bytes_sent);
+    if_any(out, b",\"referer\":\"", record.referer, text);
+    if_any(out, b",\"user_agent\":\"", record.user_agent, text);
+    if_any(out, b",\"site\":\"", record.site.map(str::as_bytes), text);
+    if_any(out, b",\"cache.outcome\":\"", record.cache_outcome, text);
+    if_any(out, b",\"origin\":\"", record.backend.map(str::as_bytes), text);
+    if_any(out, b",\"origin.addr\":\"", record.server.map(str::as_bytes), text);
+    number(out, b",\"attempts\":", record.attempts.into());
+    if_any(out, b",\"error.kind\":\"", record.error, word);
+    word(out, b",\"end\":\"", record.end);
+    if_any(out, b",\"close\":\"", record.close, word);
     let took = &record.took;
-    [
-        ("accept_wait_us", took.accept_wait.map(micros)),
-        ("lookup_us", took.lookup.map(micros)),
-        ("queue_us", took.queue.map(micros)),
-        ("connect_us", took.connect.map(micros)),
-        ("tls_us", took.tls.map(micros)),
-        ("first_byte_us", took.first_byte.map(micros)),
-        ("body_us", took.body.map(micros)),
-        ("total_us", Some(micros(took.total))),
-    ]
+    if_any(out, b",\"accept_wait_us\":", took.accept_wait, micros);
+    if_any(out, b",\"lookup_us\":", took.lookup, micros);
+    if_any(out, b",\"queue_us\":", took.queue, micros);
+    if_any(out, b",\"connect_us\":", took.connect, micros);
+    if_any(out, b",\"tls_us\":", took.tls, micros);
+    if_any(out, b",\"first_byte_us\":", took.first_byte, micros);
+    if_any(out, b",\"body_us\":", took.body, micros);
+    micros(out, b",\"total_us\":", took.total);
+    put(out, b"}\n");
 }
-
-const TIME: &str = "time";
-const METHOD: &str = "method";
-const TARGET: &str = "target";
-const VERSION: &str = "version";
-const HOST: &str = "host";
-const STATUS: &str = "status";
-const BODY_BYTES: &str = "body_bytes";
-const BYTES_RECEIVED: &str = "bytes_received";
-const BYTES_SENT: &str = "bytes_sent";
-const REFERER: &str = "referer";
-const USER_AGENT: &str = "user_agent";
-const SITE: &str = "site";
-const ATTEMPTS: &str = "attempts";
-const END: &str = "end";
-const CLOSE: &str = "close";
 
 const fn version(version: Version) -> &'static str {
     match version {
@@ -148,82 +111,141 @@ const fn version(version: Version) -> &'static str {
     }
 }
 
-/// The client's address as JSON; no address needs escaping.
-struct Client(Option<IpAddr>);
-
-impl json::Value for Client {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        push_client(out, self.0);
-        out.push(b'"');
-    }
-}
-
-/// The client's address; `unix:` where it has none.
+/// The client's address, which needs no escaping; `unix:` where it has none.
 fn push_client(out: &mut Vec<u8>, client: Option<IpAddr>) {
     match client {
         Some(IpAddr::V4(address)) => {
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                push_number(out, octet.into());
-            }
+            let [a, b, c, d] = address.octets();
+            number(out, b"", a.into());
+            number(out, b".", b.into());
+            number(out, b".", c.into());
+            number(out, b".", d.into());
         }
         Some(IpAddr::V6(address)) => {
             let written = write!(out, "{address}");
             debug_assert!(written.is_ok(), "writing to a Vec");
         }
-        None => out.extend_from_slice(b"unix:"),
+        None => put(out, b"unix:"),
     }
 }
 
-#[inline]
-fn push_name(out: &mut Vec<u8>, name: &str) {
-    out.push(b' ');
-    out.extend_from_slice(name.as_bytes());
-    out.push(b'=');
+#[inline(always)]
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(bytes);
 }
 
-#[inline]
-fn push_named_number(out: &mut Vec<u8>, name: &str, number: u64) {
-    push_name(out, name);
+/// Appends a value behind `open`, which holds its name, or nothing.
+#[inline(always)]
+fn if_any<T>(
+    out: &mut Vec<u8>,
+    open: &'static [u8],
+    value: Option<T>,
+    push: impl FnOnce(&mut Vec<u8>, &'static [u8], T),
+) {
+    if let Some(value) = value {
+        push(out, open, value);
+    }
+}
+
+/// A token, or a word of ours, which no format has to escape; `open` ends with a quote.
+#[inline(always)]
+fn word(out: &mut Vec<u8>, open: &'static [u8], value: &str) {
+    debug_assert!(
+        json::plain_prefix(value.as_bytes()) == value.len(),
+        "a word that needs escaping"
+    );
+    put(out, open);
+    put(out, value.as_bytes());
+    put(out, b"\"");
+}
+
+/// What others wrote, as combined has it; `open` ends with a quote.
+#[inline(always)]
+fn quoted(out: &mut Vec<u8>, open: &'static [u8], value: &[u8]) {
+    put(out, open);
+    push_escaped(out, value);
+    put(out, b"\"");
+}
+
+/// What others wrote, as JSON has it; `open` ends with a quote.
+#[inline(always)]
+fn text(out: &mut Vec<u8>, open: &'static [u8], value: &[u8]) {
+    put(out, open);
+    json::push_text(out, value);
+    put(out, b"\"");
+}
+
+#[inline(always)]
+fn micros(out: &mut Vec<u8>, open: &'static [u8], took: Duration) {
+    let whole = took.as_secs().saturating_mul(1_000_000);
+    number(out, open, whole.saturating_add(took.subsec_micros().into()));
+}
+
+#[inline(always)]
+fn number(out: &mut Vec<u8>, open: &'static [u8], number: u64) {
+    put(out, open);
     push_number(out, number);
 }
 
+/// Most numbers of a line are small, and cost less than the call of a copy.
 #[inline]
 fn push_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-#[inline]
-fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    push_escaped(out, text);
-    out.push(b'"');
+    let pair = |number: u64| TWO_DIGITS[usize::try_from(number % 100).unwrap_or(0)];
+    match number {
+        0..10 => out.push(pair(number)[1]),
+        10..100 => put(out, &pair(number)),
+        100..1000 => {
+            let [_, hundreds] = pair(number / 100);
+            let [tens, ones] = pair(number);
+            put(out, &[hundreds, tens, ones]);
+        }
+        1000..10_000 => {
+            let ([thousands, hundreds], [tens, ones]) = (pair(number / 100), pair(number));
+            put(out, &[thousands, hundreds, tens, ones]);
+        }
+        _ => put(out, itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 /// Appends printable ASCII as it is, `"` and `\` after a backslash, and every other byte as `\xHH`.
 fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let mut rest = text;
-    loop {
-        let (plain, after) = rest.split_at(json::plain_prefix(rest));
-        out.extend_from_slice(plain);
-        let Some((byte, after)) = after.split_first() else {
-            return;
-        };
+    let plain = json::plain_prefix(text);
+    put(out, &text[..plain]);
+    if plain < text.len() {
+        escape(out, &text[plain..]);
+    }
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
         match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b'"' | b'\\' => put(out, &[b'\\', *byte]),
+            b' '..=b'~' => out.push(*byte),
             _ => {
                 let hex = |nibble: u8| HEX[usize::from(nibble)];
-                out.extend_from_slice(&[b'\\', b'x', hex(byte >> 4), hex(byte & 15)]);
+                put(out, &[b'\\', b'x', hex(byte >> 4), hex(byte & 15)]);
             }
         }
-        rest = after;
     }
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// `00` to `99`.
+static TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut table = [[b'0'; 2]; 100];
+    let (mut tens, mut ones, mut at) = (b'0', b'0', 0);
+    while at < 100 {
+        table[at] = [tens, ones];
+        at += 1;
+        ones += 1;
+        if ones > b'9' {
+            (tens, ones) = (tens + 1, b'0');
+        }
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -231,6 +253,7 @@ mod tests {
 
     use super::super::{RequestLine, Took};
     use super::*;
+    use crate::telemetry::fields;
 
     fn full() -> AccessRecord<'static> {
         AccessRecord {
@@ -304,6 +327,35 @@ mod tests {
                 r#""first_byte_us":5000000,"body_us":500,"total_us":6000000}"#,
             )
         );
+    }
+
+    #[test]
+    fn fields_are_called_as_in_our_own_log() {
+        let (combined, json) = lines(&full());
+        for name in [
+            fields::REQ_ID,
+            fields::LISTENER,
+            fields::CONN_ID,
+            fields::CACHE_OUTCOME,
+            fields::ORIGIN,
+            fields::ORIGIN_ADDR,
+            fields::ERROR_KIND,
+        ] {
+            assert!(combined.contains(&format!(" {name}=")), "{name} in {combined}");
+            assert!(json.contains(&format!(",\"{name}\":")), "{name} in {json}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_std_writes_them() {
+        for number in (0..=10_100)
+            .chain((0..20).map(|power| 10_u64.pow(power) - 1))
+            .chain([u64::MAX])
+        {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
     }
 
     #[test]

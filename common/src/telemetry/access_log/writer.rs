@@ -158,7 +158,7 @@ mod tests {
 
     use super::super::{AccessLogFormat, AccessRecord};
     use super::*;
-    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::metrics::{Counter, Metrics};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -234,6 +234,74 @@ mod tests {
         log(&writer, &["kept"]);
         assert_eq!(writer.close(LONG), Ok(()));
         assert_eq!(ids(&elsewhere), ["new", "kept"]);
+    }
+
+    /// The file is moved away and reopened meanwhile, and the queue is small enough to be full now and then.
+    #[test]
+    fn of_many_workers_no_line_is_torn_doubled_or_lost_but_those_that_are_counted() {
+        const WORKERS: usize = 6;
+        const LINES: usize = 8000;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let writer = start(&path).unwrap();
+        let counts: Vec<_> = (0..WORKERS).map(|_| Metrics::default()).collect();
+        std::thread::scope(|scope| {
+            for (worker, metrics) in counts.iter().enumerate() {
+                let log = writer.worker_end();
+                scope.spawn(move || {
+                    for line in 0..LINES {
+                        let id = format!("{worker}-{line}");
+                        let user_agent = vec![b'"'; line % 999];
+                        let record = AccessRecord {
+                            request_id: &id,
+                            user_agent: Some(&user_agent),
+                            ..AccessRecord::default()
+                        };
+                        log.record(&record, metrics);
+                    }
+                    log.flush(metrics);
+                });
+            }
+            for moved in 0..20 {
+                std::fs::rename(&path, dir.path().join(moved.to_string())).unwrap();
+                writer.reopen();
+                while !path.exists() {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        assert_eq!(writer.close(LONG), Ok(()));
+        assert_eq!(writer.lines_failed(), 0);
+
+        let files = (0..20).map(|moved| dir.path().join(moved.to_string())).chain([path]);
+        let ids: Vec<String> = files.flat_map(|file| whole_ids(&file)).collect();
+        for (worker, metrics) in counts.iter().enumerate() {
+            let prefix = format!("{worker}-");
+            let own: Vec<usize> = ids
+                .iter()
+                .filter_map(|id| id.strip_prefix(&prefix))
+                .map(|line| line.parse().unwrap())
+                .collect();
+            assert!(own.is_sorted_by(|a, b| a < b), "each once, in their order");
+            let (written, dropped) = (
+                metrics.get(Counter::AccessLogLines),
+                metrics.get(Counter::AccessLogDropped),
+            );
+            assert_eq!((written, written + dropped), (own.len() as u64, LINES as u64));
+        }
+    }
+
+    /// The ids of lines each of which begins and ends as it has to.
+    fn whole_ids(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text.lines().all(|line| line.starts_with("{\"time\":\"")
+                && line.ends_with("\"total_us\":0}")
+                && line.matches("req.id").count() == 1),
+            "a torn line in {}",
+            path.display()
+        );
+        ids(path)
     }
 
     #[test]
