@@ -250,10 +250,10 @@ impl Local {
             RequestDigest::plain(&head.method)
         };
         let sliced = route.rules.key.slice > 0 && self.may_slice(hash, &digest, &route.rules);
-        // Two clock readings are worth it only where somebody reads what they tell.
-        let begun = worker.access_log.is_enabled().then(|| worker.clock.mono());
         let found = self.look_up(memory, (hash, &key), &request, &digest, sliced);
-        let lookup = begun.map(|begun| worker.clock.mono().saturating_duration_since(begun));
+        // A clock reading is worth it only where somebody reads what it tells.
+        let is_told = worker.access_log.is_enabled();
+        let lookup = is_told.then(|| worker.clock.mono().saturating_duration_since(request.now));
         match found {
             Found::Answer(mut answer, refreshed) => {
                 if let Some(selected) = refreshed {
@@ -280,10 +280,14 @@ impl Local {
         sliced: bool,
     ) -> Found {
         let TierRequest {
-            head, route, worker, ..
+            head,
+            route,
+            now,
+            worker,
+            ..
         } = request;
         let rules = &route.rules;
-        let now = worker.clock.wall();
+        let now = worker.wall_at(*now);
         let entry = memory.get(hash, key);
         let variants = entry.as_ref().map_or(&[][..], |entry| entry.variants());
         let decision = decide(variants, Stored::mark, head, digest, rules, now);

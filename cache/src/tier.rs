@@ -13,6 +13,7 @@ use common::http::upgrade::Protocol;
 use common::http1::client::ExchangeError;
 use common::soon::Soon;
 use common::telemetry::metrics::Counter;
+use common::time::MonoTime;
 use common::worker::Worker;
 use config::CacheTier;
 use http::request::Parts;
@@ -68,6 +69,8 @@ pub struct TierRequest<'a> {
     pub route: &'a Arc<TierRoute>,
     /// What the next hop is told about its way so far.
     pub hop: Hop<'a>,
+    /// When it came to the tier.
+    pub now: MonoTime,
     /// The worker it is served on.
     pub worker: &'a Arc<Worker>,
 }
@@ -99,7 +102,7 @@ pub struct Facts {
     pub origin: Option<Arc<str>>,
     /// What the cache did; `None` where there is no cache in this process.
     pub outcome: Option<CacheStatus<'static>>,
-    /// Time until it was known that there is something in the store, or not.
+    /// Time until it was known that there is something in the store, or not; measured where there is an access log.
     pub lookup: Option<Duration>,
 }
 

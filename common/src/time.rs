@@ -98,6 +98,40 @@ pub fn mono_now() -> MonoTime {
     MonoTime::now()
 }
 
+/// What the wall clock showed at a moment of the monotonic one.
+///
+/// Compared anew now and then, it tells the wall time of any moment near by, without a reading of the wall clock. When that
+/// is set to another time, this is known from the next comparison on.
+#[derive(Debug)]
+pub struct Anchor {
+    mono: MonoTime,
+    // Microseconds, as in WallTime.
+    wall: AtomicU64,
+}
+
+impl Anchor {
+    /// Reads both clocks.
+    pub fn new(clock: &Clock) -> Self {
+        let anchor = Self {
+            mono: clock.mono(),
+            wall: AtomicU64::default(),
+        };
+        anchor.compare(clock);
+        anchor
+    }
+
+    /// Reads both clocks again.
+    pub fn compare(&self, clock: &Clock) {
+        let since = clock.mono().saturating_duration_since(self.mono);
+        self.wall.store(clock.wall().minus(since).0, Ordering::Relaxed);
+    }
+
+    /// The wall time at a moment of the monotonic clock.
+    pub fn wall_at(&self, at: MonoTime) -> WallTime {
+        WallTime(self.wall.load(Ordering::Relaxed)).plus(at.saturating_duration_since(self.mono))
+    }
+}
+
 /// A wall clock for tests, in milliseconds since the Unix epoch.
 #[derive(Default)]
 pub struct ManualClock {
@@ -128,6 +162,24 @@ impl fmt::Debug for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_anchor_tells_the_wall_time_of_moments_and_learns_of_a_clock_that_was_set() {
+        let manual = ManualClock::at(WallTime::from_unix_secs(1000));
+        let clock = Clock::Manual(Arc::clone(&manual));
+        let anchor = Anchor::new(&clock);
+        let start = anchor.mono;
+        let near = |at: MonoTime, secs| {
+            let off = anchor.wall_at(at).since_epoch().abs_diff(Duration::from_secs(secs));
+            assert!(off < Duration::from_secs(1), "{off:?}");
+        };
+        near(start, 1000);
+        near(start + Duration::from_secs(60), 1060);
+        manual.advance(Duration::from_secs(3600));
+        near(start + Duration::from_secs(60), 1060);
+        anchor.compare(&clock);
+        near(start + Duration::from_secs(60), 4660);
+    }
 
     #[test]
     fn all_three_http_date_formats_name_the_same_moment() {

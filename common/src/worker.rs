@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::time::{Clock, MonoTime, mono_now};
+use crate::time::{Anchor, Clock, MonoTime, WallTime, mono_now};
 
 /// One worker: its number, its metrics, its clock, its end of the access log.
 ///
@@ -20,6 +20,7 @@ pub struct Worker {
     pub metrics: Metrics,
     /// Where wall time comes from.
     pub clock: Clock,
+    anchor: Anchor,
     /// Where finished exchanges are written.
     pub access_log: AccessLog,
     /// Whether it runs.
@@ -35,11 +36,25 @@ impl Worker {
         Arc::new(Self {
             index,
             metrics: Metrics::default(),
+            anchor: Anchor::new(&clock),
             clock,
             access_log,
             pulse: Pulse::new(mono_now()),
             ids: AtomicU64::new(seed),
         })
+    }
+
+    /// The wall time at a moment of now or not long ago, for what happens once per request: it reads no clock.
+    pub fn wall_at(&self, at: MonoTime) -> WallTime {
+        match &self.clock {
+            Clock::System => self.anchor.wall_at(at),
+            Clock::Manual(_) => self.clock.wall(),
+        }
+    }
+
+    /// Called by the worker's tick: from now on [`Self::wall_at`] goes by what the clocks show now.
+    pub fn compare_clocks(&self) {
+        self.anchor.compare(&self.clock);
     }
 
     /// The next id: never twice on this worker, and unlikely to meet another worker's or process's.

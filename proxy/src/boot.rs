@@ -388,6 +388,7 @@ fn housekeeping(parts: &Parts, limit: &Arc<ConnectionLimit>) -> Vec<Tick> {
     let (backends, limit) = (parts.backends.clone(), Arc::clone(limit));
     vec![
         Box::new(|worker: &Arc<Worker>| worker.pulse.beat(mono_now())),
+        Box::new(|worker: &Arc<Worker>| worker.compare_clocks()),
         Box::new(|worker: &Arc<Worker>| worker.access_log.flush_if_due(worker.clock.wall(), &worker.metrics)),
         Box::new(move |worker: &Arc<Worker>| {
             for backend in &backends {

@@ -30,6 +30,7 @@ use common::http::via::NodeId;
 use common::http1::parse::ParseError;
 use common::serve::service::{ConnInfo, Reply, Service};
 use common::soon::Soon;
+use common::time::mono_now;
 use http::Version;
 use http::request::Parts;
 
@@ -72,7 +73,10 @@ impl Service for Exchange {
     ) -> Soon<'a, Reply<Box<ExchangeRecord>>> {
         let mut under_way = UnderWay::begin(self, &request, conn);
         match under_way.conduct(request, desk) {
-            Ok(Step::Answer(answer)) => answer.map(|answer| under_way.reply(Ok(answer))),
+            Ok(Step::Answer(answer)) => {
+                under_way.record.is_at_once = matches!(answer, Soon::Ready(_));
+                answer.map(|answer| under_way.reply(Ok(answer)))
+            }
             Ok(Step::Verify(held)) => Soon::coming(under_way.admit(held, desk)),
             Err(refusal) => Soon::Ready(under_way.reply(Err(refusal))),
         }
@@ -153,6 +157,7 @@ impl<'a> UnderWay<'a> {
             mut body,
             notable,
             began,
+            ..
         } = request;
         let (exchange, conn) = (self.exchange, self.conn);
         intake::normalize(&mut head, conn)?;
@@ -198,6 +203,7 @@ impl<'a> UnderWay<'a> {
             routed,
         } = *held;
         let opened = lock.open(*claim, &self.conn.worker.metrics).await;
+        self.record.received = mono_now();
         match opened.and_then(|()| self.enter(routed, traffic, desk)) {
             Ok(Soon::Ready(answer)) => self.reply(Ok(answer)),
             Ok(Soon::Coming(coming)) => {
@@ -258,6 +264,7 @@ impl<'a> UnderWay<'a> {
             notable,
             route,
             hop,
+            now: self.record.received,
             worker: &conn.worker,
         };
         Ok(match purge {

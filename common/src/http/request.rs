@@ -23,6 +23,8 @@ pub struct Request {
     pub notable: Notable,
     /// When its first byte came.
     pub began: MonoTime,
+    /// When the last byte of its head came.
+    pub received: MonoTime,
 }
 
 /// A set of kinds of fields. A kind that is in the set may be there; one that is not is not.

@@ -206,11 +206,13 @@ impl Connection {
                 return Poll::Ready(Err(Closing::Http2));
             }
             if !inbox.io.buf.is_empty() {
+                let earlier = self.started;
                 let started = *self.started.get_or_insert_with(mono_now);
                 match parse::request_head(&mut inbox.io.buf, &mut self.scanned, limits) {
                     Ok(Some(head)) => {
                         self.started = None;
-                        return Poll::Ready(self.begin(head, started, &mut inbox).map_err(Closing::Refuse));
+                        let came = (started, earlier.map_or(started, |_| mono_now()));
+                        return Poll::Ready(self.begin(head, came, &mut inbox).map_err(Closing::Refuse));
                     }
                     Ok(None) => self.deadline.set(started + self.settings.header_timeout),
                     Err(error) => return Poll::Ready(Err(Closing::Refuse(error))),
@@ -257,13 +259,18 @@ impl Connection {
         self.deadline.poll(cx).map(|()| Closing::Quietly(at_timeout))
     }
 
-    /// Turns a head into a request whose body is read from this connection.
-    fn begin(&mut self, received: RequestHead, began: MonoTime, inbox: &mut Inbox) -> Result<Received, ParseError> {
+    /// Turns a head, whose first and last byte came then, into a request whose body is read from this connection.
+    fn begin(
+        &mut self,
+        head: RequestHead,
+        (began, received): (MonoTime, MonoTime),
+        inbox: &mut Inbox,
+    ) -> Result<Received, ParseError> {
         let RequestHead {
             mut head,
             mut notable,
             bytes,
-        } = received;
+        } = head;
         let mut framing = Framing::None;
         if notable.any(Notable::FRAMING) {
             framing = framing::of_request(head.version, &mut head.headers, self.settings.body_bytes_max)?;
@@ -299,6 +306,7 @@ impl Connection {
             body,
             notable,
             began,
+            received,
         };
         Ok(Received { request, sending })
     }

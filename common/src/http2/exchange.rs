@@ -144,6 +144,7 @@ impl Stream {
             body,
             notable,
             began,
+            received: began,
         }
     }
 

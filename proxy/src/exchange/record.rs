@@ -2,22 +2,23 @@
 //!
 //! Access log and metrics both come from here.
 
+mod texts; // what the request said and what the cache did, as the access log tells it
+
 use std::sync::Arc;
 
-use cache::policy::outcome::CacheStatus;
 use cache::tier::Facts;
 use common::http::body::BodyError;
 use common::http::outgoing::RequestId;
 use common::http::request::Request;
 use common::http::response::Response;
 use common::serve::service::{CloseReason, ConnInfo, End, Record, Sent};
-use common::telemetry::access_log::{AccessRecord, RequestLine, Took};
+use common::telemetry::access_log::{AccessRecord, Took};
 use common::telemetry::metrics::{Counter, Histogram};
 use common::time::{MonoTime, mono_now};
 use common::worker::Worker;
-use http::header::{HOST, REFERER, USER_AGENT};
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::StatusCode;
 
+use self::texts::{Asked, Words};
 use super::refusal::Refusal;
 use crate::routes::Site;
 
@@ -32,61 +33,51 @@ pub struct ExchangeRecord {
     pub id: RequestId,
     /// What the tier did.
     pub facts: Facts,
+    /// Its answer was there when the tier was asked: it waited for nobody.
+    pub is_at_once: bool,
+    /// When its head was whole, and its client's right to be served was known.
+    pub received: MonoTime,
     conn: Arc<ConnInfo>,
     began: MonoTime,
     /// When its response was ready to be sent.
     ready: Option<MonoTime>,
     /// Kept for the access log only.
-    asked: Option<Box<Asked>>,
+    asked: Option<Asked>,
     site: Option<Arc<str>>,
     error: Option<&'static str>,
     status: u16,
     is_finished: bool,
 }
 
-/// What the request said.
-struct Asked {
-    method: Method,
-    target: Uri,
-    version: Version,
-    host: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-}
-
 impl ExchangeRecord {
     /// The record of a request that was parsed; what it said is kept when somebody reads the log.
     pub fn begin(request: &Request, conn: &Arc<ConnInfo>, id: RequestId, logs: bool) -> Box<Self> {
-        let head = &request.head;
-        let asked = logs.then(|| {
-            Box::new(Asked {
-                method: head.method.clone(),
-                target: head.uri.clone(),
-                version: head.version,
-                host: head.headers.get(HOST).cloned(),
-                referer: head.headers.get(REFERER).cloned(),
-                user_agent: head.headers.get(USER_AGENT).cloned(),
-            })
-        });
-        let mut record = Self::new(conn, id, request.began);
-        record.asked = asked;
-        record
+        let asked = logs.then(|| Asked::new(&request.head));
+        Self::new(conn, id, (request.began, request.received), asked)
     }
 
     /// The record of something that is not a request.
     pub fn unparsed(conn: &Arc<ConnInfo>, id: RequestId) -> Box<Self> {
-        Self::new(conn, id, mono_now())
+        let now = mono_now();
+        Self::new(conn, id, (now, now), None)
     }
 
     /// Boxed, because it goes through many hands until the response was sent.
-    fn new(conn: &Arc<ConnInfo>, id: RequestId, began: MonoTime) -> Box<Self> {
+    fn new(
+        conn: &Arc<ConnInfo>,
+        id: RequestId,
+        (began, received): (MonoTime, MonoTime),
+        asked: Option<Asked>,
+    ) -> Box<Self> {
         Box::new(Self {
             id,
             facts: Facts::default(),
+            is_at_once: false,
             conn: Arc::clone(conn),
             began,
+            received,
             ready: None,
-            asked: None,
+            asked,
             site: None,
             error: None,
             status: CLIENT_CLOSED_REQUEST,
@@ -110,8 +101,11 @@ impl ExchangeRecord {
     /// What is going to be sent.
     pub fn answered(&mut self, response: &Response) {
         self.status = response.status.as_u16();
-        // A clock reading that only the log is worth.
-        self.ready = self.conn.worker.access_log.is_enabled().then(mono_now);
+        if self.conn.worker.access_log.is_enabled() {
+            // An answer from store is ready when it is found; of others the log is worth a clock reading.
+            let found = self.facts.lookup.filter(|_| self.is_at_once);
+            self.ready = Some(found.map_or_else(mono_now, |lookup| self.received + lookup));
+        }
     }
 
     /// The worker it happened on.
@@ -170,31 +164,25 @@ impl ExchangeRecord {
         if !worker.access_log.is_enabled() {
             return;
         }
-        let now = worker.clock.wall();
-        let asked = self.asked.as_deref();
+        let said = self.asked.as_ref().map(Asked::said).unwrap_or_default();
         let backend = self.facts.backend.as_ref();
-        let mut id = [0; 16];
-        let outcome = self.facts.outcome.as_ref().map(in_words);
+        let (mut id, mut outcome) = ([0; 16], Words::default());
         let record = AccessRecord {
-            time: now.minus(sent.took),
+            time: worker.wall_at(self.began),
             request_id: self.id.text(&mut id),
             client: self.conn.client.map(|client| client.ip()),
             listener: &self.conn.listener,
             conn_id: self.conn.id,
-            request: asked.map(Asked::line),
-            host: asked.and_then(|asked| asked.host.as_ref()).map(HeaderValue::as_bytes),
+            request: said.line,
+            host: said.host,
             status: StatusCode::from_u16(self.status).unwrap_or_default(),
             body_bytes: sent.body_bytes,
             bytes_received: sent.request_bytes,
             bytes_sent: sent.bytes,
-            referer: asked
-                .and_then(|asked| asked.referer.as_ref())
-                .map(HeaderValue::as_bytes),
-            user_agent: asked
-                .and_then(|asked| asked.user_agent.as_ref())
-                .map(HeaderValue::as_bytes),
+            referer: said.referer,
+            user_agent: said.user_agent,
             site: self.site.as_deref(),
-            cache_outcome: outcome.as_deref().map(str::as_bytes),
+            cache_outcome: self.facts.outcome.as_ref().map(|status| outcome.of(status)),
             backend: self.facts.origin.as_deref(),
             server: backend.and_then(|backend| backend.server.as_deref()),
             attempts: backend.map_or(0, |backend| backend.attempts),
@@ -216,25 +204,6 @@ impl ExchangeRecord {
         };
         worker.access_log.record(&record, &worker.metrics);
     }
-}
-
-impl Asked {
-    fn line(&self) -> RequestLine<'_> {
-        let target = self.target.path_and_query().map_or("*", |target| target.as_str());
-        RequestLine {
-            method: self.method.as_str(),
-            target: target.as_bytes(),
-            version: self.version,
-        }
-    }
-}
-
-/// As the field says it, without the cost of a format string: once per line of the log.
-fn in_words(outcome: &CacheStatus<'_>) -> String {
-    let mut text = String::with_capacity(64);
-    let written = outcome.write(&mut text);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
-    text
 }
 
 /// The word for a body that failed after its head was sent.

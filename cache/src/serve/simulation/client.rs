@@ -251,6 +251,7 @@ async fn exchange(
             upgrade: Upgrade::Remove,
             desk: None,
         },
+        now: worker.clock.mono(),
         worker: &worker,
     });
     let answer = match call {
