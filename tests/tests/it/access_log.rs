@@ -207,6 +207,66 @@ fn sigusr1_reopens_the_file() {
     assert!(old.len() == 1 && old[0].contains("/before"), "{old:?}");
 }
 
+/// Many connections, several workers, batches of a few lines, a file that is moved away meanwhile, and a drain.
+#[test]
+fn under_load_no_line_is_torn_lost_or_doubled() {
+    const CLIENTS: usize = 12;
+    const REQUESTS: usize = 150;
+    const MOVES: usize = 5;
+    for format in ["combined", "json"] {
+        let (_folder, path) = folder();
+        let file = path.join("access.log");
+        let origin = Origin::start(|_| Script::cacheable("hello"));
+        let mut tidegate = setup(&origin, file.to_str().unwrap(), format)
+            .set("log.access.buffer", "'4KiB'")
+            .set("process.workers", "4")
+            .start();
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let mut connection = tidegate.client();
+                scope.spawn(move || {
+                    for i in 0..REQUESTS {
+                        let agent = format!("User-Agent: <{client}-{i}>\r\n");
+                        assert_eq!(connection.ask(request("GET", "/page", &agent, "")).status, 200);
+                    }
+                });
+            }
+            for moved in 0..MOVES {
+                eventually("there are lines", || !lines(&file).is_empty());
+                std::fs::rename(&file, path.join(moved.to_string())).unwrap();
+                tidegate.front.process.signal(SIGUSR1);
+                eventually("the file is there again", || file.exists());
+                assert_eq!(tidegate.get("/other").status, 200);
+            }
+        });
+        tidegate.front.process.signal(SIGTERM);
+        assert_eq!(tidegate.front.process.wait_for_exit(), 0);
+
+        let files = (0..MOVES).map(|moved| path.join(moved.to_string())).chain([file]);
+        let all: Vec<String> = files.flat_map(|file| lines(&file)).collect();
+        assert_eq!(all.len(), CLIENTS * REQUESTS + MOVES, "{format}");
+        for line in &all {
+            expect_whole(line, format);
+        }
+        let agent = |line: &String| Some(line.split_once('<')?.1.split_once('>')?.0.to_owned());
+        let agents: BTreeSet<String> = all.iter().filter_map(agent).collect();
+        assert_eq!(agents.len(), CLIENTS * REQUESTS, "{format}");
+    }
+}
+
+#[track_caller]
+fn expect_whole(line: &str, format: &str) {
+    if format == "json" {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+        return;
+    }
+    let number = line
+        .rsplit_once(" total_us=")
+        .and_then(|(_, number)| number.parse::<u64>().ok());
+    assert!(line.starts_with("127.0.0.1 - - [") && number.is_some(), "{line}");
+    assert_eq!(line.matches(" req.id=").count(), 1, "{line}");
+}
+
 #[test]
 fn lines_are_counted() {
     let (_folder, path) = folder();
