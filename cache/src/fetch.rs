@@ -25,7 +25,7 @@ use crate::policy::rules::Rules;
 use crate::policy::slice;
 use crate::policy::store::{self, Storable};
 use crate::policy::target::TargetUri;
-use crate::tier::TierRoute;
+use crate::tier::{TierRequest, TierRoute};
 
 /// A client's request, kept while the origin is asked on its behalf: it outlives the client.
 pub(crate) struct Ask {
@@ -82,6 +82,18 @@ impl Ask {
             slice: None,
             spread,
         }
+    }
+
+    /// The same for a request whose content, where it has any, goes nowhere.
+    pub(crate) fn of(request: TierRequest<'_>) -> Self {
+        let TierRequest {
+            head,
+            route,
+            hop,
+            worker,
+            ..
+        } = request;
+        Self::new(head, &hop, route, worker)
     }
 
     /// The same request for one slice, without the client's ranges and conditions, which are applied to what comes.

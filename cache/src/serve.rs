@@ -33,7 +33,7 @@ use http::StatusCode;
 
 use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::Flights;
-use crate::fetch::target;
+use crate::fetch::{Ask, target};
 use crate::fill::Budget;
 use crate::invalidated::Invalidated;
 use crate::policy::key::{Key, KeyHash};
@@ -263,11 +263,15 @@ impl Local {
                 Soon::Ready(answer)
             }
             Found::Ask(why) if sliced && why.is_open() => Soon::coming(self.by_slices(request, hash)),
-            Found::Ask(why) => Soon::coming(async move {
-                let mut answer = self.ask(request, hash, why).await;
-                answer.facts.lookup = lookup;
-                answer
-            }),
+            Found::Ask(why) => {
+                // Outside of the future, which is moved into a box and had better be small.
+                let ask = Arc::new(Ask::of(request));
+                Soon::coming(async move {
+                    let mut answer = self.ask(ask, hash, why).await;
+                    answer.facts.lookup = lookup;
+                    answer
+                })
+            }
         }
     }
 

@@ -66,23 +66,12 @@ enum Joined {
 
 impl Local {
     /// Fetches, or waits for the one who does.
-    pub(super) async fn ask(self: &Arc<Self>, request: TierRequest<'_>, hash: KeyHash, why: Why) -> Answer {
-        let TierRequest {
-            head,
-            route,
-            hop,
-            worker,
-            ..
-        } = request;
-        let ask = Arc::new(Ask::new(head, &hop, route, worker));
-        self.ask_for(ask, hash, why).await
-    }
-
-    /// The same for a request that is kept already.
-    pub(super) async fn ask_for(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, why: Why) -> Answer {
+    ///
+    /// A fetch that nobody may wait for is in a box: it is large, and rare.
+    pub(super) async fn ask(self: &Arc<Self>, ask: Arc<Ask>, hash: KeyHash, why: Why) -> Answer {
         let is_alone = ask.client.method != Method::GET || is_partial_miss(&ask.client.headers, why.has_whole());
         if is_alone || self.is_not_shareable(hash) {
-            return self.lead(ask, hash, None, why).run().await;
+            return Box::pin(self.lead(ask, hash, None, why).run()).await;
         }
         let mut flight = self.flight_after(hash, hash, why.selected.as_ref().map(Selected::stored));
         for _ in 0..ROUNDS_MAX {
@@ -102,7 +91,7 @@ impl Local {
                 Turn::Landed(_) | Turn::Alone => break,
             }
         }
-        self.lead(ask, hash, None, why).run().await
+        Box::pin(self.lead(ask, hash, None, why).run()).await
     }
 
     /// Waits for the one who makes this fetch, or becomes that one.

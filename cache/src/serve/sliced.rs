@@ -116,7 +116,7 @@ impl Sliced {
     /// Asks the origin as on a route without slices.
     async fn pass(&self) -> Answer {
         let why = Why::missing(Fwd::UriMiss);
-        self.local.ask_for(Arc::clone(&self.ask), self.hash, why).await
+        self.local.ask(Arc::clone(&self.ask), self.hash, why).await
     }
 
     async fn answer(self: &Arc<Self>, first: u64, part: Part, whole: SlicedWhole, ranges: Option<&RangeSet>) -> Answer {

@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::known::Known;
 use super::list;
 
 /// Room for what one exchange adds: Age, Cache-Status, Date, Via.
@@ -226,7 +227,11 @@ impl FieldLines {
         let lines = Bytes::from(self.bytes);
         for (name, value) in pairs(&lines) {
             let value = HeaderValue::from_maybe_shared(lines.slice_ref(value));
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
+            let name = match Known::of_printable(name).header() {
+                Some((name, _)) => Ok(name.clone()),
+                None => HeaderName::from_bytes(name),
+            };
+            if let (Ok(name), Ok(value)) = (name, value) {
                 map.append(name, value);
             }
         }
