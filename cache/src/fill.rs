@@ -192,7 +192,10 @@ mod tests {
             let reading = tokio::spawn(reader.collect(100));
             let mut told = false;
             let filled = fill(streamed("hello"), &content, stored_max, &budget, || told = true).await;
-            assert_eq!((filled, told, content.is_whole()), (Filled::Outgrown, true, false));
+            assert_eq!(
+                (filled, told, content.whole().is_some()),
+                (Filled::Outgrown, true, false)
+            );
             assert_eq!(reading.await.unwrap().unwrap(), "hello");
             assert_eq!(budget.held.load(Ordering::Relaxed), 0);
         }
@@ -223,7 +226,11 @@ mod tests {
         for announced in [4, 6] {
             let (content, budget) = (Content::filling(Some(announced)), Budget::new(100));
             let filled = fill(streamed("hello"), &content, 10, &budget, || panic!("it fits")).await;
-            assert_eq!((filled, content.is_whole()), (Filled::Failed, false), "{announced}");
+            assert_eq!(
+                (filled, content.whole().is_some()),
+                (Filled::Failed, false),
+                "{announced}"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod content; // content that may still be coming
 pub mod memory; // in this process' memory
+pub mod kept; // content, all of it or coming
 mod index; // which there are
 mod room; // who may stay
 
@@ -13,7 +14,7 @@ use common::http::response::SharedFields;
 use crate::policy::meta::StoredMeta;
 use crate::policy::reuse::Mark;
 use crate::purge::Subject;
-use content::Content;
+use kept::Kept;
 use room::Place;
 
 /// Times that an entry was asked for, as far as they count for staying.
@@ -28,8 +29,8 @@ pub struct Stored {
     pub meta: StoredMeta,
     /// Its fields, rendered once.
     pub fields: Arc<SharedFields>,
-    /// Its content, whole or still coming.
-    pub content: Arc<Content>,
+    /// Its content.
+    pub content: Kept,
     /// The number of the latest invalidation when its fetch began.
     pub invalidation: u64,
     named: Option<Box<Named>>,
@@ -67,7 +68,7 @@ pub struct Purging {
 
 /// Bookkeeping of one stored response besides key, fields and content: the structs themselves, its slot and its
 /// place, as `bench memory --only object` finds it.
-const OVERHEAD: u64 = 640;
+const OVERHEAD: u64 = 400;
 
 impl Stored {
     /// A stored response with these parts.
@@ -75,7 +76,7 @@ impl Stored {
         key: Box<[u8]>,
         meta: StoredMeta,
         fields: Arc<SharedFields>,
-        content: Arc<Content>,
+        content: Kept,
         purging: Purging,
     ) -> Arc<Self> {
         let Purging {
@@ -98,6 +99,18 @@ impl Stored {
             place: AtomicU32::new(0),
             marked_stale: AtomicBool::new(false),
         })
+    }
+
+    /// It as it is to lie in the store: with all of its content, and nothing of the fill that has brought it.
+    fn settled(stored: &Arc<Self>) -> Arc<Self> {
+        let Some(whole) = stored.content.fill().and_then(|content| content.whole()) else {
+            return Arc::clone(stored);
+        };
+        let (key, meta, fields) = (stored.key.clone(), stored.meta.clone(), Arc::clone(&stored.fields));
+        let settled = Self::new(key, meta, fields, whole.clone().into(), stored.purging());
+        let hits = stored.hits.load(Ordering::Relaxed);
+        settled.hits.store(hits, Ordering::Relaxed);
+        settled
     }
 
     /// Whether somebody has marked it stale.
@@ -269,7 +282,6 @@ mod tests {
     #[test]
     fn a_stored_response_is_small() {
         assert!(size_of::<Stored>() + 16 <= 224, "{}", size_of::<Stored>());
-        assert!(size_of::<Content>() + 16 <= 80, "{}", size_of::<Content>());
         assert!(size_of::<Entry>() <= 16, "{}", size_of::<Entry>());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::backend;
 use common::http::body::Body;
 use common::http::outgoing::OutgoingHead;
@@ -34,6 +35,7 @@ use crate::policy::validators::Validators;
 use crate::policy::{held, stored_fields, vary};
 use crate::purge::tags::tags;
 use crate::store::content::Content;
+use crate::store::kept::Kept;
 use crate::store::{Purging, Stored};
 use crate::tier::Answer;
 
@@ -226,9 +228,9 @@ impl Lead {
         let tags = tags(&fetched.fields, &self.ask.rules().tags.fields);
         let part = meta.part().map(|partial| partial.range.len());
         let (content, coming) = match std::mem::take(&mut fetched.body) {
-            Body::Empty => (Content::complete(bytes::Bytes::new()), None),
-            Body::Full(bytes) => (Content::complete(bytes::Bytes::copy_from_slice(&bytes)), None),
-            coming => (Content::filling(coming.len().or(part)), Some(coming)),
+            Body::Empty => (Kept::whole(Bytes::new()), None),
+            Body::Full(bytes) => (Kept::whole(Bytes::copy_from_slice(&bytes)), None),
+            coming => (Kept::coming(Content::filling(coming.len().or(part))), Some(coming)),
         };
         let key = self.ask.key().render();
         let fields = Arc::new(SharedFields::from(fields));
@@ -237,9 +239,12 @@ impl Lead {
 
     /// Puts it into the store, at once or when all of it has come.
     pub(super) fn go_on(self, stored: Arc<Stored>, coming: Option<Body>) {
-        match coming {
-            None => self.keep(&stored),
-            Some(body) => drop(tokio::spawn(self.fill(body, stored))),
+        match (coming, stored.content.fill()) {
+            (Some(body), Some(content)) => {
+                let content = Arc::clone(content);
+                drop(tokio::spawn(self.fill(body, content, stored)));
+            }
+            _ => self.keep(&stored),
         }
     }
 
@@ -272,13 +277,13 @@ impl Lead {
         response
     }
 
-    async fn fill(self, body: Body, stored: Arc<Stored>) {
+    async fn fill(self, body: Body, content: Arc<Content>, stored: Arc<Stored>) {
         let stored_max = self.ask.rules().stored_response_max;
         let outgrown = || {
             self.land(Landing::NotShareable);
             self.ask.worker.metrics.count(Counter::CacheTooLarge);
         };
-        if fill::fill(body, &stored.content, stored_max, &self.local.budget, outgrown).await == Filled::Whole {
+        if fill::fill(body, &content, stored_max, &self.local.budget, outgrown).await == Filled::Whole {
             self.keep(&stored);
         }
         // Only now does the permit end: until here, who asks joins the fill.

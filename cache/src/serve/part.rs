@@ -23,6 +23,7 @@ use crate::policy::validators::Validators;
 use crate::purge::tags::tags;
 use crate::store::Stored;
 use crate::store::content::Content;
+use crate::store::kept::{Kept, Whole};
 use crate::tier::Answer;
 
 impl Lead {
@@ -64,7 +65,7 @@ impl Lead {
         );
         let mut fields = freshened.to_store()?;
         fields.remove(&[CONTENT_RANGE]);
-        let content = Content::continued(old.content.pieces()?, whole.range.len());
+        let content = Kept::coming(Content::continued(old.content.pieces()?, whole.range.len()));
         let stored = Stored::new(
             old.key.clone(),
             freshened.storing.ok()?.meta,
@@ -123,7 +124,7 @@ impl Lead {
             fields = Arc::new(SharedFields::new(&whole));
             (meta.partial, meta.status) = (None, StatusCode::OK);
         }
-        let content = Content::of_pieces(pieces);
+        let content = Whole::of(pieces).into();
         Ok(Some(Stored::new(new.key.clone(), meta, fields, content, new.purging())))
     }
 }

@@ -59,7 +59,7 @@ impl Lead {
                 };
                 let purging = self.purging(tags);
                 let updated = |meta, fields| {
-                    let (key, content) = (old.key.clone(), Arc::clone(&old.content));
+                    let (key, content) = (old.key.clone(), old.content.clone());
                     Stored::new(key, meta, fields, content, purging.clone())
                 };
                 let (vary, key) = (&old.meta.vary, &old.meta.vary_key);

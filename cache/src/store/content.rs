@@ -15,6 +15,8 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use super::kept::Whole;
+
 /// Bytes that may lie between the fill and the slowest reader of content that is not going to be stored.
 const WINDOW: u64 = 256 * 1024;
 
@@ -24,13 +26,6 @@ pub struct Content {
     whole: OnceLock<Whole>,
     /// Gone once the fill is over and nobody reads what it wrote: a stored response holds its content, nothing else.
     filling: Mutex<Option<Box<Filling>>>,
-}
-
-/// All of it: mostly one piece, which needs no list.
-#[derive(Debug)]
-enum Whole {
-    One([Bytes; 1]),
-    Pieces(Arc<[Bytes]>),
 }
 
 #[derive(Debug, Default)]
@@ -77,11 +72,6 @@ pub enum Demand {
 }
 
 impl Content {
-    /// Content that is there already.
-    pub fn complete(bytes: Bytes) -> Arc<Self> {
-        Self::of_pieces(vec![bytes])
-    }
-
     /// Content that a fill is going to write.
     pub fn filling(announced: Option<u64>) -> Arc<Self> {
         let filling = Filling {
@@ -91,14 +81,6 @@ impl Content {
         Arc::new(Self {
             whole: OnceLock::new(),
             filling: Mutex::new(Some(Box::new(filling))),
-        })
-    }
-
-    /// Content that is whole, in pieces.
-    pub fn of_pieces(pieces: Vec<Bytes>) -> Arc<Self> {
-        Arc::new(Self {
-            whole: OnceLock::from(Whole::of(pieces)),
-            filling: Mutex::default(),
         })
     }
 
@@ -116,34 +98,23 @@ impl Content {
         self.filling.lock().as_ref().map_or(0, |filling| filling.held)
     }
 
-    /// Whether all of it has come.
-    pub fn is_whole(&self) -> bool {
-        self.whole.get().is_some()
+    /// All of it, when it has come.
+    pub fn whole(&self) -> Option<&Whole> {
+        self.whole.get()
     }
 
     /// The length in bytes: of what is whole, or as announced.
     pub fn length(&self) -> Option<u64> {
-        match self.pieces() {
-            Some(pieces) => Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
+        match self.whole() {
+            Some(whole) => Some(whole.length()),
             None => self.filling.lock().as_ref()?.announced,
         }
     }
 
-    /// The pieces, when all have come.
-    pub fn pieces(&self) -> Option<&[Bytes]> {
-        Some(match self.whole.get()? {
-            Whole::One(piece) => piece,
-            Whole::Pieces(pieces) => pieces,
-        })
-    }
-
     /// A body that reads this from its beginning; `None` when the beginning is gone or the fill has failed.
     pub fn body(self: &Arc<Self>) -> Option<Body> {
-        match self.whole.get() {
-            Some(Whole::One([piece])) => return Some(Body::Full(piece.clone())),
-            Some(Whole::Pieces(pieces)) if pieces.is_empty() => return Some(Body::Empty),
-            Some(Whole::Pieces(pieces)) => return Some(Body::chunks(Arc::clone(pieces))),
-            None => {}
+        if let Some(whole) = self.whole() {
+            return Some(whole.body());
         }
         let slot = {
             let mut filling = self.filling.lock();
@@ -255,16 +226,6 @@ impl Content {
                 }
                 Poll::Pending
             }
-        }
-    }
-}
-
-impl Whole {
-    fn of(mut pieces: Vec<Bytes>) -> Self {
-        pieces.retain(|piece| !piece.is_empty());
-        match <[Bytes; 1]>::try_from(pieces) {
-            Ok(piece) => Self::One(piece),
-            Err(pieces) => Self::Pieces(pieces.into()),
         }
     }
 }
@@ -398,7 +359,7 @@ mod tests {
         content.end(Err(BodyError::Internal("test")));
         assert!(reader.await.unwrap().is_err());
         assert!(content.body().is_none());
-        assert!(!content.is_whole());
+        assert!(content.whole().is_none());
     }
 
     #[tokio::test]
@@ -415,6 +376,6 @@ mod tests {
         drop(body);
         assert_eq!(once(&content).await, Poll::Ready(Demand::Abandoned));
         content.end(Ok(None));
-        assert!(!content.is_whole());
+        assert!(content.whole().is_none());
     }
 }

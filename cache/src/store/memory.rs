@@ -174,6 +174,7 @@ impl Memory {
         if self.purges.verdict(&stored.subject()) != Verdict::Kept {
             return;
         }
+        let stored = &Stored::settled(stored);
         self.replace(hash, |entry| {
             let Some(entry) = entry.filter(|entry| *entry.key() == *stored.key) else {
                 return Some(Entry::One(Arc::clone(stored)));

@@ -9,7 +9,7 @@ use super::*;
 use crate::policy::rules::Rules;
 use crate::policy::testing;
 use crate::store::Purging;
-use crate::store::content::Content;
+use crate::store::kept::Kept;
 
 /// A store, and what requests for it share.
 struct Fixture {
@@ -38,7 +38,7 @@ impl Fixture {
         let request = testing::fields(&[("accept-language", language)]);
         meta.vary_key = meta.vary.key(&request, &self.none, &self.rules.vary);
         let fields = Arc::new(SharedFields::new(&self.none));
-        let content = Content::complete(Bytes::from(vec![b'.'; length]));
+        let content = Kept::whole(Bytes::from(vec![b'.'; length]));
         let key = self.with(path, |_, key| key.render());
         Stored::new(key, meta, fields, content, Purging::default())
     }
