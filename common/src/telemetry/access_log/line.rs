@@ -187,24 +187,17 @@ fn number(out: &mut Vec<u8>, open: &'static [u8], number: u64) {
     push_number(out, number);
 }
 
-/// Most numbers of a line are small, and cost less than the call of a copy.
+/// Most numbers of a line have four digits at most: four are copied at once, and no zeros before the first are among them.
 #[inline]
 fn push_number(out: &mut Vec<u8>, number: u64) {
-    let pair = |number: u64| TWO_DIGITS[usize::try_from(number % 100).unwrap_or(0)];
-    match number {
-        0..10 => out.push(pair(number)[1]),
-        10..100 => put(out, &pair(number)),
-        100..1000 => {
-            let [_, hundreds] = pair(number / 100);
-            let [tens, ones] = pair(number);
-            put(out, &[hundreds, tens, ones]);
-        }
-        1000..10_000 => {
-            let ([thousands, hundreds], [tens, ones]) = (pair(number / 100), pair(number));
-            put(out, &[thousands, hundreds, tens, ones]);
-        }
-        _ => put(out, itoa::Buffer::new().format(number).as_bytes()),
-    }
+    let Some(small) = usize::try_from(number).ok().filter(|small| *small < 10_000) else {
+        return put(out, itoa::Buffer::new().format(number).as_bytes());
+    };
+    let ([a, b], [c, d]) = (TWO_DIGITS[small / 100], TWO_DIGITS[small % 100]);
+    let zeros = usize::from(small < 10) + usize::from(small < 100) + usize::from(small < 1000);
+    let end = out.len() + 4 - zeros;
+    put(out, &(u32::from_be_bytes([a, b, c, d]) << (8 * zeros)).to_be_bytes());
+    out.truncate(end);
 }
 
 /// Appends printable ASCII as it is, `"` and `\` after a backslash, and every other byte as `\xHH`.
