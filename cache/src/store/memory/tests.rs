@@ -130,7 +130,7 @@ fn what_outgrows_the_store_takes_its_predecessor_with_it() {
     }
     store.put("3", "en", 30_000);
     assert_eq!((store.get("3"), store.entries(), store.memory.evicted()), (0, 4, 1));
-    store.put("2", "en", 13_000);
+    store.put("2", "en", 14_000);
     assert_eq!(
         (store.get("2"), store.entries()),
         (1, 3),
