@@ -15,6 +15,9 @@ use super::list;
 /// Room for what one exchange adds: Age, Cache-Status, Date, Via.
 const LINES_ROOM: usize = 192;
 
+/// Bytes of most lines, or fewer.
+const LINE_USUAL: usize = 32;
+
 /// Rendered field lines, without the empty line that ends a header section.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct FieldLines {
@@ -151,7 +154,7 @@ impl FieldLines {
 
     /// Removes the lines of some fields; they are written anew where there are any.
     pub fn remove(&mut self, names: &[HeaderName]) {
-        if !self.contain_any(names) {
+        if self.is_empty() || !self.contain_any(names) {
             return;
         }
         *self = self.of_lines(|line, _| !is_named(line, names));
@@ -217,7 +220,7 @@ impl FieldLines {
 
     /// All lines as a map.
     pub fn into_map(self) -> HeaderMap {
-        let mut map = HeaderMap::new();
+        let mut map = HeaderMap::with_capacity(self.bytes.len() / LINE_USUAL + 1);
         self.append_to(&mut map);
         map
     }
