@@ -6,27 +6,25 @@ use std::net::IpAddr;
 use common::backend::Backend;
 use common::backend::settings::HashBy;
 use common::http::forwarded;
+use common::http::head::Head;
 use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing::Hop;
 use common::worker::Worker;
-use http::request::Parts;
 
 use crate::fetch;
-use crate::policy::key::{Key, KeyHasher, cookie};
+use crate::policy::key::{KeyHasher, cookie};
 use crate::policy::rules::KeyRules;
 
 /// The hash for a request as it came in. It is the same in all processes, so that all of them pick the same server.
 ///
 /// A request that has no such client, field or cookie goes to any server.
-pub(crate) fn hash(backend: &Backend, head: &Parts, hop: &Hop<'_>, rules: &KeyRules, worker: &Worker) -> u64 {
+pub(crate) fn hash(backend: &Backend, head: &Head, hop: &Hop<'_>, rules: &KeyRules, worker: &Worker) -> u64 {
     let found = match backend.hash_by() {
         None => return 0, // nobody looks at it
         // Nobody owns a tunnel.
         Some(HashBy::Key) if hop.upgrade == Upgrade::Keep => None,
         Some(HashBy::Key) => {
-            return Key::new(fetch::target(head, hop.tls), &head.headers, rules)
-                .hash(&KeyHasher::fixed())
-                .0;
+            return fetch::key(head, hop.tls, rules).hash(&KeyHasher::fixed()).0;
         }
         Some(HashBy::Client) => {
             let client = forwarded::client_address(hop.forwarded, hop.peer(), &head.headers);

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::http::body::{Body, BodyError};
+use common::http::head::RequestFields;
 use common::http::response::{Fields, Response};
 use common::time::WallTime;
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, HeaderName, IF_RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use crate::policy::conditional::{self, Evaluated, Representation};
 use crate::policy::content_range::{ByteRange, PartialContent};
@@ -29,7 +30,7 @@ pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 /// A request as far as its answer depends on it.
 pub(crate) struct Asked<'a> {
     /// Its fields.
-    pub(crate) fields: &'a HeaderMap,
+    pub(crate) fields: &'a RequestFields,
     /// What they say.
     pub(crate) digest: &'a RequestDigest<'a>,
     /// The route's rules.

@@ -9,9 +9,9 @@ pub(crate) mod reason; // decisions in words
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::http::head::Head;
 use common::time::WallTime;
 use http::StatusCode;
-use http::request::Parts;
 
 use crate::policy::meta::Grace;
 use crate::policy::rules::Rules;
@@ -21,7 +21,7 @@ use crate::store::Stored;
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Its head; the Host field says which host it is for.
-    pub head: &'a Parts,
+    pub head: &'a Head,
     /// Whether it would come encrypted.
     pub tls: bool,
     /// Now.

@@ -1,15 +1,16 @@
 //! What is asked of the origin, and what came back.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use common::backend;
 use common::http::body::Body;
+use common::http::head::Head;
+use common::http::known::Known;
 use common::http::outgoing::{self, Hop, OutgoingHead};
 use common::http::response::Fields;
 use common::http1::client::ExchangeError;
 use common::worker::Worker;
-use http::header::{HOST, IF_RANGE, RETRY_AFTER};
-use http::request::Parts;
+use http::header::{IF_RANGE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::affinity;
@@ -21,7 +22,7 @@ use crate::policy::key::Key;
 use crate::policy::not_stored::NotStored;
 use crate::policy::range::RangeSet;
 use crate::policy::request::{RequestDigest, make_unconditional};
-use crate::policy::rules::Rules;
+use crate::policy::rules::{KeyRules, Rules};
 use crate::policy::slice;
 use crate::policy::store::{self, Storable};
 use crate::policy::target::TargetUri;
@@ -34,7 +35,7 @@ pub(crate) struct Ask {
     /// The worker it runs on.
     pub(crate) worker: Arc<Worker>,
     /// The head as the client sent it.
-    pub(crate) client: Box<Parts>,
+    pub(crate) client: Box<Head>,
     /// The head as the origin is sent it.
     pub(crate) fetch: OutgoingHead,
     /// Whether the client's connection is encrypted.
@@ -69,7 +70,7 @@ impl Fetched {
 
 impl Ask {
     /// A request that is about to be forwarded.
-    pub(crate) fn new(client: Box<Parts>, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
+    pub(crate) fn new(client: Box<Head>, hop: &Hop<'_>, route: &Arc<TierRoute>, worker: &Arc<Worker>) -> Self {
         let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
         let mut fetch = outgoing::prepare(client.clone(), hop);
         route.backend.introduce(&mut fetch, hop);
@@ -169,7 +170,7 @@ impl Ask {
     }
 
     fn key_of_whole(&self) -> Key<'_> {
-        Key::new(self.target(), &self.client.headers, &self.rules().key)
+        key(&self.client, self.tls, &self.rules().key)
     }
 
     /// Whether what came may be stored; `method` is the one it may be reused for.
@@ -235,14 +236,25 @@ pub(crate) fn pass_to_client(fields: &mut Fields, rules: &Rules) {
     }
 }
 
+/// The cache key of a request. Its fields are looked into only where the rules make them a part of it.
+pub(crate) fn key<'a>(head: &'a Head, tls: bool, rules: &'a KeyRules) -> Key<'a> {
+    static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+    let fields = if rules.fields.is_empty() && rules.cookies.is_empty() {
+        &NONE
+    } else {
+        &*head.headers
+    };
+    Key::new(target(head, tls), fields, rules)
+}
+
 /// The target URI of a request whose Host field says which host it is for.
-pub(crate) fn target(head: &Parts, tls: bool) -> TargetUri<'_> {
+pub(crate) fn target(head: &Head, tls: bool) -> TargetUri<'_> {
     TargetUri {
         scheme: if tls { "https" } else { "http" },
         authority: head
             .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
+            .first(Known::HOST)
+            .and_then(|host| std::str::from_utf8(host).ok())
             .unwrap_or_default(),
         path: head.uri.path(),
         query: head.uri.query(),

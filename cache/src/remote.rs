@@ -21,7 +21,7 @@ use crate::affinity;
 use crate::explain::reason::Reason;
 use crate::explain::{Explanation, Place, Question, Verdict};
 use crate::fetch;
-use crate::policy::key::{Key, KeyHasher};
+use crate::policy::key::KeyHasher;
 use crate::tier::{Answer, Facts, TierRequest, TierRoute};
 
 /// The cache servers.
@@ -48,7 +48,7 @@ impl Remote {
     /// Which cache server would be asked.
     pub(crate) fn explain(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
         let head = question.head;
-        let key = Key::new(fetch::target(head, question.tls), &head.headers, &route.rules.key);
+        let key = fetch::key(head, question.tls, &route.rules.key);
         let server = self.servers.owner(key.hash(&self.hasher).0);
         let reason = Reason::elsewhere(server.as_deref());
         Explanation {

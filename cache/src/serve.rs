@@ -33,7 +33,7 @@ use http::StatusCode;
 
 use crate::answer::{Asked, CACHE_STATUS, Made, answer};
 use crate::collapse::Flights;
-use crate::fetch::{Ask, target};
+use crate::fetch::{self, Ask};
 use crate::fill::Budget;
 use crate::invalidated::Invalidated;
 use crate::policy::key::{Key, KeyHash};
@@ -223,7 +223,7 @@ impl Local {
             return self.serve(request);
         }
         let TierRequest { head, route, hop, .. } = &request;
-        let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key).to_string();
+        let key = fetch::key(head, hop.tls, &route.rules.key).to_string();
         self.serve(request).map(move |answer| telling(answer, &key))
     }
 
@@ -242,7 +242,7 @@ impl Local {
             (None, Some(memory)) => memory,
             (why, _) => return Soon::Coming(self.pass(request, why.and_then(Past::fwd))),
         };
-        let key = Key::new(target(head, hop.tls), &head.headers, &route.rules.key);
+        let key = fetch::key(head, hop.tls, &route.rules.key);
         let hash = memory.hash(&key);
         let digest = if notable.any(Notable::CACHING) {
             RequestDigest::of(&head.method, &head.headers)

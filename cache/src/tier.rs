@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::backend::settings::ExchangeLimits;
 use common::backend::{self, Backend, Told};
 use common::http::body::Body;
+use common::http::head::Head;
 use common::http::outgoing::Hop;
 use common::http::request::Notable;
 use common::http::response::Response;
@@ -16,7 +17,6 @@ use common::telemetry::metrics::Counter;
 use common::time::MonoTime;
 use common::worker::Worker;
 use config::CacheTier;
-use http::request::Parts;
 
 pub use crate::compress::Compressor;
 use crate::explain::{Explanation, Question};
@@ -60,7 +60,7 @@ pub struct TierRoute {
 /// One request to the tier.
 pub struct TierRequest<'a> {
     /// Its head; the Host field says which host it is for.
-    pub head: Box<Parts>,
+    pub head: Box<Head>,
     /// Its content.
     pub body: Body,
     /// Which of its fields need a look.

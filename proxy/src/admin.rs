@@ -222,7 +222,7 @@ impl Service for Admin {
         _: &'a Arc<ConnInfo>,
         _: &'a Desk,
     ) -> Soon<'a, Reply<Unrecorded>> {
-        let request = Request::from_parts(*request.head, request.body);
+        let request = request.head.into_request(request.body);
         let response = match request.uri().path() {
             path if !self.admits(path, &request) => Soon::Ready(unauthorized()),
             "/explain" => Soon::coming(self.explain(request)),

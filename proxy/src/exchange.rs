@@ -20,6 +20,7 @@ use cache::purge::Strength;
 use cache::tier::{Answer, Tier, TierRequest};
 use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
+use common::http::head::Head;
 use common::http::hop_by_hop::Upgrade;
 use common::http::interim::Desk;
 use common::http::origin_error::OriginError;
@@ -32,7 +33,6 @@ use common::serve::service::{ConnInfo, Reply, Service};
 use common::soon::Soon;
 use common::time::mono_now;
 use http::Version;
-use http::request::Parts;
 
 use crate::routes::{Route, Routes};
 use door::Door;
@@ -122,7 +122,7 @@ enum Step<'a> {
 
 /// A request that has its route.
 struct Routed<'a> {
-    head: Box<Parts>,
+    head: Box<Head>,
     body: Body,
     notable: Notable,
     route: &'a Route,

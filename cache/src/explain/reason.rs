@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use common::http::head::Head;
 use common::time::WallTime;
 use http::HeaderMap;
 use http::header::{self, HeaderName};
-use http::request::Parts;
 
 use super::{Question, Quote, quote};
 use crate::policy::bypass::{Bypass, bypass};
@@ -35,7 +35,7 @@ impl Reason {
     }
 
     /// Why a request goes past the store.
-    pub(crate) fn past(past: Past, route: &TierRoute, head: &Parts) -> Self {
+    pub(crate) fn past(past: Past, route: &TierRoute, head: &Head) -> Self {
         match past {
             Past::NoStore => Self::new("no_store", "nothing is stored in this process", None),
             Past::Route => Self::new("bypass", "its route is not cached", quote::configured("cache = false")),

@@ -1,6 +1,7 @@
 //! Which requests go past the cache (`fwd=bypass`, `fwd=method` of RFC 9211).
 
-use http::{HeaderMap, Method};
+use common::http::head::RequestFields;
+use http::Method;
 
 use super::key::cookie;
 use super::rules::BypassRule;
@@ -31,7 +32,7 @@ impl Bypass {
 }
 
 /// Whether a request goes past the cache, and why.
-pub fn bypass(method: &Method, query: Option<&str>, fields: &HeaderMap, rules: &[BypassRule]) -> Option<Bypass> {
+pub fn bypass(method: &Method, query: Option<&str>, fields: &RequestFields, rules: &[BypassRule]) -> Option<Bypass> {
     // "the request method associated with the stored response allows it to be used for the presented request"
     // (RFC 9111 §4)
     if method != Method::GET && method != Method::HEAD {
@@ -100,7 +101,7 @@ mod tests {
             (Method::GET, Some("nocache"), none, Some(Bypass::Query)),
             (Method::GET, Some("a=nocache"), none, None),
         ] {
-            let mut fields = HeaderMap::new();
+            let mut fields = RequestFields::default();
             for (name, value) in lines {
                 fields.insert(name, HeaderValue::from_static(value));
             }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::http::head::Head;
 use common::time::WallTime;
-use http::request::Parts;
 
 use crate::policy::bypass::{Bypass, bypass};
 use crate::policy::content_range::PartialContent;
@@ -17,7 +17,7 @@ use crate::policy::outcome::Fwd;
 use crate::policy::request::RequestDigest;
 use crate::policy::reuse::{Mark, Reuse, StaleWhy, ValidateWhy, is_only_if_cached, reuse};
 use crate::policy::rules::Rules;
-use crate::policy::vary;
+use crate::policy::vary::{self, Vary};
 use crate::store::Stored;
 use crate::tier::TierRoute;
 
@@ -46,7 +46,7 @@ impl Past {
 }
 
 /// Whether a request goes past the store, and why.
-pub(crate) fn past(has_store: bool, route: &TierRoute, head: &Parts, has_content: bool) -> Option<Past> {
+pub(crate) fn past(has_store: bool, route: &TierRoute, head: &Head, has_content: bool) -> Option<Past> {
     if !has_store {
         return Some(Past::NoStore);
     }
@@ -85,13 +85,17 @@ pub(crate) enum Decision {
 pub(crate) fn decide(
     stored: &[Arc<Stored>],
     mark: impl Fn(&Stored) -> Mark,
-    head: &Parts,
+    head: &Head,
     digest: &RequestDigest<'_>,
     rules: &Rules,
     now: WallTime,
 ) -> Decision {
-    let metas = stored.iter().map(|stored| &stored.meta);
-    let Some(index) = vary::select(metas, &head.headers, &rules.vary) else {
+    let selected = match stored {
+        // Nearly always; and what fits every request needs no look at this one's fields.
+        [only] if only.meta.vary == Vary::Nothing => Some(0),
+        _ => vary::select(stored.iter().map(|stored| &stored.meta), &head.headers, &rules.vary),
+    };
+    let Some(index) = selected else {
         let fwd = if stored.is_empty() { Fwd::UriMiss } else { Fwd::VaryMiss };
         return match is_only_if_cached(digest, rules) {
             true => Decision::OnlyIfCached(fwd),
@@ -132,7 +136,7 @@ pub(crate) fn decide(
 fn answers(
     part: PartialContent,
     meta: &StoredMeta,
-    head: &Parts,
+    head: &Head,
     digest: &RequestDigest<'_>,
     rules: &Rules,
     now: WallTime,

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use common::backend::Backend;
+use common::http::head::Head;
 use common::time::WallTime;
-use http::request::Parts;
 use http::{Method, StatusCode, header};
 
 use super::ask::is_partial_miss;
@@ -16,7 +16,7 @@ use super::{Local, NAME};
 use crate::answer::{Asked, Made, answer};
 use crate::explain::reason::Reason;
 use crate::explain::{Explanation, Place, Question, Verdict, View};
-use crate::fetch::target;
+use crate::fetch;
 use crate::policy::key::{Key, KeyHash};
 use crate::policy::outcome::{CacheStatus, Fwd, Outcome};
 use crate::policy::request::RequestDigest;
@@ -44,7 +44,7 @@ impl Local {
     /// The same for a request that says in one word which coding it gets.
     fn explain_settled(&self, question: &Question<'_>, route: &TierRoute) -> Explanation {
         let head = question.head;
-        let key = Key::new(target(head, question.tls), &head.headers, &route.rules.key);
+        let key = fetch::key(head, question.tls, &route.rules.key);
         let mut explanation = self.nothing_stored(&key, head, route);
         let why = past(self.memory.is_some(), route, head, false);
         if let Some(why) = why {
@@ -109,7 +109,7 @@ impl Local {
     }
 
     /// What there is to say before the store is looked at.
-    fn nothing_stored(&self, key: &Key<'_>, head: &Parts, route: &TierRoute) -> Explanation {
+    fn nothing_stored(&self, key: &Key<'_>, head: &Head, route: &TierRoute) -> Explanation {
         Explanation {
             key: key.to_string(),
             place: match self.memory {

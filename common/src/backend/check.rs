@@ -9,8 +9,8 @@ mod grpc_message; // its messages: pure
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use http::header::{HOST, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
 use memchr::memmem;
 
 use super::connect::Opening;
@@ -18,6 +18,7 @@ use super::send::Backend;
 use super::settings::{HealthSettings, HttpProtocol};
 use super::standing::{Order, mix};
 use crate::http::body::Body;
+use crate::http::head::Head;
 use crate::http::outgoing::OutgoingHead;
 use crate::http1::client::{Connection, Home};
 use crate::http2;
@@ -137,9 +138,10 @@ async fn ask(
     path: &str,
     settings: &HealthSettings,
 ) -> Result<(), String> {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = Method::GET;
-    head.uri = path.parse::<Uri>().map_err(|error| error.to_string())?;
+    let mut head = Head {
+        uri: path.parse::<Uri>().map_err(|error| error.to_string())?,
+        ..Head::default()
+    };
     head.headers.insert(HOST, host);
     head.headers.insert(USER_AGENT, USER_AGENT_OF_CHECKS);
     let head = OutgoingHead::from(head);

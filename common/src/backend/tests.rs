@@ -18,6 +18,7 @@ use super::settings::{BackendSettings, Balance, ServerAddress, ServerSettings};
 use super::testing::{self, Server, answer, answer_part, request};
 use super::{Backend, Outcome, ServerState, resolve};
 use crate::http::body::Body;
+use crate::http::head::Head;
 use crate::http::origin_error::OriginError;
 use crate::telemetry::metrics::{Counter, Histogram};
 use crate::worker::Worker;
@@ -34,8 +35,10 @@ fn refusing() -> ServerSettings {
 }
 
 async fn send(backend: &Arc<Backend>, worker: &Arc<Worker>, method: Method, body: Body, key: u64) -> Outcome {
-    let (mut head, ()) = http::Request::new(()).into_parts();
-    head.method = method;
+    let head = Head {
+        method,
+        ..Head::default()
+    };
     let limits = testing::limits();
     sendable(backend.send(&mut head.into(), body, key, &limits, worker)).await
 }

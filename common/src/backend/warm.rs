@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use tokio::runtime::Handle;
 
 use super::facts::Facts;
@@ -15,6 +14,7 @@ use super::multiplex::{Begin, Lead};
 use super::pool::Source;
 use super::send::{Ask, Backend};
 use super::standing::ServerState;
+use crate::http::head::Head;
 use crate::worker::Worker;
 
 /// How long a server may take to say what it has to say after the TLS handshake.
@@ -54,9 +54,8 @@ impl Backend {
             return;
         };
         let now = worker.clock.mono();
-        let (head, ()) = Request::new(()).into_parts();
         let ask = Ask {
-            head: &head.into(),
+            head: &Head::default().into(),
             has_content: false,
             key: 0,
             limits: &self.settings.limits,

@@ -34,21 +34,29 @@ pub struct ConnectionOptions {
 
 /// The options in all `Connection` lines; members that are not tokens are ignored.
 pub fn connection_options(fields: &HeaderMap) -> ConnectionOptions {
+    options_in(fields.get_all(&CONNECTION).into_iter().map(HeaderValue::as_bytes))
+}
+
+/// The options in these `Connection` lines.
+pub fn options_in<'a>(lines: impl Iterator<Item = &'a [u8]>) -> ConnectionOptions {
     let mut options = ConnectionOptions::default();
-    if is_keep_alive(fields) {
-        options.keep_alive = true;
-        return options;
-    }
-    for option in list::members_of(fields, &CONNECTION) {
-        // "Connection options are case-insensitive." (RFC 9110 §7.6.1)
-        options.close |= option.eq_ignore_ascii_case(b"close");
-        options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+    for line in lines {
+        // Nearly every browser and HTTP/1.1 server says just this.
+        if line.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+            continue;
+        }
+        for option in list::members(line) {
+            // "Connection options are case-insensitive." (RFC 9110 §7.6.1)
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
     }
     options
 }
 
-/// Whether all that is said is `keep-alive`, as nearly every browser and HTTP/1.1 server says it.
+/// Whether all that is said is `keep-alive`.
 fn is_keep_alive(fields: &HeaderMap) -> bool {
     let mut lines = fields.get_all(&CONNECTION).into_iter();
     let first = lines.next();

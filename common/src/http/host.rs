@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use http::header::{HOST, HeaderValue};
-use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
+
+use super::head::Head;
+use super::known::Known;
 
 /// The host that a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub enum HostError {
 ///
 /// # Errors
 /// A [`HostError`] says what is wrong; no request with one may be forwarded.
-pub fn effective_host(parts: &Parts) -> Result<Option<EffectiveHost<'_>>, HostError> {
+pub fn effective_host(parts: &Head) -> Result<Option<EffectiveHost<'_>>, HostError> {
     check_form(&parts.method, &parts.uri)?;
     let named = host_field(parts)?;
     let Some(authority) = parts.uri.authority() else {
@@ -77,7 +79,7 @@ pub fn effective_host(parts: &Parts) -> Result<Option<EffectiveHost<'_>>, HostEr
 ///
 /// "When a proxy receives a request with an absolute-form of request-target, the proxy MUST ignore the received Host
 /// header field (if any) and instead replace it with the host information of the request-target." (RFC 9112 §3.2.2)
-pub fn to_origin_form(parts: &mut Parts) {
+pub fn to_origin_form(parts: &mut Head) {
     if parts.method == Method::CONNECT {
         return;
     }
@@ -108,8 +110,8 @@ impl EffectiveHost<'_> {
 /// "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host header
 /// field and to any request message that contains more than one Host header field line or a Host header field with an
 /// invalid field value." (RFC 9112 §3.2)
-fn host_field(parts: &Parts) -> Result<Option<EffectiveHost<'_>>, HostError> {
-    let mut lines = parts.headers.get_all(HOST).iter();
+fn host_field(parts: &Head) -> Result<Option<EffectiveHost<'_>>, HostError> {
+    let mut lines = parts.headers.values(Known::HOST);
     let Some(line) = lines.next() else {
         return if parts.version == Version::HTTP_11 {
             Err(HostError::Missing)
@@ -120,7 +122,7 @@ fn host_field(parts: &Parts) -> Result<Option<EffectiveHost<'_>>, HostError> {
     if lines.next().is_some() {
         return Err(HostError::Repeated);
     }
-    parse_authority(line.to_str().map_err(|_| HostError::Malformed)?).map(Some)
+    parse_authority(std::str::from_utf8(line).map_err(|_| HostError::Malformed)?).map(Some)
 }
 
 /// Which form a target may have for which method (RFC 9112 §3.2).
@@ -228,7 +230,7 @@ const HOST_BYTES_MAX: usize = 255;
 mod tests {
     use super::*;
 
-    fn request(line: &str, hosts: &[&[u8]]) -> Parts {
+    fn request(line: &str, hosts: &[&[u8]]) -> Head {
         let mut words = line.split(' ');
         let mut request = http::Request::new(());
         *request.method_mut() = words.next().unwrap().parse().unwrap();
@@ -243,7 +245,7 @@ mod tests {
                 .headers_mut()
                 .append(HOST, HeaderValue::from_bytes(host).unwrap());
         }
-        request.into_parts().0
+        request.into_parts().0.into()
     }
 
     #[test]

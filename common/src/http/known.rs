@@ -36,14 +36,17 @@ impl Known {
     pub const PATH: Self = Self(4);
     pub const SCHEME: Self = Self(6);
     pub const STATUS: Self = Self(8);
+    pub const ACCEPT: Self = Self(19);
     pub const AUTHORIZATION: Self = Self(23);
     pub const CONTENT_LENGTH: Self = Self(28);
     pub const COOKIE: Self = Self(32);
     pub const EXPECT: Self = Self(35);
     pub const HOST: Self = Self(38);
     pub const PROXY_AUTHORIZATION: Self = Self(49);
+    pub const REFERER: Self = Self(51);
     pub const SET_COOKIE: Self = Self(55);
     pub const TRANSFER_ENCODING: Self = Self(57);
+    pub const USER_AGENT: Self = Self(58);
     pub const CONNECTION: Self = Self(62);
     pub const KEEP_ALIVE: Self = Self(63);
     pub const PROXY_CONNECTION: Self = Self(64);
@@ -273,14 +276,17 @@ mod tests {
             (Known::PATH, ":path"),
             (Known::SCHEME, ":scheme"),
             (Known::STATUS, ":status"),
+            (Known::ACCEPT, "accept"),
             (Known::AUTHORIZATION, "authorization"),
             (Known::CONTENT_LENGTH, "content-length"),
             (Known::COOKIE, "cookie"),
             (Known::EXPECT, "expect"),
             (Known::HOST, "host"),
             (Known::PROXY_AUTHORIZATION, "proxy-authorization"),
+            (Known::REFERER, "referer"),
             (Known::SET_COOKIE, "set-cookie"),
             (Known::TRANSFER_ENCODING, "transfer-encoding"),
+            (Known::USER_AGENT, "user-agent"),
             (Known::CONNECTION, "connection"),
             (Known::KEEP_ALIVE, "keep-alive"),
             (Known::PROXY_CONNECTION, "proxy-connection"),

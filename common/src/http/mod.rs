@@ -3,6 +3,7 @@
 pub mod tunnel; // what follows a 101
 pub mod body; // what a message carries
 pub mod field_lines; // field lines kept rendered
+pub mod head; // a request's head, its fields a map only where that is wanted
 pub mod request; // a request as a service gets it
 pub mod response; // a response on its way out
 pub mod known; // field names that have a number

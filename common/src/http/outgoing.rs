@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::header::{HOST, HeaderName, MAX_FORWARDS, UPGRADE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::field_lines::{FieldLines, LineStart};
 use super::forwarded::{self, ForwardedSettings, Received};
+use super::head::{Head, RequestFields};
 use super::hop_by_hop::{self, Upgrade};
 use super::interim::{Courier, Desk};
 use super::request::Notable;
@@ -46,7 +46,7 @@ pub struct Hop<'a> {
 #[derive(Clone, Debug)]
 pub struct OutgoingHead {
     /// Its method and target, and the fields that the client sent and that go on.
-    pub parts: Box<Parts>,
+    pub parts: Box<Head>,
     /// The fields of this node. None of them is in `parts` too: what the hop before said stands in the same line.
     pub added: FieldLines,
     /// How much longer the answer is waited for, where that is told to the next hop.
@@ -68,9 +68,9 @@ impl OutgoingHead {
     }
 }
 
-impl From<Parts> for OutgoingHead {
+impl From<Head> for OutgoingHead {
     /// A request of this node's own.
-    fn from(parts: Parts) -> Self {
+    fn from(parts: Head) -> Self {
         Self {
             asks_upgrade: parts.headers.contains_key(UPGRADE),
             parts: Box::new(parts),
@@ -106,7 +106,7 @@ impl Hop<'_> {
 
 impl RequestId {
     /// The peer's id, where it is believed and sane; else `made`.
-    pub fn choose(is_trusted: bool, fields: &HeaderMap, made: u64) -> Self {
+    pub fn choose(is_trusted: bool, fields: &RequestFields, made: u64) -> Self {
         let given = if is_trusted { fields.get(X_REQUEST_ID) } else { None };
         match given {
             Some(id) if (1..=REQUEST_ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_id_byte) => {
@@ -163,7 +163,7 @@ fn count_down(fields: &mut HeaderMap) {
 }
 
 /// Makes a received request head, whose Host is the one it is for, into the one that goes on.
-pub fn prepare(mut parts: Box<Parts>, hop: &Hop<'_>) -> OutgoingHead {
+pub fn prepare(mut parts: Box<Head>, hop: &Hop<'_>) -> OutgoingHead {
     let fields = &mut parts.headers;
     if parts.method == Method::OPTIONS {
         count_down(fields);

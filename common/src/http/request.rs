@@ -5,10 +5,10 @@
 
 use std::ops::BitOr;
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use super::body::Body;
+use super::head::Head;
 use super::hop_by_hop;
 use crate::time::MonoTime;
 
@@ -16,7 +16,7 @@ use crate::time::MonoTime;
 #[derive(Debug)]
 pub struct Request {
     /// Its head; no field of framing is left in it.
-    pub head: Box<Parts>,
+    pub head: Box<Head>,
     /// Its content.
     pub body: Body,
     /// Which fields are in `head` (or were, where the transport took them out).
@@ -60,7 +60,21 @@ impl Notable {
 
     /// The kind that `name` is of, as a set of one, or of none.
     pub fn kind(name: &HeaderName) -> Self {
-        match name.as_str() {
+        Self::of_name(name.as_str())
+    }
+
+    /// The same for a name in any case.
+    pub(crate) fn kind_in_any_case(name: &[u8]) -> Self {
+        // Longer than all names that are compared with as a whole.
+        let mut room = [0; 32];
+        let begin = &mut room[..name.len().min(32)];
+        begin.copy_from_slice(&name[..begin.len()]);
+        begin.make_ascii_lowercase();
+        std::str::from_utf8(begin).map_or_else(|_| Self::default(), Self::of_name)
+    }
+
+    fn of_name(name: &str) -> Self {
+        match name {
             "content-length" => Self::FRAMING,
             "transfer-encoding" => Self::FRAMING | Self::HOP_BY_HOP,
             "connection" => Self::CONNECTION | Self::HOP_BY_HOP,
@@ -128,6 +142,7 @@ mod tests {
             (&["te", "x-forwarded-for"], Notable::HOP_BY_HOP | Notable::CLAIMS),
             (&["x-request-id"], Notable::CLAIMS),
             (&["x-forwarded", "keep-alives"], Notable::default()),
+            (&["x-forwarded-and-a-name-that-is-quite-long"], Notable::CLAIMS),
         ] {
             let mut fields = HeaderMap::new();
             for name in names {
@@ -135,6 +150,10 @@ mod tests {
             }
             let notable = Notable::of(&fields);
             assert_eq!(notable, expected, "{names:?}");
+            let kinds = names
+                .iter()
+                .map(|name| Notable::kind_in_any_case(name.to_ascii_uppercase().as_bytes()));
+            assert_eq!(kinds.fold(Notable::default(), BitOr::bitor), expected, "{names:?}");
             assert!(!notable.any(Notable::default()));
             assert_eq!(notable.without(expected), Notable::default());
         }

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use http::header::UPGRADE;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
+use super::head::Head;
 use super::hop_by_hop::Upgrade;
 use super::list;
 use super::request::Notable;
@@ -52,7 +52,7 @@ impl fmt::Display for Protocol {
 }
 
 /// Reduces the Upgrade field to what is `allowed`; whether anything of it goes on.
-pub fn choose(head: &mut Parts, notable: Notable, allowed: &[Protocol]) -> Upgrade {
+pub fn choose(head: &mut Head, notable: Notable, allowed: &[Protocol]) -> Upgrade {
     if !notable.any(Notable::UPGRADE) {
         return Upgrade::Remove;
     }
@@ -129,8 +129,10 @@ mod tests {
             (&["", " , "], None),
             (&[], None),
         ] {
-            let mut head = http::Request::new(()).into_parts().0;
-            head.headers = fields(asked);
+            let mut head = Head {
+                headers: fields(asked).into(),
+                ..Head::default()
+            };
             let cannot = choose(&mut head, Notable::default(), &allowed);
             assert_eq!(cannot, Upgrade::Remove, "the transport cannot");
             let kept = choose(&mut head, Notable::UPGRADE, &allowed);

@@ -8,8 +8,9 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+
+use super::head::Head;
 
 /// The protocol's name in Upgrade and `:protocol`.
 pub const WEBSOCKET: &str = "websocket";
@@ -28,7 +29,7 @@ struct OurKey;
 ///
 /// "The value of this header field MUST be a nonce consisting of a randomly selected 16-byte value that has been
 /// base64-encoded" (RFC 6455 §4.1).
-pub fn give_key(head: &mut Parts) {
+pub fn give_key(head: &mut Head) {
     let mut nonce = [0; 16];
     rand::fill(&mut nonce).expect("invariant: the library's generator has been seeded, or the process would not run");
     let key = HeaderValue::try_from(STANDARD.encode(nonce)).expect("invariant: base64");
@@ -40,7 +41,7 @@ pub fn give_key(head: &mut Parts) {
 ///
 /// "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains a value other than
 /// the base64-encoded SHA-1 […], the client MUST _Fail the WebSocket Connection_." (RFC 6455 §4.1)
-pub fn is_accepted(request: &Parts, response: &HeaderMap) -> bool {
+pub fn is_accepted(request: &Head, response: &HeaderMap) -> bool {
     if request.extensions.get::<OurKey>().is_none() {
         return true;
     }
@@ -65,8 +66,8 @@ pub fn accept(key: &HeaderValue) -> String {
 mod tests {
     use super::*;
 
-    fn head() -> Parts {
-        http::Request::new(()).into_parts().0
+    fn head() -> Head {
+        Head::default()
     }
 
     #[test]

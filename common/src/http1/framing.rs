@@ -4,10 +4,10 @@
 //! writes the message writes its own framing. So nobody can forward a framing that does not fit the bytes.
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::parse::ParseError;
+use crate::http::head::Head;
 use crate::http::list;
 
 /// How the end of a body is known.
@@ -113,7 +113,7 @@ pub(crate) fn expects_continue(version: Version, fields: &HeaderMap) -> Result<b
 ///
 /// # Errors
 /// An expectation that cannot be met.
-pub(crate) fn take_expectation(head: &mut Parts, waits: bool) -> Result<bool, ParseError> {
+pub(crate) fn take_expectation(head: &mut Head, waits: bool) -> Result<bool, ParseError> {
     let is_owed = expects_continue(head.version, &head.headers)? && waits;
     if !is_owed {
         head.headers.remove(EXPECT);

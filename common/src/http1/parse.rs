@@ -6,12 +6,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::first_line::{Place, of_later_minor, server_wide};
 use super::response_fields::{self, Received};
 use super::usual_request::take_usual;
+use crate::http::head::Head;
 use crate::http::request::Notable;
 
 /// Field lines that any configuration may allow; a bound for the stack.
@@ -80,7 +80,7 @@ impl ParseError {
 #[derive(Debug)]
 pub struct RequestHead {
     /// Method, target in any of its four forms, version (1.0 or 1.1), and all fields, framing fields included.
-    pub head: Box<Parts>,
+    pub head: Box<Head>,
     /// Which fields need a look.
     pub notable: Notable,
     /// Its size on the wire.
@@ -156,7 +156,7 @@ pub fn request_head(
     if request.headers.len() > limits.fields {
         return Err(ParseError::TooManyFields);
     }
-    let mut parts = Box::new(http::Request::new(()).into_parts().0);
+    let mut parts = Box::<Head>::default();
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Malformed("method"))?;
     parts.uri = match parts.method {
         Method::OPTIONS => server_wide(target).map_or_else(|| uri(&head, target), Ok)?,
@@ -165,7 +165,9 @@ pub fn request_head(
     parts.version = version(minor);
     let mut notable = Notable::default();
     let see = |name: &HeaderName| notable = notable | Notable::kind(name);
-    parts.headers = field_map(&head, request.headers, see).ok_or(ParseError::Malformed("field"))?;
+    parts.headers = field_map(&head, request.headers, see)
+        .ok_or(ParseError::Malformed("field"))?
+        .into();
     Ok(Some(RequestHead {
         head: parts,
         notable,

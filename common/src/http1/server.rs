@@ -15,7 +15,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::request::Parts;
 use http::{Method, Version};
 use parking_lot::Mutex;
 
@@ -28,8 +27,10 @@ use super::patience::{Lost, Patience};
 use super::render::{self, Coding, ResponseFrame};
 use super::request_body::{Inbox, Reading, RequestBody, Shared};
 use crate::http::body::{Body, BodyError};
-use crate::http::hop_by_hop::{ConnectionOptions, connection_options};
+use crate::http::head::Head;
+use crate::http::hop_by_hop::{self, ConnectionOptions};
 use crate::http::interim::Desk;
+use crate::http::known::Known;
 use crate::http::request::{Notable, Request};
 use crate::http::response::Response;
 use crate::net::stream::Stream;
@@ -312,9 +313,9 @@ impl Connection {
     }
 
     /// Why the connection will close after this request, where that is known before it is answered.
-    fn close_after(&self, head: &Parts, notable: Notable) -> Option<CloseReason> {
+    fn close_after(&self, head: &Head, notable: Notable) -> Option<CloseReason> {
         let options = if notable.any(Notable::CONNECTION) {
-            connection_options(&head.headers)
+            hop_by_hop::options_in(head.headers.values(Known::CONNECTION))
         } else {
             ConnectionOptions::default()
         };

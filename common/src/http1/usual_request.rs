@@ -6,80 +6,59 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use bytes::BytesMut;
+use http::{Method, Uri, Version};
 
 use super::parse::{HeadLimits, ParseError, RequestHead, take};
 use crate::http::field_lines::printable;
+use crate::http::head::{Head, Line, RequestFields};
 use crate::http::known::Known;
 use crate::http::list::is_token;
 use crate::http::request::Notable;
 
 /// Field lines of a usual head: more than browsers send.
-const LINES_MAX: usize = 32;
+const LINES_MAX: usize = 64;
+/// Room for that many at first.
+const LINES_ROOM: usize = 12;
 
 /// Takes one from the front of `buf`; `None`, and nothing is taken, where something else stands there, or not all of it.
 ///
 /// # Errors
-/// A part is longer than the map can hold.
+/// Its target has characters that none may have.
 pub(super) fn take_usual(buf: &mut BytesMut, limits: HeadLimits) -> Option<Result<RequestHead, ParseError>> {
-    let mut lines = [Line::default(); LINES_MAX];
-    let usual = Usual::read(buf, limits, &mut lines)?;
-    Some(usual.give(&take(buf, usual.end)))
+    let Usual {
+        method,
+        target,
+        lines,
+        notable,
+        end,
+    } = Usual::read(buf, limits)?;
+    let text = take(buf, end);
+    let Ok(uri) = Uri::from_maybe_shared(text.slice(target)) else {
+        return Some(Err(ParseError::Malformed("request target")));
+    };
+    let mut head = Box::<Head>::default();
+    head.method = method;
+    head.uri = uri;
+    head.version = Version::HTTP_11;
+    head.headers = RequestFields::read(text, lines);
+    let bytes = end;
+    Some(Ok(RequestHead { head, notable, bytes }))
 }
 
-/// Where the parts of a usual head are.
-struct Usual<'a> {
+/// What stands where in a usual head.
+struct Usual {
     method: Method,
-    /// Where the target begins and ends.
-    target: (usize, usize),
-    lines: &'a [Line],
+    target: Range<usize>,
+    lines: Vec<Line>,
+    notable: Notable,
     /// Its size, the empty line included.
     end: usize,
 }
 
-/// Where the parts of a field line are.
-#[derive(Clone, Copy, Default)]
-struct Line {
-    begin: u32,
-    colon: u32,
-    end: u32,
-    known: Known,
-}
-
-impl Line {
-    /// The field line that begins at `begin`.
-    fn read(text: &[u8], begin: usize) -> Option<Self> {
-        let line = &text[begin..];
-        let line = &line[..printable(line)];
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        let known = Known::of_printable(name);
-        let is_name = (known != Known::NONE && !known.is_pseudo()) || is_token(name);
-        let value = value.strip_prefix(b": ").filter(|_| is_name)?;
-        let is_trimmed = *value.first()? != b' ' && *value.last()? != b' ';
-        let place = |at: usize| u32::try_from(begin + at).ok().filter(|_| is_trimmed);
-        Some(Self {
-            begin: place(0)?,
-            colon: place(colon)?,
-            end: place(line.len())?,
-            known,
-        })
-    }
-
-    const fn name(self) -> Range<usize> {
-        self.begin as usize..self.colon as usize
-    }
-
-    /// Without the space before it.
-    const fn value(self) -> Range<usize> {
-        self.colon as usize + 2..self.end as usize
-    }
-}
-
-impl<'a> Usual<'a> {
+impl Usual {
     /// Reads one from the beginning of `text`.
-    fn read(text: &[u8], limits: HeadLimits, lines: &'a mut [Line; LINES_MAX]) -> Option<Self> {
+    fn read(text: &[u8], limits: HeadLimits) -> Option<Self> {
         let request_line = &text[..printable(text)];
         let rest = request_line.strip_suffix(b" HTTP/1.1")?;
         let space = rest.iter().position(|byte| *byte == b' ')?;
@@ -88,63 +67,54 @@ impl<'a> Usual<'a> {
         if !is_origin_form || target.len() > limits.target {
             return None;
         }
-        let (mut count, mut end) = (0, request_line.len());
-        while !text.get(end..)?.starts_with(b"\r\n\r\n") {
-            text[end..].starts_with(b"\r\n").then_some(())?;
-            let line = Line::read(text, end + 2)?;
-            *lines.get_mut(count)? = line;
-            count += 1;
-            end = line.end as usize;
-        }
-        end += 4;
-        (count <= limits.fields && end <= limits.bytes).then_some(())?;
-        Some(Self {
+        let mut usual = Self {
             method: Method::from_bytes(method).ok()?,
-            target: (space + 1, rest.len()),
-            lines: &lines[..count],
-            end,
-        })
-    }
-
-    /// It as a head; `text` is what it was read from.
-    fn give(&self, text: &Bytes) -> Result<RequestHead, ParseError> {
-        let (begin, end) = self.target;
-        let uri = Uri::from_maybe_shared(text.slice(begin..end));
-        let (fields, notable) = self.fields(text).ok_or(ParseError::Malformed("field"))?;
-        let mut head = Box::new(http::Request::new(()).into_parts().0);
-        head.method = self.method.clone();
-        head.uri = uri.map_err(|_| ParseError::Malformed("request target"))?;
-        head.version = Version::HTTP_11;
-        head.headers = fields;
-        Ok(RequestHead {
-            head,
-            notable,
-            bytes: self.end,
-        })
-    }
-
-    fn fields(&self, text: &Bytes) -> Option<(HeaderMap, Notable)> {
-        let mut fields = HeaderMap::with_capacity(self.lines.len());
-        let mut notable = Notable::default();
-        for line in self.lines {
-            let value = HeaderValue::from_maybe_shared(text.slice(line.value())).ok()?;
-            let (name, kind) = match line.known.header() {
-                Some((name, kind)) => (name.clone(), *kind),
-                None => {
-                    let name = HeaderName::from_bytes(&text[line.name()]).ok()?;
-                    let kind = Notable::kind(&name);
-                    (name, kind)
-                }
-            };
-            notable = notable | kind;
-            fields.append(name, value);
+            target: space + 1..rest.len(),
+            lines: Vec::with_capacity(LINES_ROOM),
+            notable: Notable::default(),
+            end: request_line.len(),
+        };
+        while !text.get(usual.end..)?.starts_with(b"\r\n\r\n") {
+            let begin = text[usual.end..].starts_with(b"\r\n").then_some(usual.end + 2)?;
+            usual.end = usual.read_line(text, begin)?;
         }
-        Some((fields, notable))
+        usual.end += 4;
+        (usual.lines.len() <= limits.fields && usual.end <= limits.bytes).then_some(usual)
+    }
+
+    /// Reads the field line that begins at `begin`, and says where it ends.
+    fn read_line(&mut self, text: &[u8], begin: usize) -> Option<usize> {
+        let line = &text[begin..];
+        let line = &line[..printable(line)];
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        let value = value.strip_prefix(b": ")?;
+        if *value.first()? == b' ' || *value.last()? == b' ' || self.lines.len() == LINES_MAX {
+            return None;
+        }
+        let known = Known::of_printable(name);
+        self.notable = self.notable
+            | match known.header() {
+                Some((_, kind)) => *kind,
+                None if is_token(name) => Notable::kind_in_any_case(name),
+                None => return None,
+            };
+        let place = |at: usize| u32::try_from(begin + at).ok();
+        self.lines.push(Line {
+            begin: place(0)?,
+            colon: place(colon)?,
+            value: place(colon + 2)?,
+            end: place(line.len())?,
+            known,
+        });
+        Some(begin + line.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::http1::parse::request_head;
 
@@ -175,7 +145,7 @@ mod tests {
                 (
                     head.head.method.clone(),
                     head.head.uri.clone(),
-                    head.head.headers.clone(),
+                    HeaderMap::clone(&head.head.headers),
                 )
             };
             assert_eq!(parts(&usual), parts(&full), "{text}");

@@ -2,8 +2,9 @@
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, Method, Request, Uri, Version, request};
+use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
 
+use crate::http::head::Head;
 use crate::http::known::Known;
 use crate::http::outgoing::OutgoingHead;
 
@@ -33,7 +34,7 @@ pub(super) fn request(head: &OutgoingHead, target: Target) -> Option<Request<()>
     Some(request)
 }
 
-fn uri(head: &request::Parts, is_tls: bool) -> Option<Uri> {
+fn uri(head: &Head, is_tls: bool) -> Option<Uri> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(Authority::try_from(head.headers.get(HOST)?.as_bytes()).ok()?);
@@ -46,7 +47,7 @@ fn uri(head: &request::Parts, is_tls: bool) -> Option<Uri> {
 /// this is the TE header field, which MAY be present in an HTTP/2 request; when it is, it MUST NOT contain any value other
 /// than "trailers"." (RFC 9113 §8.2.2) What `:authority` says, Host need not repeat (§8.3.1).
 fn fields(head: &OutgoingHead) -> HeaderMap {
-    let mut fields = head.parts.headers.clone();
+    let mut fields: HeaderMap = (*head.parts.headers).clone();
     head.own_fields().into_owned().append_to(&mut fields);
     let is_refused = |name: &&HeaderName| Known::of(name.as_str().as_bytes()).is_connection_specific();
     let refused: Vec<_> = fields.keys().filter(is_refused).cloned().collect();
@@ -69,7 +70,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0.into()
+        Head::from(request.body(()).unwrap().into_parts().0).into()
     }
 
     #[test]

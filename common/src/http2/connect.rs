@@ -11,11 +11,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
-use http::request::Parts;
 
 use super::exchange::Shared;
 use super::frame::Code;
 use crate::http::body::BodyError;
+use crate::http::head::Head;
 use crate::http::response::Fields;
 use crate::http::tunnel::Duplex;
 use crate::http::{upgrade, websocket};
@@ -25,7 +25,7 @@ use crate::http1::parse::ParseError;
 ///
 /// # Errors
 /// It names no protocol, or announces content, which a tunnel has none of.
-pub(super) fn translate(head: &mut Parts, protocol: &[u8]) -> Result<(), ParseError> {
+pub(super) fn translate(head: &mut Head, protocol: &[u8]) -> Result<(), ParseError> {
     if !upgrade::is_protocol(protocol) {
         return Err(ParseError::Malformed(":protocol"));
     }
@@ -134,10 +134,11 @@ mod tests {
 
     use super::*;
 
-    fn connect() -> Parts {
-        let mut head = http::Request::new(()).into_parts().0;
-        head.method = Method::CONNECT;
-        head
+    fn connect() -> Head {
+        Head {
+            method: Method::CONNECT,
+            ..Head::default()
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::connect::{self, ClientEnd};
 use super::delivery::Delivery;
 use super::frame;
-use super::head::Head;
+use super::head::Section;
 use super::request_body::RequestBody;
 use super::response::{self, Announced};
 use super::session::{Accepted, Session};
@@ -125,8 +125,8 @@ async fn answer<S: Service>(service: &S, stream: Stream, accepted: Accepted) {
 
 impl Stream {
     /// The request that its head and what follows it make.
-    fn request(&self, head: Head, began: MonoTime) -> Request {
-        let Head {
+    fn request(&self, head: Section, began: MonoTime) -> Request {
+        let Section {
             parts,
             notable,
             length,

@@ -5,12 +5,12 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{COOKIE, HOST, HeaderValue};
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, Method, Uri, Version};
 
 use super::connect;
 use super::hpack::decode::Field;
+use crate::http::head::Head;
 use crate::http::known::Known;
 use crate::http::request::Notable;
 use crate::http::{hop_by_hop, host};
@@ -20,8 +20,8 @@ use crate::serve::settings::ServeSettings;
 
 /// A request's head, and what it says about the message.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) parts: Box<Parts>,
+pub(super) struct Section {
+    pub(super) parts: Box<Head>,
     pub(super) notable: Notable,
     /// The length that the client announced.
     pub(super) length: Option<u64>,
@@ -157,7 +157,7 @@ impl Draft {
     }
 
     /// The section as that of a request, with our offer of extended CONNECT or without.
-    pub(super) fn request(&mut self, settings: &ServeSettings, extended_connect: bool) -> Result<Head, Refused> {
+    pub(super) fn request(&mut self, settings: &ServeSettings, extended_connect: bool) -> Result<Section, Refused> {
         let text = self.text.split().freeze();
         if self.is_malformed {
             return Err(Refused::Malformed);
@@ -176,10 +176,10 @@ impl Draft {
             return Err(Refused::Answered(ParseError::TooManyFields));
         }
         let (fields, mut notable) = self.fields(&text)?;
-        let mut parts = Box::new(http::Request::new(()).into_parts().0);
+        let mut parts = Box::<Head>::default();
         parts.method = method;
         parts.version = Version::HTTP_2;
-        parts.headers = fields;
+        parts.headers = fields.into();
         pseudo.give_target(&mut parts)?;
         if self.cookies > 1 {
             join_cookies(&mut parts.headers);
@@ -190,7 +190,7 @@ impl Draft {
             notable = Notable::of(&parts.headers) | Notable::CONNECT;
         }
         let (length, expects_continue) = said(&mut parts, notable, settings).map_err(Refused::Answered)?;
-        Ok(Head {
+        Ok(Section {
             parts,
             notable,
             length,
@@ -298,7 +298,7 @@ impl Pseudo {
 
     /// Makes the target that of a request by HTTP/1: its path, and Host. Where that cannot be told, or is wrong, it is left as
     /// it was received, for the service to say so.
-    fn give_target(&self, parts: &mut Parts) -> Result<(), Refused> {
+    fn give_target(&self, parts: &mut Head) -> Result<(), Refused> {
         let target = || Refused::Answered(ParseError::Malformed("request target"));
         let (Some(scheme), Some(path)) = (&self.scheme, &self.path) else {
             let authority = self.authority.clone().ok_or(Refused::Malformed)?;
@@ -329,7 +329,7 @@ impl Pseudo {
 }
 
 /// The announced length, and whether leave to send is asked for.
-fn said(parts: &mut Parts, notable: Notable, settings: &ServeSettings) -> Result<(Option<u64>, bool), ParseError> {
+fn said(parts: &mut Head, notable: Notable, settings: &ServeSettings) -> Result<(Option<u64>, bool), ParseError> {
     let mut length = None;
     if notable.any(Notable::FRAMING) {
         let framing = framing::of_request(Version::HTTP_2, &mut parts.headers, settings.body_bytes_max)?;

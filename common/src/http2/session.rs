@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::flow::{ReceiveWindow, SendWindow, WINDOW_DEFAULT};
 use super::frame::{self, Code, kind, setting};
-use super::head::Head;
+use super::head::Section;
 use super::outbound::Outbound;
 use super::settings::Http2Settings;
 use super::state::{Closed, StreamState};
@@ -81,7 +81,7 @@ struct Peer {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) id: u32,
-    pub(super) head: Result<Head, ParseError>,
+    pub(super) head: Result<Section, ParseError>,
     /// When its last octets were read.
     pub(super) began: MonoTime,
 }

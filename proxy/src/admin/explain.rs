@@ -7,11 +7,11 @@ mod render; // as JSON and as text
 use cache::explain::{Explanation, Question};
 use cache::policy::target::TargetUri;
 use cache::tier::Tier;
+use common::http::head::Head;
 use common::http::response::Response;
 use common::time::WallTime;
 use config::PathPattern;
 use http::header::HOST;
-use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::{json, query, text};
@@ -87,7 +87,7 @@ pub fn answer(routes: &Routes, tier: &Tier, query: &str, as_text: bool, now: Wal
 /// What the query describes.
 struct Asked {
     url: String,
-    head: Parts,
+    head: Head,
     tls: bool,
     host: String,
 }
@@ -157,11 +157,8 @@ fn read(query: &str) -> Result<Asked, String> {
         .method(method)
         .uri(path)
         .header(HOST, target.authority);
-    let mut head = request
-        .body(())
-        .map_err(|error| format!("{url:?}: {error}"))?
-        .into_parts()
-        .0;
+    let request = request.body(()).map_err(|error| format!("{url:?}: {error}"))?;
+    let mut head = Head::from(request.into_parts().0);
     for (name, value) in fields {
         head.headers.append(name, value);
     }

@@ -5,11 +5,11 @@ mod trailers; // those that would say what only a handshake says
 use std::time::Duration;
 
 use common::http::body::Body;
+use common::http::head::Head;
 use common::http::response::Response;
 use common::http::{hop_by_hop, host};
 use common::serve::service::ConnInfo;
 use http::header::{HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY};
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use super::refusal::Refusal;
@@ -48,7 +48,7 @@ impl Door {
     }
 
     /// Says whom the client's certificate is for, and lets nobody else say it, neither in the head nor in trailers.
-    pub fn announce(&self, head: &mut Parts, body: &mut Body, conn: &ConnInfo) {
+    pub fn announce(&self, head: &mut Head, body: &mut Body, conn: &ConnInfo) {
         let Some(name) = &self.certificate else { return };
         remove_alike(&mut head.headers, name);
         if let Body::Stream(_) = body {
@@ -65,7 +65,7 @@ impl Door {
     ///
     /// # Errors
     /// The request does not say which host it is for.
-    pub fn answer(&self, head: &Parts) -> Result<Option<Response>, Refusal> {
+    pub fn answer(&self, head: &Head) -> Result<Option<Response>, Refusal> {
         if !self.redirect_https {
             return Ok(None);
         }
@@ -110,9 +110,9 @@ mod tests {
     use super::*;
     use crate::exchange::testing::conn;
 
-    fn ask(target: &str, host: &str) -> Parts {
+    fn ask(target: &str, host: &str) -> Head {
         let request = http::Request::builder().uri(target).header("host", host).body(());
-        request.unwrap().into_parts().0
+        request.unwrap().into_parts().0.into()
     }
 
     #[test]

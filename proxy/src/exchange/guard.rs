@@ -12,13 +12,13 @@ use std::sync::Arc;
 use cache::policy::key::cookie;
 use common::http::body::{Body, BodyError};
 use common::http::forwarded::{ForwardedSettings, client_address};
+use common::http::head::Head;
 use common::net::address_list::Access;
 use common::serve::service::ConnInfo;
 use common::serve::source::SourcePrefixes;
 use common::telemetry::metrics::Counter;
 use common::time::MonoTime;
 use config::guard::RateKey;
-use http::request::Parts;
 
 use super::refusal::Refusal;
 use body::Capped;
@@ -51,7 +51,7 @@ impl Guard {
     /// Why it does not pass.
     pub fn pass(
         &self,
-        head: &Parts,
+        head: &Head,
         body: Body,
         conn: &ConnInfo,
         forwarded: &ForwardedSettings,
@@ -88,7 +88,7 @@ impl Guard {
         listed.into_iter().chain(counted).collect()
     }
 
-    fn ask(&self, table: &RateTable, key: &RateKey, head: &Parts, client: Option<IpAddr>, now: MonoTime) -> Verdict {
+    fn ask(&self, table: &RateTable, key: &RateKey, head: &Head, client: Option<IpAddr>, now: MonoTime) -> Verdict {
         let named = match key {
             RateKey::Address => None,
             RateKey::Site => Some(&b""[..]),
@@ -133,12 +133,12 @@ mod tests {
         }
     }
 
-    fn head(fields: &[(&str, &str)]) -> Parts {
+    fn head(fields: &[(&str, &str)]) -> Head {
         let mut request = http::Request::builder().uri("/");
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap().into_parts().0.into()
     }
 
     fn guard(level: Level) -> Guard {

@@ -1,12 +1,12 @@
 //! The first step: is this a request that may be served, and for which host? Pure.
 
+use common::http::head::Head;
 use common::http::host::{self, EffectiveHost};
 use common::http::outgoing;
 use common::http::request::Notable;
 use common::http::via::{self, NodeId};
 use common::serve::service::ConnInfo;
 use http::header::{HOST, HeaderValue};
-use http::request::Parts;
 use http::{Method, Version};
 
 use super::refusal::Refusal;
@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 ///
 /// # Errors
 /// Its target is in a form that does not go with its method.
-pub fn normalize(head: &mut Parts, conn: &ConnInfo) -> Result<(), Refusal> {
+pub fn normalize(head: &mut Head, conn: &ConnInfo) -> Result<(), Refusal> {
     if head.uri.authority().is_some() && head.method != Method::CONNECT {
         host::effective_host(head)?;
         host::to_origin_form(head);
@@ -36,7 +36,7 @@ pub fn normalize(head: &mut Parts, conn: &ConnInfo) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Why the request is answered here.
-pub fn check<'a>(head: &'a Parts, notable: Notable, node: &NodeId) -> Result<EffectiveHost<'a>, Refusal> {
+pub fn check<'a>(head: &'a Head, notable: Notable, node: &NodeId) -> Result<EffectiveHost<'a>, Refusal> {
     match head.method {
         // Forward proxying is deliberately absent.
         Method::CONNECT => return Err(Refusal::NotImplemented),

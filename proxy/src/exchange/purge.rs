@@ -9,10 +9,10 @@ use cache::purge::Strength;
 use cache::tier::{Purged, PurgedAt};
 use common::backend::Told;
 use common::http::forwarded::IpNetwork;
+use common::http::head::Head;
 use common::http::response::Response;
 use common::telemetry::json::line;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use super::refusal::Refusal;
@@ -39,7 +39,7 @@ impl PurgeMethod {
     ///
     /// # Errors
     /// Why it may not.
-    pub fn asked(&self, head: &Parts, peer: Option<IpAddr>) -> Result<Option<Strength>, Refusal> {
+    pub fn asked(&self, head: &Head, peer: Option<IpAddr>) -> Result<Option<Strength>, Refusal> {
         // PURGE is not safe: for nearly all requests this is the only branch.
         if head.method.is_safe() || head.method.as_str() != "PURGE" {
             return Ok(None);
@@ -147,7 +147,7 @@ mod tests {
             if let Some(field) = field {
                 request = request.header(X_PURGE_METHOD, field);
             }
-            let head = request.body(()).unwrap().into_parts().0;
+            let head = request.body(()).unwrap().into_parts().0.into();
             let asked = rules.asked(&head, peer.parse().ok());
             assert_eq!(format!("{asked:?}"), expected, "{method} {peer} {field:?}");
         }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use common::http::body::BodyError;
+use common::http::head::RequestFields;
 use common::http::host::HostError;
+use common::http::known::Known;
 use common::http::origin_error::OriginError;
 use common::http1::client::ExchangeError;
 use common::http1::parse::ParseError;
 use common::serve::service::CloseReason;
 use common::telemetry::metrics::Counter;
-use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::routes::NoRoute;
 
@@ -184,8 +185,8 @@ impl From<ExchangeError> for Refusal {
 }
 
 /// Whether the client would rather read JSON than HTML: the one that its Accept names first.
-pub fn wants_json(fields: &HeaderMap) -> bool {
-    let Some(accept) = fields.get(ACCEPT).map(HeaderValue::as_bytes) else {
+pub fn wants_json(fields: &RequestFields) -> bool {
+    let Some(accept) = fields.first(Known::ACCEPT) else {
         return false;
     };
     let position = |text: &[u8]| accept.windows(text.len()).position(|part| part == text);
@@ -200,6 +201,9 @@ pub fn wants_json(fields: &HeaderMap) -> bool {
 mod tests {
     use http::HeaderValue;
 
+    use http::HeaderMap;
+    use http::header::ACCEPT;
+
     use super::*;
 
     #[test]
@@ -212,7 +216,7 @@ mod tests {
             ("text/html, application/json", false),
         ] {
             let fields = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(wants_json(&fields), expected, "{accept}");
+            assert_eq!(wants_json(&fields.into()), expected, "{accept}");
         }
     }
 }

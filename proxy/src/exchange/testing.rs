@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use common::http::head::Head;
 use common::serve::service::ConnInfo;
 use common::telemetry::access_log::AccessLog;
 use common::time::{Clock, mono_now};
 use common::worker::Worker;
 use config::traffic::Template;
-use http::request::Parts;
 
 /// A GET of `target` at www.example.com.
-pub fn head(target: &str) -> Parts {
+pub fn head(target: &str) -> Head {
     let request = http::Request::builder()
         .uri(target)
         .header("host", "WWW.example.com:8080");
-    request.body(()).unwrap().into_parts().0
+    request.body(()).unwrap().into_parts().0.into()
 }
 
 /// A connection without TLS from 192.0.2.1.

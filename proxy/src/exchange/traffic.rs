@@ -19,6 +19,7 @@ pub mod pages; // pages for errors
 use std::sync::Arc;
 
 use cache::tier::Facts;
+use common::http::head::Head;
 use common::http::outgoing::RequestId;
 use common::http::response::Response;
 use common::serve::service::ConnInfo;
@@ -27,7 +28,6 @@ use common::worker::Worker;
 use config::PathPattern;
 use config::traffic::FixedAnswer;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{StatusCode, Uri};
 use regex::{Captures, Regex};
 
@@ -120,7 +120,7 @@ impl Traffic {
     }
 
     /// What a request gets before the tier is thought of, and what is left to do with the response.
-    pub fn greet(&self, head: &Parts, conn: &ConnInfo, id: &RequestId) -> (Result<Greeting<'_>, Refusal>, Passage<'_>) {
+    pub fn greet(&self, head: &Head, conn: &ConnInfo, id: &RequestId) -> (Result<Greeting<'_>, Refusal>, Passage<'_>) {
         let cors = self.rules.cors.as_deref();
         let mut passage = Passage {
             traffic: self,
@@ -152,7 +152,7 @@ impl Traffic {
     /// What is done with a request that may come in, before the tier is asked; the answer of a rule, where one has it.
     pub fn before(
         &self,
-        head: &mut Parts,
+        head: &mut Head,
         conn: &ConnInfo,
         id: &RequestId,
         passage: &mut Passage<'_>,
@@ -192,7 +192,7 @@ impl Traffic {
 
     /// What becomes of a request that nobody has sent, in the order of [`Self::greet`] and [`Self::before`]: its fields and its
     /// path are changed, and what depends on who sends it is told.
-    pub fn rehearse(&self, head: &mut Parts, tls: bool) -> Rehearsal {
+    pub fn rehearse(&self, head: &mut Head, tls: bool) -> Rehearsal {
         let mut conditions = Vec::new();
         if let Some(rule) = self.rules.maintenance.as_deref().filter(|rule| rule.on) {
             if rule.allow.is_empty() {
@@ -224,7 +224,7 @@ impl Traffic {
     }
 
     /// The request as the tier is asked for it.
-    fn change(&self, head: &mut Parts, values: Option<(&RequestRules, Vec<HeaderValue>)>) {
+    fn change(&self, head: &mut Head, values: Option<(&RequestRules, Vec<HeaderValue>)>) {
         // Before the rules for fields, which may give the origin an Authorization of its own.
         if let Some(lock) = &self.lock {
             lock.withhold(&mut head.headers);

@@ -92,7 +92,7 @@ impl Cache {
 
     fn ask(&mut self, method: &str, path: &str, request: Lines<'_>, origin: Origin<'_>) -> Seen {
         let (method, request) = (Method::from_bytes(method.as_bytes()).unwrap(), fields(request));
-        if bypass(&method, None, &request, &self.rules.bypass).is_some() {
+        if bypass(&method, None, &request.clone().into(), &self.rules.bypass).is_some() {
             return self.fetch(&method, path, &request, &[], origin);
         }
         let digest = RequestDigest::of(&method, &request);

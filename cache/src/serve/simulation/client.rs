@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::backend::Backend;
 use common::http::body::Body;
 use common::http::forwarded::ForwardedSettings;
+use common::http::head::Head;
 use common::http::hop_by_hop::Upgrade;
 use common::http::outgoing::{Hop, RequestId};
 use common::http::request::Notable;
@@ -229,7 +230,7 @@ async fn exchange(
     if let Some((name, value)) = &asked.field {
         request = request.header(*name, value);
     }
-    let head = Box::new(request.body(()).unwrap().into_parts().0);
+    let head = Box::<Head>::new(request.body(()).unwrap().into_parts().0.into());
     let node = NodeId::new("simulation").unwrap();
     let forwarded = ForwardedSettings {
         x_forwarded: false,

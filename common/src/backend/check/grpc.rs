@@ -5,14 +5,14 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, TE, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::grpc_message::{self, ServingStatus};
 use super::{Nowhere, USER_AGENT_OF_CHECKS};
 use crate::backend::send::Backend;
 use crate::backend::settings::HealthSettings;
 use crate::http::body::Body;
+use crate::http::head::Head;
 use crate::http::outgoing::OutgoingHead;
 use crate::http2;
 use crate::net::stream::Stream;
@@ -60,10 +60,12 @@ pub(super) async fn ask(
 
 const STATUS: &str = "grpc-status";
 
-fn head(authority: HeaderValue, settings: &HealthSettings) -> Parts {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = Method::POST;
-    head.uri = Uri::from_static("/grpc.health.v1.Health/Check");
+fn head(authority: HeaderValue, settings: &HealthSettings) -> Head {
+    let mut head = Head {
+        method: Method::POST,
+        uri: Uri::from_static("/grpc.health.v1.Health/Check"),
+        ..Head::default()
+    };
     head.headers.insert(HOST, authority);
     head.headers.insert(USER_AGENT, USER_AGENT_OF_CHECKS);
     head.headers.insert(TE, HeaderValue::from_static("trailers"));

@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::backend::settings::ExchangeLimits;
 use crate::backend::testing::{self, Server, answer, request};
 use crate::http::body::Body;
+use crate::http::head::Head;
 use crate::http::origin_error::OriginError;
 use crate::http1::client::ExchangeError;
 use crate::worker::Worker;
@@ -91,8 +92,10 @@ fn failing() -> Server {
 
 /// One request: each method, with and without content; every fifth is given up by its client at some point.
 async fn one(backend: &Arc<Backend>, worker: &Arc<Worker>, limits: &ExchangeLimits, i: usize) -> Option<OriginError> {
-    let mut head = http::Request::new(()).into_parts().0;
-    head.method = if i.is_multiple_of(2) { Method::GET } else { Method::POST };
+    let head = Head {
+        method: if i.is_multiple_of(2) { Method::GET } else { Method::POST },
+        ..Head::default()
+    };
     let content = || {
         if i.is_multiple_of(3) {
             Body::from("content")

@@ -22,6 +22,7 @@ use crate::backend::settings::{BackendSettings, ExchangeLimits, HttpProtocol, Se
 use crate::backend::testing::{self, Server};
 use crate::backend::{Backend, Outcome};
 use crate::http::body::{Body, BodyError};
+use crate::http::head::Head;
 use crate::http::origin_error::OriginError;
 use crate::http1::client::ExchangeError;
 use crate::worker::Worker;
@@ -85,8 +86,10 @@ async fn ask(
     body: Body,
     limits: ExchangeLimits,
 ) -> Outcome {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = method;
+    let mut head = Head {
+        method,
+        ..Head::default()
+    };
     head.headers.insert(HOST, HeaderValue::from_static("app.test"));
     head.headers.insert(TE, HeaderValue::from_static("trailers"));
     backend.send(&mut head.into(), body, 0, &limits, worker).await

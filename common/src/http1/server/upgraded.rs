@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{StatusCode, Version};
 
 use super::{Connection, Sending};
+use crate::http::head::Head;
 use crate::http::hop_by_hop::connection_options;
 use crate::http::response::Fields;
 use crate::http::tunnel::Tunnel;
@@ -51,6 +51,6 @@ impl Connection {
 /// "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request", and "A sender of Upgrade MUST also
 /// send an "Upgrade" connection option" (RFC 9110 §7.8). A request with content, all of which would have to be read before
 /// the change, is answered without it.
-pub(super) fn may_change_protocol(head: &Parts, framing: Framing) -> bool {
+pub(super) fn may_change_protocol(head: &Head, framing: Framing) -> bool {
     head.version == Version::HTTP_11 && framing == Framing::None && connection_options(&head.headers).upgrade
 }

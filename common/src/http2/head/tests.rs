@@ -36,7 +36,7 @@ fn draft(fields: &[(&str, &str)]) -> Draft {
     draft
 }
 
-fn request(fields: &[(&str, &str)]) -> Result<Head, Refused> {
+fn request(fields: &[(&str, &str)]) -> Result<Section, Refused> {
     draft(fields).request(&settings(), true)
 }
 
@@ -46,7 +46,7 @@ const AUTHORITY: (&str, &str) = (":authority", "a.example");
 const PATH: (&str, &str) = (":path", "/a?b");
 const GET: [(&str, &str); 4] = [METHOD, SCHEME, AUTHORITY, PATH];
 
-fn with(more: &[(&'static str, &'static str)]) -> Result<Head, Refused> {
+fn with(more: &[(&'static str, &'static str)]) -> Result<Section, Refused> {
     request(&[&GET, more].concat())
 }
 

@@ -14,7 +14,7 @@ use crate::http::body::BodyError;
 use crate::http1::parse::ParseError;
 use crate::http2::flow::Overflow;
 use crate::http2::frame::{self, Code, Fault, flag, kind, setting};
-use crate::http2::head::Head;
+use crate::http2::head::Section;
 use crate::http2::state::{Action, Closed, Event, StreamState};
 
 const MALFORMED: BodyError = BodyError::ClientMalformed("HTTP/2 body against its rules or its Content-Length");
@@ -71,7 +71,7 @@ impl Session {
         &mut self,
         id: u32,
         state: StreamState,
-        head: Result<Head, ParseError>,
+        head: Result<Section, ParseError>,
     ) -> Result<(), Fault> {
         let length = head.as_ref().map_or(None, |head| head.length);
         if !state.may_receive() && length.is_some_and(|length| length > 0) {

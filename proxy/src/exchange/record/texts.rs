@@ -5,9 +5,9 @@
 use std::fmt;
 
 use cache::policy::outcome::CacheStatus;
+use common::http::head::Head;
+use common::http::known::Known;
 use common::telemetry::access_log::RequestLine;
-use http::header::{HOST, REFERER, USER_AGENT};
-use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Version};
 
@@ -37,18 +37,11 @@ pub(super) struct Said<'a> {
 
 impl Asked {
     /// What `head` says: of a field that is there more than once, the first.
-    pub(super) fn new(head: &Parts) -> Self {
+    pub(super) fn new(head: &Head) -> Self {
         let target = head.uri.path_and_query().map_or("*", PathAndQuery::as_str);
-        let mut texts = [Some(target.as_bytes()), None, None, None];
-        for (name, value) in &head.headers {
-            let place = match name {
-                _ if name == HOST => 1,
-                _ if name == REFERER => 2,
-                _ if name == USER_AGENT => 3,
-                _ => continue,
-            };
-            texts[place].get_or_insert(value.as_bytes());
-        }
+        let [host, referer, user_agent] =
+            [Known::HOST, Known::REFERER, Known::USER_AGENT].map(|name| head.headers.first(name));
+        let texts = [Some(target.as_bytes()), host, referer, user_agent];
         Self {
             method: head.method.clone(),
             version: head.version,
@@ -154,7 +147,7 @@ mod tests {
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            let asked = Asked::new(&request.body(()).unwrap().into_parts().0);
+            let asked = Asked::new(&request.body(()).unwrap().into_parts().0.into());
             let Said {
                 line,
                 host,

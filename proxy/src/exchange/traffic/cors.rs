@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use common::http::head::Head;
 use common::http::response::{Fields, Response};
 use config::traffic::Cors;
 use http::header::{
@@ -9,17 +10,16 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     HeaderValue, ORIGIN, VARY,
 };
-use http::request::Parts;
 use http::{Method, StatusCode};
 
 /// The origin whose page may read the response.
-pub fn granted(cors: &Cors, head: &Parts) -> Option<HeaderValue> {
+pub fn granted(cors: &Cors, head: &Head) -> Option<HeaderValue> {
     let origin = head.headers.get(ORIGIN)?;
     cors.allows(origin.as_bytes()).then(|| origin.clone())
 }
 
 /// The answer to a preflight; `None` where it is none. Who is granted what is said by [`mark`].
-pub fn preflight(cors: &Cors, head: &Parts, granted: bool) -> Option<Response> {
+pub fn preflight(cors: &Cors, head: &Head, granted: bool) -> Option<Response> {
     let asks = head.headers.contains_key(ORIGIN) && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if head.method != Method::OPTIONS || !asks {
         return None;

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use common::http::head::Head;
 use common::http::host;
 use common::http::outgoing::RequestId;
 use common::serve::service::ConnInfo;
 use config::traffic::{Part, Template, Variable};
-use http::request::Parts;
 use regex::Captures;
 
 /// What variables are filled in from.
 pub struct Request<'a> {
-    head: &'a Parts,
+    head: &'a Head,
     tls: bool,
     client: Option<IpAddr>,
     id: &'a RequestId,
@@ -21,7 +21,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request as it came, and what its path matched of the route's expression.
-    pub fn new(head: &'a Parts, conn: &ConnInfo, id: &'a RequestId, captures: Option<Captures<'a>>) -> Self {
+    pub fn new(head: &'a Head, conn: &ConnInfo, id: &'a RequestId, captures: Option<Captures<'a>>) -> Self {
         Self {
             head,
             tls: conn.tls,
@@ -32,7 +32,7 @@ impl<'a> Request<'a> {
     }
 
     /// A request that nobody has sent: by whom it would be is not known.
-    pub const fn unsent(head: &'a Parts, tls: bool, id: &'a RequestId, captures: Option<Captures<'a>>) -> Self {
+    pub const fn unsent(head: &'a Head, tls: bool, id: &'a RequestId, captures: Option<Captures<'a>>) -> Self {
         Self {
             head,
             tls,
