@@ -2,13 +2,15 @@
 //! then: what a hit needs to know of them is found there, and most requests to a cache are never more than a hit.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{BitOr, Deref, DerefMut};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
+use super::field_lines;
 use super::known::Known;
+use super::request::Notable;
 
 /// Method, target, version and fields of a request.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +64,7 @@ pub struct RequestFields {
 #[derive(Clone, Debug)]
 struct Lines {
     text: Bytes,
-    // INVARIANT: names are tokens; names and values lie within `text`.
+    // INVARIANT: names are tokens; each is followed by ": ", its value and CRLF, all within `text`.
     lines: Vec<Line>,
 }
 
@@ -81,11 +83,24 @@ pub(crate) struct Line {
     pub known: Known,
 }
 
+impl Lines {
+    fn kinds(&self) -> impl Iterator<Item = Notable> {
+        self.lines.iter().map(|line| line.kind(&self.text))
+    }
+}
+
 impl Line {
     fn name(self, text: &[u8]) -> Option<HeaderName> {
         match self.known.header() {
             Some((name, _)) => Some(name.clone()),
             None => HeaderName::from_bytes(&text[self.begin as usize..self.colon as usize]).ok(),
+        }
+    }
+
+    fn kind(self, text: &[u8]) -> Notable {
+        match self.known.header() {
+            Some((_, kind)) => *kind,
+            None => Notable::kind_in_any_case(&text[self.begin as usize..self.colon as usize]),
         }
     }
 
@@ -95,7 +110,7 @@ impl Line {
 }
 
 impl RequestFields {
-    /// The fields that these lines of `text` are: tokens as names, printable ASCII as values.
+    /// The fields that these lines of `text` are: tokens as names, printable ASCII as values, as [`Lines`] wants them.
     pub(crate) const fn read(text: Bytes, lines: Vec<Line>) -> Self {
         Self {
             lines: Some(Lines { text, lines }),
@@ -119,6 +134,53 @@ impl RequestFields {
     /// The value of the first line of a name that has a number. Makes no map.
     pub fn first(&self, name: Known) -> Option<&[u8]> {
         self.values(name).next()
+    }
+
+    /// Which kinds of fields there are. Makes no map.
+    pub fn notable(&self) -> Notable {
+        match &self.lines {
+            Some(fields) => fields.kinds().fold(Notable::default(), BitOr::bitor),
+            None => Notable::of(self),
+        }
+    }
+
+    /// Takes out what ends at this hop where that is `Connection: keep-alive` or `close` and nothing else; tells whether
+    /// it was that. Makes no map.
+    pub(super) fn take_plain_connection(&mut self) -> bool {
+        let Some(Lines { text, lines }) = &mut self.lines else {
+            return false;
+        };
+        let is_plain = |line: &Line| {
+            let said = &text[line.value()];
+            line.known == Known::CONNECTION
+                && (said.eq_ignore_ascii_case(b"keep-alive") || said.eq_ignore_ascii_case(b"close"))
+        };
+        let stays = |line: &Line| !line.kind(text).any(Notable::HOP_BY_HOP);
+        if !lines.iter().all(|line| stays(line) || is_plain(line)) {
+            return false;
+        }
+        lines.retain(stays);
+        // One that was made before has it still.
+        self.map = OnceLock::new();
+        true
+    }
+
+    /// Appends all lines as they go onto the wire: names as they came, as long as nobody has changed anything.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let Some(Lines { text, lines }) = &self.lines else {
+            return field_lines::write_map(out, self);
+        };
+        // Those that stand together are copied together.
+        let mut run = 0..0;
+        for line in lines {
+            let (begin, end) = (line.begin as usize, line.end as usize + 2);
+            if begin != run.end {
+                out.extend_from_slice(&text[run.clone()]);
+                run.start = begin;
+            }
+            run.end = end;
+        }
+        out.extend_from_slice(&text[run]);
     }
 
     fn into_map(mut self) -> HeaderMap {
@@ -219,6 +281,58 @@ mod tests {
             assert_eq!(cookies(&fields), [b"a", b"b"]);
             // The first look makes the map.
             assert_eq!((fields.len(), &fields["x-mine"]), (4, &HeaderValue::from_static("1")));
+        }
+    }
+
+    #[test]
+    fn lines_go_on_as_they_came_but_for_a_plain_connection() {
+        let written = |fields: &RequestFields| {
+            let mut out = Vec::new();
+            fields.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        for (lines, is_plain, expected) in [
+            (&[("Host", "a"), ("X-Mine", "1")][..], true, "Host: a\r\nX-Mine: 1\r\n"),
+            (
+                &[("Host", "a"), ("Connection", "Keep-Alive"), ("A", "b")],
+                true,
+                "Host: a\r\nA: b\r\n",
+            ),
+            (
+                &[("connection", "close"), ("Host", "a"), ("CONNECTION", "keep-alive")],
+                true,
+                "Host: a\r\n",
+            ),
+            (
+                &[("Connection", "close, a"), ("A", "b")],
+                false,
+                "Connection: close, a\r\nA: b\r\n",
+            ),
+            (
+                &[("Connection", "close"), ("Keep-Alive", "5")],
+                false,
+                "Connection: close\r\nKeep-Alive: 5\r\n",
+            ),
+            (&[("TE", "trailers")], false, "TE: trailers\r\n"),
+            (&[], true, ""),
+        ] {
+            let mut fields = fields(lines);
+            let notable = Notable::of(&HeaderMap::clone(&fields));
+            assert_eq!(fields.notable(), notable);
+            assert_eq!(
+                (fields.take_plain_connection(), &*written(&fields)),
+                (is_plain, expected)
+            );
+            let names: Vec<_> = expected.lines().filter_map(|line| line.split(':').next()).collect();
+            assert_eq!(fields.len(), names.len(), "the map is of what is left");
+            assert!(names.iter().all(|name| fields.contains_key(*name)));
+            // As a map it is written in lower case.
+            fields.remove("nothing");
+            assert_eq!(written(&fields).len(), expected.len());
+            assert_eq!(
+                (fields.take_plain_connection(), fields.notable()),
+                (false, Notable::of(&fields))
+            );
         }
     }
 

@@ -14,6 +14,7 @@ use super::forwarded::{self, ForwardedSettings, Received};
 use super::head::{Head, RequestFields};
 use super::hop_by_hop::{self, Upgrade};
 use super::interim::{Courier, Desk};
+use super::known::Known;
 use super::request::Notable;
 use super::time_left;
 use super::via::{self, NodeId};
@@ -170,18 +171,19 @@ pub fn prepare(mut parts: Box<Head>, hop: &Hop<'_>) -> OutgoingHead {
     }
     let mut added = FieldLines::with_capacity(ADDED_ROOM);
     // Most requests have none of the fields that are looked for below.
-    let present = Notable::of(fields);
-    if present.any(Notable::HOP_BY_HOP) {
+    let present = fields.notable();
+    if present.any(Notable::HOP_BY_HOP) && !fields.take_plain_connection() {
         hop_by_hop::remove_from_request(fields, hop.upgrade);
     }
     let mut time_left = None;
     if present.any(Notable::CLAIMS) {
         let host = fields.get(HOST).cloned();
-        forwarded::apply(hop.forwarded, &received(hop, host.as_ref()), fields, &mut added);
+        let host = host.as_ref().map(HeaderValue::as_bytes);
+        forwarded::apply(hop.forwarded, &received(hop, host), fields, &mut added);
         time_left = time_left::take(fields);
         fields.remove(&X_REQUEST_ID);
     } else {
-        let received = received(hop, fields.get(HOST));
+        let received = received(hop, fields.first(Known::HOST));
         forwarded::apply(hop.forwarded, &received, &mut HeaderMap::new(), &mut added);
     }
     added.push_own(&ID, |text| {
@@ -205,10 +207,10 @@ pub fn prepare(mut parts: Box<Head>, hop: &Hop<'_>) -> OutgoingHead {
 }
 
 /// What we know ourselves of a request for this host.
-fn received<'a>(hop: &Hop<'_>, host: Option<&'a HeaderValue>) -> Received<'a> {
+fn received<'a>(hop: &Hop<'_>, host: Option<&'a [u8]>) -> Received<'a> {
     Received {
         peer: hop.peer(),
         tls: hop.tls,
-        authority: host.and_then(|host| host.to_str().ok()),
+        authority: host.and_then(|host| std::str::from_utf8(host).ok()),
     }
 }

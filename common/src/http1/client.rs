@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::deadline::Deadline;
 use super::framing::{BadFraming, Framing};
@@ -23,6 +23,7 @@ use super::response_fields::Settled;
 use super::tunnel::ServerEnd;
 use crate::backend::settings::ExchangeLimits;
 use crate::http::body::{Body, BodyError};
+use crate::http::head::RequestFields;
 use crate::http::hop_by_hop;
 use crate::http::interim::Courier;
 use crate::http::origin_error::OriginError;
@@ -440,7 +441,7 @@ fn rejoin(front: Bytes, rest: &[u8]) -> bytes::BytesMut {
 
 /// Whether a server may answer so: 206 answers a Range (RFC 9110 §15.3.7), 304 a condition (§15.4.5). Taken for an answer
 /// to a plain request, either would harm everybody it is handed to.
-pub(crate) fn is_asked_for(status: StatusCode, request: &HeaderMap) -> bool {
+pub(crate) fn is_asked_for(status: StatusCode, request: &RequestFields) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => request.contains_key(RANGE),
         StatusCode::NOT_MODIFIED => [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE]

@@ -79,7 +79,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, head: &OutgoingHead, coding: Codin
         _ => out.push(b'/'),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    field_lines::write_map(out, &request.headers);
+    request.headers.write(out);
     out.extend_from_slice(head.own_fields().as_bytes());
     match coding {
         Coding::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

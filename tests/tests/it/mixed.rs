@@ -71,6 +71,11 @@ fn check(mut cache: Process, folder: &Path, origin: &Origin) {
     assert_eq!(tests::client::once(front.address("front"), posted).status, 200);
     cache.signal(SIGKILL);
     cache.wait_for_exit();
+    // Varnish's child answers until it sees that its manager has gone.
+    let socket = folder.join("socket");
+    eventually("nobody listens", || {
+        Client::try_connect(socket.to_str().unwrap()).is_err()
+    });
     let direct = ask(&front, "/a");
     assert_eq!((direct.status, origin.count("/a")), (200, 2), "{direct:?}");
     assert_eq!(front.metric("tidegate_tier_fallback_total", ""), 1);
