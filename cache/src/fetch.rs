@@ -74,6 +74,7 @@ impl Ask {
         let spread = affinity::hash(&route.backend, &client, hop, &route.rules.key, worker);
         let mut fetch = outgoing::prepare(client.clone(), hop);
         route.backend.introduce(&mut fetch, hop);
+        fetch.parts.headers.make_map();
         Self {
             route: Arc::clone(route),
             worker: Arc::clone(worker),

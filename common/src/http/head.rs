@@ -136,6 +136,11 @@ impl RequestFields {
         self.values(name).next()
     }
 
+    /// Makes the map now: for a head that is copied, and whose copies are looked into.
+    pub fn make_map(&mut self) {
+        let _: &mut HeaderMap = self;
+    }
+
     /// Which kinds of fields there are. Makes no map.
     pub fn notable(&self) -> Notable {
         match &self.lines {
