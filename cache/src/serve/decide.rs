@@ -91,7 +91,8 @@ pub(crate) fn decide(
     now: WallTime,
 ) -> Decision {
     let selected = match stored {
-        // Nearly always; and what fits every request needs no look at this one's fields.
+        // Nearly always one of these two; neither needs a look at this request's fields.
+        [] => None,
         [only] if only.meta.vary == Vary::Nothing => Some(0),
         _ => vary::select(stored.iter().map(|stored| &stored.meta), &head.headers, &rules.vary),
     };
