@@ -144,7 +144,13 @@ fn folder_of_nobody() -> Option<(tempfile::TempDir, PathBuf)> {
     let (folder, path) = folder();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     let binary = path.join("tidegate");
-    std::fs::copy(tests::binary::tidegate(), &binary).unwrap();
+    // By another process: one that a test beside this forks now would hold a file open for writing that we write, and what
+    // is open for writing cannot be run (ETXTBSY).
+    let copied = std::process::Command::new("cp")
+        .arg(tests::binary::tidegate())
+        .arg(&binary)
+        .status();
+    assert!(copied.unwrap().success());
     std::fs::set_permissions(&binary, PermissionsExt::from_mode(0o755)).unwrap();
     Some((folder, path))
 }
