@@ -27,8 +27,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match (at_once, piecemeal) {
         (Ok(Some(mut head)), Ok(Some(again))) => {
             assert_eq!(
-                (&head.head.method, &head.head.uri, &head.head.headers),
-                (&again.head.method, &again.head.uri, &again.head.headers)
+                (&head.head.method, &head.head.uri, &*head.head.headers),
+                (&again.head.method, &again.head.uri, &*again.head.headers)
             );
             assert!(head.bytes <= LIMITS.bytes && head.head.headers.len() <= LIMITS.fields);
             assert!(whole.len() <= data.len() - head.bytes);
